@@ -1,0 +1,215 @@
+"""After the claim: effects from fresh pairs, unblinding, and the joint adoption of what holds.
+
+The claimed ideas, their stack and the original recipe are trained on one fresh block of seeds. Effect sizes
+come from this block and not from the pairs that made the claim, which flatter it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from mendel.campaign.confirm import Claim
+from mendel.campaign.rounds import Points, Round, at_bound
+from mendel.campaign.trunk import Line, Pairs, differences, pair_plan, run_pairs
+from mendel.knowledge.findings import make_finding
+from mendel.records import Interval, Plan, PlanKind, RunResult, RunStatus, Shard, Verdict, VerdictKind
+from mendel.store import IdeaState
+from mendel.verdicts.effects import compute_multiplier, paired_interval
+
+
+def adopt_claims(round: Round, claims: Sequence[Claim], original_points: Points) -> Line:
+    """Measure the claims, adopt those that hold, and return the trunk of the next round."""
+    real = [claim for claim in claims if not _is_blank(round, claim.candidate.idea.name)]
+    if not real:
+        return round.control
+    prices = {claim.candidate.idea.name: claim.charge for claim in real}
+    # The order of stacking is fixed before the block is seen: by the effect at confirmation.
+    order = sorted(real, key=lambda c: (-_interval(c.verdict).value, c.candidate.idea.name))
+    ideas = [claim.candidate.idea for claim in order]
+    label = f"trunk of round {round.number + 1}"
+    stack = round.shelf.stack(round.control, ideas, prices, label)
+    arms = {claim.candidate.idea.name: claim.candidate.line for claim in real}
+    plans, pairs = _measure(round, PlanKind.ESTIMATE, arms, stack)
+
+    effects = {name: _estimate(round, plans[name], pairs[plans[name].id]) for name in arms}
+    holding = [idea for idea in ideas if _interval(effects[idea.name]).low > 0]
+    if len(holding) < len(ideas):
+        stack = round.shelf.stack(round.control, holding, prices, label)
+        if len(stack.names) > len(round.control.names) + 1:
+            more, found = _measure(round, PlanKind.VERIFY, {}, stack)
+            plans, pairs = {**plans, **more}, {**pairs, **found}
+    chosen, new = _choose(round, stack, arms, [idea.name for idea in holding], plans, pairs)
+    _record(round, real, effects, new)
+    if chosen:
+        over_original = _over_original(plans, pairs, chosen)
+        record_trunk(round, new, compute_multiplier(original_points, round.flops, over_original))
+    return new
+
+
+def _measure(
+    round: Round, kind: PlanKind, arms: dict[str, Line], stack: Line
+) -> tuple[dict[str, Plan], Pairs]:
+    """Pairs of the trunk with each arm, with the stack of them all, and with the original recipe."""
+    wanted = dict(arms)
+    if stack.recipe not in {line.recipe for line in [round.control, *wanted.values()]}:
+        wanted["stack"] = stack
+    if round.original.recipe != round.control.recipe:
+        wanted["original"] = round.original
+    smoked = round.lab.smoke([(line.recipe, round.rung, None) for line in wanted.values()])
+    wanted = {
+        name: line
+        for name, line in wanted.items()
+        if smoked[line.recipe, round.rung].status is RunStatus.DONE
+    }
+    seeds = round.seeds(kind, round.config.policy.estimate_pairs)
+    plans = {}
+    with round.lab.store.transaction():
+        for name, line in wanted.items():
+            idea = name if name in arms else None
+            plans[name] = pair_plan(
+                round.lab,
+                kind,
+                round.number,
+                idea,
+                round.control,
+                line,
+                round.rung,
+                seeds,
+                Shard.HELD_OUT,
+                round.rule(),
+            )
+            round.lab.store.put_plan(round.campaign, plans[name])
+    return plans, run_pairs(round.lab, list(plans.values()), 0, len(seeds))
+
+
+def _is_blank(round: Round, name: str) -> bool:
+    """Ask, once the verdict is stored, whether an idea was planted."""
+    blank = round.lab.store.unblind(round.campaign, name)
+    if blank is None:
+        return False
+    note = f"claimed, but planted as a blank ({blank.kind}): a false claim of this campaign"
+    round.lab.store.set_idea_state(round.campaign, name, IdeaState.DROPPED, note)
+    round.lab.say(f"{round.number}/blank/{name}", "adopt", f"{name}: {note}", name)
+    return True
+
+
+def _estimate(round: Round, plan: Plan, results: Sequence[tuple[RunResult, RunResult]]) -> Verdict:
+    pairs = differences(results)
+    verdict = Verdict(
+        plan=plan.id,
+        kind=VerdictKind.BETTER,
+        pairs=len(pairs),
+        failures=sum(d is None for d in pairs),
+        difference=paired_interval(at_bound(pairs, plan.rule)),
+        log2_cm=round.multiplier(pairs, plan.rule),
+        reason="effect on fresh pairs, measured after the claim",
+    )
+    round.lab.store.put_verdict(round.campaign, verdict)
+    return verdict
+
+
+def _interval(verdict: Verdict) -> Interval:
+    assert verdict.log2_cm is not None
+    return verdict.log2_cm
+
+
+def _choose(
+    round: Round,
+    stack: Line,
+    arms: dict[str, Line],
+    holding: Sequence[str],
+    plans: dict[str, Plan],
+    pairs: Pairs,
+) -> tuple[str, Line]:
+    """The arm with the largest mean gain on its block, of the stack and the claims that hold; ("", the old
+    trunk) if none holds. A stack that is worse than its best part is not adopted."""
+    lines = {name: arms[name] for name in holding}
+    if "stack" in plans and plans["stack"].treatment == stack.recipe:
+        lines["stack"] = stack
+    if not lines:
+        return "", round.control
+
+    def gain(name: str) -> float:
+        values = at_bound(differences(pairs[plans[name].id]), plans[name].rule)
+        return sum(values) / len(values)
+
+    best = max(sorted(lines), key=gain)
+    return best, lines[best]
+
+
+def _over_original(plans: dict[str, Plan], pairs: Pairs, chosen: str) -> list[float]:
+    """Loss of the original minus loss of the new trunk, seed by seed, through the control they share."""
+    gains = at_bound(differences(pairs[plans[chosen].id]), plans[chosen].rule)
+    if "original" not in plans:
+        return gains
+    same_block = plans["original"].seeds == plans[chosen].seeds
+    assert same_block, "the original is measured on every block"
+    deficits = at_bound(differences(pairs[plans["original"].id]), plans["original"].rule)
+    return [gain - deficit for gain, deficit in zip(gains, deficits, strict=True)]
+
+
+def _record(round: Round, real: Sequence[Claim], effects: dict[str, Verdict], new: Line) -> None:
+    store, campaign = round.lab.store, round.campaign
+    for held in round.control.trunk.adopted:
+        if held.name not in new.names:
+            store.set_idea_state(
+                campaign, held.name, IdeaState.DROPPED, f"superseded in round {round.number}"
+            )
+    for claim in real:
+        idea, verdict = claim.candidate.idea, effects[claim.candidate.idea.name]
+        adopted = idea.name in new.names
+        effect = _interval(verdict)
+        finding = make_finding(
+            idea,
+            round=round.number,
+            control=round.control.recipe,
+            treatment=claim.candidate.line.recipe,
+            rung=round.rung,
+            cost_ratio=claim.charge.ratio,
+            cpu_ratio=claim.charge.cpu_ratio,
+            log2_cm=effect,
+            verdicts=(claim.verdict, verdict),
+            runs=2 * (claim.verdict.pairs + verdict.pairs),
+            adopted=adopted,
+        )
+        store.put_finding(campaign, finding)
+        state = IdeaState.ADOPTED if adopted else IdeaState.CLAIMED
+        store.set_idea_state(
+            campaign, idea.name, state, f"{'adopted' if adopted else 'claimed'}: CM {cm(effect)}"
+        )
+        round.lab.say(
+            f"{round.number}/adopt/{idea.name}",
+            "adopt",
+            f"{idea.name}: {'adopted' if adopted else 'claimed, not adopted'}, CM {cm(effect)} on fresh pairs",
+            idea.name,
+        )
+
+
+def record_trunk(round: Round, line: Line, log2_cm: Interval) -> None:
+    """Keep where the trunk stands against the original, and what that took."""
+    lab = round.lab
+
+    def point() -> dict[str, object]:
+        return {
+            "round": round.number,
+            "rung": round.rung,
+            "recipe": line.recipe,
+            "adopted": list(line.names),
+            "log2_cm": log2_cm.model_dump(),
+            "runs": lab.meter.runs,
+            "worker_seconds": lab.progress.worker_seconds,
+        }
+
+    lab.once(f"trunk/{round.number}/{round.rung}", point)
+    lab.progress.trunk, lab.progress.trunk_cm = line.names, log2_cm
+    lab.say(
+        f"{round.number}/{round.rung}/trunk",
+        "verify",
+        f"trunk after round {round.number}, rung {round.rung}: CM {cm(log2_cm)} over {lab.campaign.recipe}",
+    )
+
+
+def cm(log2_cm: Interval) -> str:
+    """A compute multiplier in words, such as `1.42 [1.31, 1.55]`."""
+    least = ">= " if log2_cm.bounded else ""
+    return f"{least}{2**log2_cm.value:.2f} [{2**log2_cm.low:.2f}, {2**log2_cm.high:.2f}]"

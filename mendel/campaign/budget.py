@@ -1,0 +1,82 @@
+"""What a campaign may spend: wall-clock time or a number of runs, and dollars beside either.
+
+A budget in runs makes a campaign repeatable: no decision then depends on how fast the machine was.
+"""
+
+from __future__ import annotations
+
+import re
+
+from pydantic import Field
+
+from mendel.records import Record
+
+_UNITS = {"s": 1.0, "m": 60.0, "h": 3600.0}
+_FORM = re.compile(r"(\d+(?:\.\d+)?)\s*(s|m|h|runs?)")
+
+
+class BudgetError(ValueError):
+    """A budget that cannot be read."""
+
+
+class Budget(Record):
+    """Either `seconds` of wall-clock time or `runs`."""
+
+    seconds: float | None = Field(default=None, gt=0)
+    runs: int | None = Field(default=None, gt=0)
+
+    def __str__(self) -> str:
+        if self.runs is not None:
+            return f"{self.runs} runs"
+        seconds = self.seconds or 0.0
+        return f"{seconds / 60:g} min" if seconds >= 60 else f"{seconds:g} s"
+
+
+def parse_budget(text: str) -> Budget:
+    """Read `90s`, `20m`, `1.5h` or `300runs`. Raises BudgetError, naming what is allowed."""
+    match = _FORM.fullmatch(text.strip().lower())
+    if not match or float(match[1]) == 0:
+        raise BudgetError(
+            f"budget {text!r} is not understood; allowed are times (90s, 20m, 1.5h) and runs (300runs)"
+        )
+    if match[2].startswith("run"):
+        if not match[1].isdigit():
+            raise BudgetError(f"budget {text!r}: the number of runs must be whole")
+        return Budget(runs=int(match[1]))
+    return Budget(seconds=float(match[1]) * _UNITS[match[2]])
+
+
+class Meter:
+    """Counts down a budget.
+
+    Time spent is what earlier sessions of the campaign used plus this one's clock; `spent_runs` counts runs
+    that were asked for. Prices of stages are in `units`: worker-seconds for a time budget, runs otherwise.
+    """
+
+    def __init__(self, budget: Budget, workers: int) -> None:
+        self.budget = budget
+        self.workers = workers
+        self.runs = 0
+        self.run_seconds = 0.0
+        """Mean worker-seconds of one run of the lowest rung so far, 0 while unknown."""
+        self.elapsed = 0.0
+        """Seconds of wall-clock time, earlier sessions included."""
+
+    @property
+    def counts_runs(self) -> bool:
+        return self.budget.runs is not None
+
+    def remaining(self) -> float:
+        """What is left, in runs of the lowest rung."""
+        if self.budget.runs is not None:
+            return self.budget.runs - self.runs
+        assert self.budget.seconds is not None
+        left = (self.budget.seconds - self.elapsed) * self.workers
+        return left / self.run_seconds if self.run_seconds else float("inf")
+
+    def used(self) -> float:
+        """Share of the budget that is spent, 0 to 1."""
+        if self.budget.runs is not None:
+            return min(1.0, self.runs / self.budget.runs)
+        assert self.budget.seconds is not None
+        return min(1.0, self.elapsed / self.budget.seconds)

@@ -1,0 +1,132 @@
+"""What a campaign is asked to do: one record, read from `mendel.toml`, the environment and the command line.
+
+The record is stored with the campaign and its hash finds the campaign again: the same command continues it.
+"""
+
+from __future__ import annotations
+
+import tomllib
+from pathlib import Path
+from typing import Any
+
+from pydantic import Field, ValidationError, field_validator, model_validator
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from mendel.campaign.budget import Budget, parse_budget
+from mendel.records import Record
+
+FILE = "mendel.toml"
+
+
+class ConfigError(ValueError):
+    """A setting that cannot be used: the message names where it stands, its key, value and what is allowed."""
+
+
+class Policy(Record):
+    """How evidence is bought. Counts are pairs of runs unless they say otherwise."""
+
+    screen_ideas: int = Field(default=16, ge=1)
+    """Ideas screened in one round."""
+    screen_pairs: int = Field(default=2, ge=2)
+    """Pairs every screened idea gets."""
+    more_screen_pairs: int = Field(default=2, ge=0)
+    """Further pairs for ideas whose gain is still in doubt."""
+    cohort: int = Field(default=6, ge=1)
+    """Most ideas confirmed together."""
+    max_pairs: int = Field(default=12, ge=5)
+    """Most pairs of one confirmation."""
+    estimate_pairs: int = Field(default=6, ge=3)
+    """Fresh pairs behind the effect size of a claim."""
+    verify_pairs: int = Field(default=8, ge=3)
+    """Fresh pairs of trunk against original at the end."""
+    curve_seeds: int = Field(default=3, ge=2)
+    """Seeds at each budget of a scaling curve."""
+    enter: float = Field(default=0.75, ge=0, le=1)
+    """Posterior probability of a gain above `min_gain` with which an idea enters confirmation."""
+    alpha: float = Field(default=0.05, gt=0, lt=1)
+    """False-discovery rate of the whole campaign."""
+    planned: int = Field(default=20, ge=1)
+    """Ideas the campaign plans to confirm; the weights of e-BH."""
+    min_gain: float = Field(default=0.01, ge=0)
+    """log2 CM that a change must beat to count."""
+    blank_share: float = Field(default=0.15, ge=0, lt=1)
+    """Share of the queue that is planted."""
+
+
+class CampaignConfig(Record):
+    """A goal, a testbed, a budget and policies."""
+
+    goal: str = "Train to a lower loss for the same compute."
+    testbed: str = "gpt"
+    """Name of a built-in testbed, or a folder with a testbed.toml."""
+    recipe: str = ""
+    """Base recipe; empty for the testbed's first."""
+    data: str = "default"
+    """"default", or a folder of text."""
+    ideas: str = "catalog"
+    """"catalog", "blanks", or a file of ideas."""
+    seed: int = Field(default=1, ge=0)
+    budget: Budget = Budget(seconds=1200.0)
+    max_usd: float | None = Field(default=None, gt=0)
+    """End when workers have cost this much."""
+    usd_per_hour: float = Field(default=0.0, ge=0)
+    """Price of one worker."""
+    rungs: tuple[int, ...] = (0,)
+    """Rungs to use: screening at the first, confirmation at the first, the trunk is checked at all."""
+    workers: int = Field(default=0, ge=0)
+    """Runs at a time; 0 for one per core."""
+    isolate: bool = True
+    """Run patch code in namespaces where the system allows it."""
+    policy: Policy = Policy()
+
+    @field_validator("budget", mode="before")
+    @classmethod
+    def _read_budget(cls, value: Any) -> Any:
+        return parse_budget(value) if isinstance(value, str) else value
+
+    @model_validator(mode="after")
+    def _priced(self) -> CampaignConfig:
+        if self.max_usd is not None and not self.usd_per_hour:
+            raise ValueError("max_usd needs usd_per_hour, the price of one worker")
+        if list(self.rungs) != sorted(set(self.rungs)) or not self.rungs:
+            raise ValueError(f"rungs {self.rungs} must be different and ascending")
+        return self
+
+
+class Settings(BaseSettings):
+    """Where the lab keeps things; from the environment (`MENDEL_ROOT`, `MENDEL_DATABASE_URL`)."""
+
+    model_config = SettingsConfigDict(env_prefix="MENDEL_")
+
+    root: Path = Path(".mendel")
+    """Folder of the store, the corpora and the reports."""
+    database_url: str | None = None
+    """SQLAlchemy URL; a SQLite file in `root` when not set."""
+
+
+def read_config(file: Path | None, changes: dict[str, Any]) -> CampaignConfig:
+    """The settings in `file` (the working folder's mendel.toml if there is one), with `changes` on top.
+
+    Raises ConfigError, naming file, key, value and what is allowed.
+    """
+    table: dict[str, Any] = {}
+    path = file or Path(FILE)
+    if file is not None and not path.is_file():
+        raise ConfigError(f"{path}: no such file; `mendel init` writes one")
+    if path.is_file():
+        try:
+            table = tomllib.loads(path.read_text())
+        except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+            raise ConfigError(f"{path}: {error}") from None
+    policy = {**table.pop("policy", {}), **changes.pop("policy", {})}
+    try:
+        return CampaignConfig.model_validate({**table, **changes, "policy": policy})
+    except ValidationError as error:
+        first = error.errors()[0]
+        key = ".".join(str(part) for part in first["loc"]) or "settings"
+        where = "command line" if first["loc"] and first["loc"][0] in changes else str(path)
+        allowed = ""
+        if first["type"] == "extra_forbidden":
+            allowed = f"; allowed are {', '.join(CampaignConfig.model_fields)}"
+        message = first["msg"].removeprefix("Value error, ")
+        raise ConfigError(f"{where}: {key}: {message} (found {first['input']!r:.60}){allowed}") from None

@@ -1,0 +1,288 @@
+"""The lab of one campaign: gets runs done on the executor and remembers what came of them.
+
+A campaign is a program that can be killed at any instruction and run again from its first line: whatever it
+asks of the lab is looked up before it is done. Runs are found by the hash of their specification, choices
+that depended on the clock by their key.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeVar, cast
+
+from mendel.campaign.budget import Meter
+from mendel.campaign.progress import Progress
+from mendel.records import Recipe, RunResult, RunSpec, RunStatus, Shard, Testbed
+from mendel.runs import Executor, Job
+from mendel.store import Campaign, RunState, Store
+from mendel.yardstick import Corpus, Shards, score, windows
+
+SMOKE_TOKENS = 4096
+SCORE_WINDOWS = 128
+SCORE_LENGTH = 512
+CONTROL_ATTEMPTS = 3
+"""Times a control is trained before the campaign gives up: its failure is the lab's fault, not an idea's."""
+
+T = TypeVar("T")
+
+
+class Interrupted(Exception):
+    """The user asked to stop; everything is stored, and the same command continues."""
+
+
+class OutOfMoney(Exception):
+    """The next run would cost more than `max_usd` allows."""
+
+
+class LabError(RuntimeError):
+    """The lab itself cannot go on, such as a control that does not train."""
+
+
+@dataclass(frozen=True)
+class Request:
+    """A run that a stage needs."""
+
+    spec: RunSpec
+    stage: str
+    idea: str | None = None
+
+
+class Lab:
+    """Store, testbed, corpus and executor of one campaign, which this process alone holds."""
+
+    def __init__(
+        self,
+        store: Store,
+        campaign: Campaign,
+        testbed: Testbed,
+        corpus: Corpus,
+        executor: Executor,
+        meter: Meter,
+        progress: Progress,
+    ) -> None:
+        self.store, self.campaign, self.testbed = store, campaign, testbed
+        self.corpus, self.executor, self.meter, self.progress = corpus, executor, meter, progress
+        self.stop = threading.Event()
+        self._clock = time.monotonic()
+        self._windows: dict[Shard, Any] = {}
+        store.requeue_running(campaign.id)
+        finished = store.runs(campaign.id, RunState.FINISHED)
+        for entry in finished:
+            assert entry.result is not None
+            self._account(entry.spec, entry.stage, entry.result)
+        self._earlier = self.meter.elapsed = self.progress.worker_seconds / executor.workers
+
+    # --- runs -----------------------------------------------------------------------------------------
+
+    def recipe(self, recipe: Recipe, tree: dict[str, str], label: str) -> str:
+        """Store a recipe with its source; returns its id."""
+        self.store.save_tree(tree)
+        return self.store.put_recipe(recipe, label)
+
+    def complete(self, requests: Sequence[Request]) -> dict[str, RunResult]:
+        """Train and score every requested run that is not finished yet; returns all results by run id.
+
+        The order of `requests` is the order of starting; which run finishes first changes nothing.
+        Raises Interrupted, OutOfMoney, or the executor's error; what is finished by then is stored.
+        """
+        for request in requests:
+            self.store.enqueue(self.campaign.id, [request.spec], request.stage, request.idea)
+        ids = list(dict.fromkeys(request.spec.id for request in requests))
+        done = self.store.results(self.campaign.id, ids)
+        by_id = {request.spec.id: request for request in requests}
+        waiting = [by_id[run] for run in ids if run not in done]
+        running: dict[str, Request] = {}
+        self.progress.begin(len(waiting))
+        while waiting or running:
+            self._check()
+            while waiting and self.executor.free:
+                request = waiting.pop(0)
+                self.executor.submit(self._job(request))
+                running[request.spec.id] = request
+                self.progress.start(request.spec.id, request.stage, request.idea, request.spec.rung)
+            for run, result in self.executor.wait(0.2):
+                request = running.pop(run)
+                self._finish(request, result)
+                done[run] = result
+        return done
+
+    def pairs(self, requests: Sequence[tuple[Request, Request]]) -> list[tuple[RunResult, RunResult]]:
+        """Complete (control, treatment) pairs. Where a control fails both arms are trained again.
+
+        Raises LabError when a control fails every time.
+        """
+        for attempt in range(CONTROL_ATTEMPTS):
+            flat = [request for pair in requests for request in pair]
+            # Controls are shared by the ideas of a block: each is trained once and comes first.
+            results = self.complete(sorted(flat, key=lambda request: request.idea is not None))
+            failed = [pair for pair in requests if results[pair[0].spec.id].status is not RunStatus.DONE]
+            if not failed:
+                return [(results[c.spec.id], results[t.spec.id]) for c, t in requests]
+            first = results[failed[0][0].spec.id]
+            if attempt + 1 < CONTROL_ATTEMPTS:
+                again = {request.spec.id for pair in failed for request in pair}
+                self.store.retry(self.campaign.id, sorted(again))
+        raise LabError(
+            f"control run {failed[0][0].spec.id} failed {CONTROL_ATTEMPTS} times ({first.status}: {first.reason});"
+            f" see {self.store.run_folder(self.campaign.id, failed[0][0].spec.id).path}"
+        )
+
+    def smoke(self, recipes: Sequence[tuple[str, int, str | None]]) -> dict[tuple[str, int], RunResult]:
+        """A few steps of each (recipe id, rung, idea): does it run and score, and what does it cost?
+
+        Results are kept; `flops_per_token` of one that ran is in the store.
+        """
+        results: dict[tuple[str, int], RunResult] = {}
+        waiting: list[tuple[str, int, str | None]] = []
+        for recipe, rung, idea in recipes:
+            known = self.store.cost(self.campaign.id, recipe, rung)
+            if known:
+                results[recipe, rung] = known.result
+            elif (recipe, rung, idea) not in waiting:
+                waiting.append((recipe, rung, idea))
+        jobs: dict[str, tuple[str, int, str | None]] = {}
+        self.progress.begin(len(waiting))
+        while waiting or jobs:
+            self._check()
+            while waiting and self.executor.free:
+                item = waiting.pop(0)
+                job = self._smoke_job(item[0], item[1])
+                self.executor.submit(job)
+                jobs[job.id] = item
+                self.progress.start(job.id, "smoke", item[2], item[1])
+            for run, result in self.executor.wait(0.2):
+                recipe, rung, idea = jobs.pop(run)
+                self.progress.end(run)
+                self.progress.smoke_seconds += result.train_seconds + result.score_seconds
+                per_token = result.flops / result.tokens if result.flops and result.tokens else None
+                self.store.put_cost(self.campaign.id, recipe, rung, per_token, result, idea)
+                results[recipe, rung] = result
+        return results
+
+    def flops_per_token(self, recipe: str, rung: int) -> float:
+        """Counted training FLOPs per token of a recipe that passed its smoke run, optimiser included."""
+        cost = self.store.cost(self.campaign.id, recipe, rung)
+        if cost is None or not cost.flops_per_token:
+            raise LabError(f"recipe {recipe} has no measured cost at rung {rung}")
+        return cost.flops_per_token
+
+    # --- choices ----------------------------------------------------------------------------------------
+
+    def once(self, key: str, choose: Callable[[], T]) -> T:
+        """What was chosen under `key`; chosen now, and kept, if this is the first time."""
+        chosen = self.store.decision(self.campaign.id, key)
+        if chosen is None:
+            self.store.decide(self.campaign.id, key, choose())
+            chosen = self.store.decision(self.campaign.id, key)
+        return cast(T, chosen)
+
+    def say(self, key: str, stage: str, message: str, idea: str | None = None) -> None:
+        """A line of the campaign's log, written once for each key."""
+        with self.store.transaction():
+            if self.store.decision(self.campaign.id, f"said/{key}") is None:
+                self.store.decide(self.campaign.id, f"said/{key}", message)
+                self.store.event(self.campaign.id, stage, message, idea)
+                self.progress.say(message)
+
+    def time(self) -> float:
+        """Seconds the campaign has taken, earlier sessions included."""
+        return self._earlier + time.monotonic() - self._clock
+
+    # --- helpers ----------------------------------------------------------------------------------------
+
+    def _check(self) -> None:
+        self.meter.elapsed = self.time()
+        self.progress.used = self.meter.used()
+        if self.stop.is_set():
+            raise Interrupted
+        config = self.campaign.config
+        if config["max_usd"] is not None:
+            dollars = self.progress.worker_seconds / 3600 * config["usd_per_hour"]
+            if dollars >= config["max_usd"]:
+                raise OutOfMoney(f"{dollars:.2f} dollars of {config['max_usd']:.2f} are spent")
+
+    def _job(self, request: Request) -> Job:
+        spec = request.spec
+        self.store.claim(self.campaign.id, spec.id)
+        recipe = self.store.recipe(spec.recipe)
+        folder = self.store.new_run_folder(
+            self.campaign.id, spec.id, {**spec.model_dump(mode="json"), "stage": request.stage}, recipe.tree
+        )
+        rung = self.testbed.rungs[spec.rung]
+        tokens = self.progress.rung_tokens.get((spec.recipe, spec.rung), spec.tokens)
+        return Job(
+            id=spec.id,
+            source=folder.source,
+            argv=self._command(recipe, spec.rung, spec.seed, spec.tokens, folder.out),
+            out=folder.out,
+            readable=(self.corpus.train_folder,),
+            timeout=rung.timeout * max(1.0, spec.tokens / tokens),
+            memory=self.testbed.memory,
+            scorer=(self.testbed.score, lambda channel: self._score(channel, spec)),
+        )
+
+    def _smoke_job(self, recipe_id: str, rung: int) -> Job:
+        recipe = self.store.recipe(recipe_id)
+        name = f"smoke-{recipe_id}-{rung}"
+        folder = self.store.new_run_folder(
+            self.campaign.id, name, {"recipe": recipe_id, "rung": rung}, recipe.tree
+        )
+        tokens = SMOKE_TOKENS * 2**rung
+        return Job(
+            id=name,
+            source=folder.source,
+            argv=self._command(recipe, rung, 0, tokens, folder.out),
+            out=folder.out,
+            readable=(self.corpus.train_folder,),
+            timeout=self.testbed.rungs[0].timeout,
+            memory=self.testbed.memory,
+            count_flops=self.testbed.count_flops,
+            scorer=(self.testbed.score, lambda channel: score(channel, self._shard(Shard.VALIDATION)[:2])),
+        )
+
+    def _command(self, recipe: Recipe, rung: int, seed: int, tokens: int, out: Path) -> tuple[str, ...]:
+        values: dict[str, Any] = {"recipe": recipe.base, "rung": rung, "seed": seed, "tokens": tokens}
+        values |= {"data": self.corpus.train_file, "out": out}
+        command = [part.format(**values) for part in self.testbed.command]
+        for key, value in sorted(recipe.overrides.items()):
+            command += [part.format(key=key, value=value) for part in self.testbed.override]
+        return tuple(command)
+
+    def _shard(self, shard: Shard, run: str = "") -> Any:
+        """Windows to score on; each use of the held-out ones is recorded for the run it is for."""
+        if shard is Shard.HELD_OUT:
+            self.store.open_held_out(self.campaign.id, run)
+        if shard not in self._windows:
+            tokens = Shards(self.corpus, lambda: None).open(shard)
+            self._windows[shard] = windows(tokens, SCORE_WINDOWS, SCORE_LENGTH, seed=0)
+        return self._windows[shard]
+
+    def _score(self, channel: Any, spec: RunSpec) -> float:
+        return score(channel, self._shard(spec.shard, spec.id))
+
+    def _finish(self, request: Request, result: RunResult) -> None:
+        run = request.spec.id
+        self.store.finish(self.campaign.id, run, result)
+        self.store.run_folder(self.campaign.id, run).write_status(result.model_dump(mode="json"))
+        self.progress.end(run)
+        self._account(request.spec, request.stage, result)
+        if request.stage != "verify":
+            self._drop_checkpoint(run)
+
+    def _drop_checkpoint(self, run: str) -> None:
+        """Weights of a run that has its score are not kept, but for those of the checked trunk."""
+        for file in self.store.run_folder(self.campaign.id, run).out.glob("*.pt"):
+            file.unlink()
+
+    def _account(self, spec: RunSpec, stage: str, result: RunResult) -> None:
+        self.progress.account(result)
+        self.meter.runs += 1
+        if stage == "screen" and result.status is RunStatus.DONE:
+            count, mean = self.progress.screen_runs, self.meter.run_seconds
+            seconds = result.train_seconds + result.score_seconds
+            self.meter.run_seconds = (mean * count + seconds) / (count + 1)
+            self.progress.screen_runs += 1

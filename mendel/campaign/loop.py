@@ -1,0 +1,221 @@
+"""The loop: rounds from the queue to the trunk until the budget is spent, then one last check of the trunk.
+
+It is a plain program, run from its first line each time the campaign is started. What was done is looked up
+(runs by their hash, choices that depended on the clock by their key), so a campaign may be killed at any
+instruction, and continuing it is running it again.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass
+
+from mendel.campaign.adopt import adopt_claims, record_trunk
+from mendel.campaign.config import CampaignConfig
+from mendel.campaign.confirm import confirm
+from mendel.campaign.lab import Lab, LabError
+from mendel.campaign.rounds import CURVE, ErrorBudget, Points, Round, at_bound, measure_curve
+from mendel.campaign.screen import screen
+from mendel.campaign.trunk import Line, Shelf, differences, pair_plan, run_pairs
+from mendel.ideas.triage import Past, rank
+from mendel.patches import read_tree, tree_hash
+from mendel.plans.seeds import seed_block
+from mendel.records import (
+    Interval,
+    PlanKind,
+    Recipe,
+    RunStatus,
+    Shard,
+    Trunk,
+    Verdict,
+    VerdictKind,
+)
+from mendel.store import IdeaState
+from mendel.verdicts.effects import paired_interval
+
+LEAST_IDEAS = 3
+"""A round that could screen fewer is not begun."""
+TIMID = 1.1
+"""Prices are estimates: a stage begins only if this many times its price is left."""
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How a campaign stands when its loop ends."""
+
+    trunk: Line
+    rounds: int
+    trunk_cm: dict[int, Interval]
+    """log2 CM of the trunk over the original recipe on fresh seeds, by rung."""
+
+
+def run_campaign(lab: Lab, config: CampaignConfig) -> Outcome:
+    """Run or continue a campaign to the end of its budget.
+
+    Raises Interrupted, OutOfMoney, LabError; all that was done until then is stored.
+    """
+    tree = read_tree(lab.testbed)
+    base = Recipe(testbed=lab.testbed.name, tree=tree_hash(tree), base=lab.campaign.recipe)
+    shelf = Shelf(lab, tree, base)
+    original = trunk = shelf.line(Trunk(base=base), 1.0, base.base)
+    rung, errors = config.rungs[0], ErrorBudget()
+    smoke = lab.smoke([(original.recipe, rung, None)])[original.recipe, rung]
+    if smoke.status is not RunStatus.DONE:
+        raise LabError(f"recipe {base.base} does not run at rung {rung}: {smoke.status}, {smoke.reason}")
+    original_points: Points = []
+    number = 0
+    while True:
+        names = lab.once(f"{number}/ideas", lambda: _next_ideas(lab, config, number))  # noqa: B023
+        if not names:
+            break
+        by_name = {entry.idea.name: entry.idea for entry in lab.store.ideas(lab.campaign.id)}
+        round = Round(lab, shelf, config, errors, number, trunk, original, rung)
+        screened = screen(round, [by_name[name] for name in names])
+        original_points = original_points or round.points
+        claims = confirm(round, screened)
+        trunk = adopt_claims(round, claims, original_points)
+        for name in names:
+            lab.store.unblind(lab.campaign.id, name)
+        number += 1
+    checked = _verify(lab, shelf, config, errors, number, trunk, original, original_points)
+    return Outcome(trunk, number, checked)
+
+
+# --- what to do next ------------------------------------------------------------------------------------
+
+
+def _next_ideas(lab: Lab, config: CampaignConfig, number: int) -> list[str]:
+    """Names of the ideas of the next round, best first; none when the queue or the budget is at its end."""
+    policy = config.policy
+    open_ideas = [entry.idea for entry in lab.store.ideas(lab.campaign.id, IdeaState.QUEUED)]
+    if not open_ideas:
+        return []
+    spent = Counter(
+        entry.idea.idea_class for entry in lab.store.ideas(lab.campaign.id) if entry.state is not IdeaState.QUEUED
+    )
+    ranked = rank(open_ideas, track_record(lab), spent)
+    count = min(policy.screen_ideas, len(ranked))
+    left = lab.meter.remaining() / TIMID - _verify_price(lab, config)
+    while count >= LEAST_IDEAS and _round_price(config, count, number) > left:
+        count -= 1
+    if count < min(LEAST_IDEAS, len(ranked)):
+        return []
+    return [item.name for item in ranked[:count]]
+
+
+def _round_price(config: CampaignConfig, ideas: int, number: int) -> float:
+    """Expected price of a round in runs of the lowest rung."""
+    policy = config.policy
+    counted = config.budget.runs is not None
+    curve = len(CURVE) if counted else sum(CURVE) if number == 0 else 3.5
+    screening = (ideas + 1) * policy.screen_pairs + 0.3 * ideas * policy.more_screen_pairs
+    entering = min(policy.cohort, max(1.0, ideas / 4))
+    confirming = (entering + 1) * 6
+    estimating = (entering / 2 + 3) * policy.estimate_pairs
+    return curve * policy.curve_seeds + screening + confirming + estimating
+
+
+def _verify_price(lab: Lab, config: CampaignConfig) -> float:
+    """Price of the last check of the trunk in runs of the lowest rung."""
+    policy, price = config.policy, 0.0
+    for rung in config.rungs:
+        scale = 1.0 if lab.meter.counts_runs else rung_scale(lab, config, rung)
+        curve = 0.0
+        if rung != config.rungs[0]:
+            curve = 2 * (len(CURVE) if lab.meter.counts_runs else sum(CURVE))
+        price += scale * (2 * policy.verify_pairs + curve)
+    return price
+
+
+def rung_scale(lab: Lab, config: CampaignConfig, rung: int) -> float:
+    """Compute of a rung over that of the campaign's lowest."""
+    return lab.testbed.rungs[rung].flops / lab.testbed.rungs[config.rungs[0]].flops
+
+
+def track_record(lab: Lab) -> list[Past]:
+    """Forecast and outcome of everything judged so far: the last verdict on each idea counts."""
+    plans = {plan.id: plan.idea for plan in lab.store.plans(lab.campaign.id)}
+    last: dict[str, float] = {}
+    for verdict in lab.store.verdicts(lab.campaign.id):
+        name = plans[verdict.plan]
+        if name is not None and verdict.log2_cm is not None:
+            last[name] = verdict.log2_cm.value
+    return [
+        Past(
+            proposer=entry.idea.proposer,
+            idea_class=entry.idea.idea_class,
+            forecast=entry.idea.forecast,
+            log2_cm=last.get(entry.idea.name),
+        )
+        for entry in lab.store.ideas(lab.campaign.id)
+        if entry.idea.name in last or entry.state is IdeaState.FAILED
+    ]
+
+
+# --- the last check -------------------------------------------------------------------------------------
+
+
+def _verify(
+    lab: Lab,
+    shelf: Shelf,
+    config: CampaignConfig,
+    errors: ErrorBudget,
+    number: int,
+    trunk: Line,
+    original: Line,
+    points: Points,
+) -> dict[int, Interval]:
+    """The trunk against the original recipe on fresh seeds and the held-out shard, at every rung."""
+    checked: dict[int, Interval] = {}
+    if trunk.recipe == original.recipe:
+        return checked
+    for rung in config.rungs:
+        round = Round(lab, shelf, config, errors, number, original, original, rung, points)
+        if rung != config.rungs[0]:
+            if not lab.once(f"verify/{rung}", lambda: _affordable(lab, config, rung)):  # noqa: B023
+                lab.say(
+                    f"verify/{rung}/skip", "verify", f"rung {rung}: not checked, the budget does not reach"
+                )
+                continue
+            lab.smoke([(original.recipe, rung, None), (trunk.recipe, rung, None)])
+            round.points = measure_curve(lab, original, rung, CURVE, round.seeds(PlanKind.CURVE, 2))
+        checked[rung] = _check(round, trunk)
+    return checked
+
+
+def _affordable(lab: Lab, config: CampaignConfig, rung: int) -> bool:
+    scale = 1.0 if lab.meter.counts_runs else rung_scale(lab, config, rung)
+    curve = 2 * (len(CURVE) if lab.meter.counts_runs else sum(CURVE))
+    return lab.meter.remaining() >= scale * (2 * config.policy.verify_pairs + curve)
+
+
+def _check(round: Round, trunk: Line) -> Interval:
+    lab, policy = round.lab, round.config.policy
+    seeds = seed_block(round.config.seed, round.number, PlanKind.VERIFY, policy.verify_pairs, round.rung)
+    plan = pair_plan(
+        lab,
+        PlanKind.VERIFY,
+        round.number,
+        None,
+        round.original,
+        trunk,
+        round.rung,
+        seeds,
+        Shard.HELD_OUT,
+        round.rule(),
+    )
+    lab.store.put_plan(round.campaign, plan)
+    found = differences(run_pairs(lab, [plan], 0, len(seeds))[plan.id])
+    log2_cm = round.multiplier(found, plan.rule)
+    verdict = Verdict(
+        plan=plan.id,
+        kind=VerdictKind.BETTER if log2_cm.low > 0 else VerdictKind.NO_DIFFERENCE_SHOWN,
+        pairs=len(found),
+        failures=sum(d is None for d in found),
+        difference=paired_interval(at_bound(found, plan.rule)),
+        log2_cm=log2_cm,
+        reason="the whole trunk against the original recipe",
+    )
+    lab.store.put_verdict(round.campaign, verdict)
+    record_trunk(round, trunk, log2_cm)
+    return log2_cm

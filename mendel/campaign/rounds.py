@@ -1,0 +1,109 @@
+"""What the stages of one round share: the control, its scaling curve, the rule that follows from it.
+
+Everything in a round is a function of stored results, so a round that is run again after a kill comes to the
+same decisions without training anything twice.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from mendel.campaign.config import CampaignConfig
+from mendel.campaign.lab import Lab
+from mendel.campaign.trunk import Line, Shelf, curve_requests
+from mendel.plans.seeds import seed_block
+from mendel.records import Interval, PlanKind, Rule
+from mendel.verdicts.curve import fit_curve
+from mendel.verdicts.effects import compute_multiplier
+
+BOUND_DOUBLINGS = 4.0
+"""Differences are clipped at what this many doublings of the control's compute are worth."""
+CURVE = (0.5, 1.0, 2.0, 4.0)
+"""Multiples of a rung's compute at which the original's scaling curve is measured."""
+SHORT_CURVE = (0.5, 1.0, 2.0)
+"""The same for later trunks, which are compared with smaller effects."""
+LEAST_SLOPE = 1e-3
+"""Bits per byte per doubling below which a curve is called flat: effects in compute are then meaningless."""
+
+Points = list[tuple[float, float]]
+"""(FLOPs, bits per byte) of single runs."""
+
+
+@dataclass
+class ErrorBudget:
+    """Every idea that ever entered confirmation is charged, whatever became of it."""
+
+    entered: list[str] = field(default_factory=list)
+    """In order of entry."""
+    frozen: dict[str, float] = field(default_factory=dict)
+    """Log e-values of those that stopped."""
+
+
+@dataclass
+class Round:
+    """One round on one rung: `control` is the trunk, `original` the recipe the campaign started from."""
+
+    lab: Lab
+    shelf: Shelf
+    config: CampaignConfig
+    errors: ErrorBudget
+    number: int
+    control: Line
+    original: Line
+    rung: int
+    points: Points = field(default_factory=list)
+    """The control's scaling curve."""
+
+    @property
+    def flops(self) -> float:
+        return self.lab.testbed.rungs[self.rung].flops
+
+    @property
+    def campaign(self) -> str:
+        return self.lab.campaign.id
+
+    def seeds(self, kind: PlanKind, count: int) -> tuple[int, ...]:
+        """This round's fresh block for a stage."""
+        return seed_block(self.config.seed, self.number, kind, count, self.rung)
+
+    def measure_curve(self) -> None:
+        """Train the control at several budgets."""
+        multiples = CURVE if self.control.recipe == self.original.recipe else SHORT_CURVE
+        seeds = self.seeds(PlanKind.CURVE, self.config.policy.curve_seeds)
+        self.points = measure_curve(self.lab, self.control, self.rung, multiples, seeds)
+
+    def slope(self) -> float:
+        """Bits per byte that a doubling of the control's compute is worth at this rung."""
+        curve = fit_curve([c for c, _ in self.points], [loss for _, loss in self.points])
+        return max(float(curve.slope(self.flops)), LEAST_SLOPE)
+
+    def rule(self) -> Rule:
+        policy, slope = self.config.policy, self.slope()
+        return Rule(
+            alpha=policy.alpha,
+            planned=policy.planned,
+            min_gain=policy.min_gain,
+            min_loss_gain=policy.min_gain * slope,
+            bound=BOUND_DOUBLINGS * slope,
+            max_pairs=policy.max_pairs,
+        )
+
+    def multiplier(self, found: Sequence[float | None], rule: Rule) -> Interval:
+        """log2 CM over the control of paired differences at this rung's compute."""
+        return compute_multiplier(self.points, self.flops, at_bound(found, rule), rng_seed=self.config.seed)
+
+
+def measure_curve(
+    lab: Lab, line: Line, rung: int, multiples: Sequence[float], seeds: Sequence[int]
+) -> Points:
+    """Points of a recipe's scaling curve, failed runs left out."""
+    wanted = curve_requests(lab, line, rung, multiples, seeds)
+    results = lab.complete([request for _, request in wanted])
+    losses = [(flops, results[request.spec.id].bits_per_byte) for flops, request in wanted]
+    return [(flops, loss) for flops, loss in losses if loss is not None]
+
+
+def at_bound(found: Sequence[float | None], rule: Rule) -> list[float]:
+    """Differences with a failed treatment at the clipping bound: no pair is dropped by its outcome."""
+    return [-rule.bound if d is None else d for d in found]

@@ -1,0 +1,137 @@
+"""The screening stage: stop what does not apply or run, spend a few pairs on the rest, pick a cohort."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+from mendel.campaign.rounds import Round, at_bound
+from mendel.campaign.trunk import Candidate, Pairs, differences, pair_plan, prepare, run_pairs
+from mendel.plans.costs import Charge, charge, cpu_intervals
+from mendel.plans.screening import Belief, entering
+from mendel.records import Idea, Plan, PlanKind, RunStatus, Shard, Verdict, VerdictKind
+from mendel.store import IdeaState
+from mendel.verdicts.effects import paired_interval, pooled_sd, shrink
+
+Screened = tuple[Candidate, Charge]
+"""An idea that enters confirmation, and what it is charged."""
+
+
+def screen(round: Round, ideas: Sequence[Idea]) -> list[Screened]:
+    """Smoke-test and screen; returns the candidates that enter confirmation, best first."""
+    policy = round.config.policy
+    ready, lost = prepare(round.lab, round.shelf, round.control, ideas, round.rung)
+    for name, (state, reason) in lost.items():
+        _lose(round, name, IdeaState(state), reason)
+    round.measure_curve()
+    plans = _plans(round, ready)
+    found = run_pairs(round.lab, plans, 0, policy.screen_pairs)
+    beliefs = _beliefs(round, ready, plans, found)
+    if policy.more_screen_pairs:
+        doubtful = [p for p in plans if beliefs[p.idea or ""].in_doubt(policy.min_gain, policy.enter)]
+        last = policy.screen_pairs + policy.more_screen_pairs
+        for plan, more in run_pairs(round.lab, doubtful, policy.screen_pairs, last).items():
+            found[plan] += more
+        beliefs = _beliefs(round, ready, plans, found)
+    names = entering(list(beliefs.values()), policy.min_gain, policy.enter, policy.cohort)
+    _record(round, plans, found, beliefs, names)
+    charges = _charges(round, ready, {plan.idea or "": found[plan.id] for plan in plans})
+    by_name = {candidate.idea.name: candidate for candidate in ready}
+    return [(by_name[name], charges[name]) for name in names]
+
+
+def _plans(round: Round, ready: Sequence[Candidate]) -> list[Plan]:
+    policy = round.config.policy
+    seeds = round.seeds(PlanKind.SCREEN, policy.screen_pairs + policy.more_screen_pairs)
+    rule = round.rule()
+    plans = []
+    with round.lab.store.transaction():
+        for candidate in ready:
+            plan = pair_plan(
+                round.lab,
+                PlanKind.SCREEN,
+                round.number,
+                candidate.idea.name,
+                round.control,
+                candidate.line,
+                round.rung,
+                seeds,
+                Shard.VALIDATION,
+                rule,
+            )
+            round.lab.store.put_plan(round.campaign, plan)
+            plans.append(plan)
+    return plans
+
+
+def _beliefs(
+    round: Round, ready: Sequence[Candidate], plans: Sequence[Plan], found: Pairs
+) -> dict[str, Belief]:
+    """Posterior log2 CM of each idea: its forecast, and its pairs with noise pooled over all ideas."""
+    if not plans:
+        return {}
+    slope = round.slope()
+    losses = {plan.idea or "": at_bound(differences(found[plan.id]), plan.rule) for plan in plans}
+    noise = pooled_sd(losses.values())
+    beliefs = {}
+    for candidate in ready:
+        name, forecast = candidate.idea.name, candidate.idea.forecast
+        values = losses[name]
+        estimate = sum(values) / len(values) / slope
+        mean, sd = shrink(forecast.mean, forecast.sd, estimate, noise / slope / math.sqrt(len(values)))
+        beliefs[name] = Belief(name=name, mean=mean, sd=sd)
+    return beliefs
+
+
+def _record(
+    round: Round, plans: Sequence[Plan], found: Pairs, beliefs: dict[str, Belief], names: Sequence[str]
+) -> None:
+    for plan in plans:
+        idea, results = plan.idea or "", found[plan.id]
+        pairs = differences(results)
+        failures = sum(d is None for d in pairs)
+        probability = beliefs[idea].probability_above(round.config.policy.min_gain)
+        entered = "enters confirmation" if idea in names else "does not enter confirmation"
+        kind = VerdictKind.FAILED if failures == len(pairs) else VerdictKind.NO_DIFFERENCE_SHOWN
+        verdict = Verdict(
+            plan=plan.id,
+            kind=kind,
+            pairs=len(pairs),
+            failures=failures,
+            difference=paired_interval(at_bound(pairs, plan.rule)),
+            log2_cm=round.multiplier(pairs, plan.rule),
+            reason=f"screened: P(gain) {probability:.2f}, {entered}",
+        )
+        round.lab.store.put_verdict(round.campaign, verdict)
+        if kind is VerdictKind.FAILED:
+            first = results[0][1]
+            _lose(round, idea, IdeaState.FAILED, f"screening runs {first.status}: {first.reason}")
+        else:
+            state = IdeaState.CONFIRMING if idea in names else IdeaState.SCREENED
+            round.lab.store.set_idea_state(round.campaign, idea, state, verdict.reason)
+    listed = f": {', '.join(names)}" if names else ""
+    round.lab.say(
+        f"{round.number}/screen",
+        "screen",
+        f"round {round.number}: screened {len(plans)}, {len(names)} enter confirmation{listed}",
+    )
+
+
+def _lose(round: Round, name: str, state: IdeaState, reason: str) -> None:
+    round.lab.store.set_idea_state(round.campaign, name, state, reason)
+    round.lab.say(f"{round.number}/lost/{name}", "smoke", f"{name}: {state.value}, {reason}", name)
+
+
+def _charges(round: Round, ready: Sequence[Candidate], pairs: Pairs) -> dict[str, Charge]:
+    """Price each candidate by its FLOPs and by the CPU seconds of its screening pairs."""
+    logs = {
+        name: [
+            math.log((t.cpu_seconds / t.tokens) / (c.cpu_seconds / c.tokens))
+            for c, t in results
+            if t.status is RunStatus.DONE and t.cpu_seconds > 0 and c.cpu_seconds > 0
+        ]
+        for name, results in pairs.items()
+    }
+    seconds = cpu_intervals(logs)
+    by_seconds = not round.lab.meter.counts_runs
+    return {c.idea.name: charge(c.flops_ratio, seconds.get(c.idea.name), by_seconds) for c in ready}

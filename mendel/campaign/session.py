@@ -1,0 +1,219 @@
+"""A session: everything a campaign needs is opened, the loop is run, everything is closed again.
+
+The same configuration finds its campaign again, so repeating a command continues it.
+"""
+
+from __future__ import annotations
+
+import platform
+import signal
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from importlib import metadata
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+from mendel.campaign.budget import Meter
+from mendel.campaign.config import CampaignConfig, ConfigError, Settings
+from mendel.campaign.lab import Interrupted, Lab, OutOfMoney
+from mendel.campaign.loop import run_campaign
+from mendel.campaign.progress import Progress
+from mendel.ideas.blanks import make_blanks
+from mendel.ideas.catalog import load_catalog
+from mendel.ideas.userfile import load_ideas
+from mendel.records import Fingerprint, Idea, Testbed
+from mendel.runs import executor_class
+from mendel.store import Campaign, CampaignState, Store
+from mendel.testbeds import check_rung, load_testbed
+from mendel.yardstick import Corpus, build_corpus, sealed_folders
+
+LIVE_BLANKS = 60
+"""Ideas of an A/A campaign."""
+_INSTRUCTION_SETS = ("amx_bf16", "avx512_bf16", "avx512f", "avx2", "avx", "sse4_2", "asimd")
+"""Best first: matrix products differ in their last bits between these."""
+
+
+class MissingExtra(RuntimeError):
+    """The testbed needs a library that is not installed."""
+
+
+def run(
+    config: CampaignConfig,
+    settings: Settings,
+    progress: Progress,
+    fresh: bool = False,
+    watch: Callable[[Lab], Any] | None = None,
+) -> tuple[Store, Campaign]:
+    """Run or continue the campaign of `config`; returns the open store and the campaign as it stands.
+
+    `fresh` begins a new campaign even if this one is there. SIGINT and SIGTERM stop it in good order
+    (Interrupted). Raises ConfigError, StoreError, CorpusError, TestbedError or LabError with one line each.
+    """
+    testbed = load_testbed(config.testbed)
+    for rung in config.rungs:
+        check_rung(testbed, rung)
+    recipe = config.recipe or testbed.recipes[0]
+    if recipe not in testbed.recipes:
+        raise ConfigError(
+            f"recipe {recipe!r} is not in {testbed.root}/testbed.toml ({', '.join(testbed.recipes)})"
+        )
+    _check_installed(testbed)
+    progress.stage = "reading the corpus"
+    corpus = build_corpus(config.data if config.data == "default" else Path(config.data), settings.root)
+    corpus.verify()
+    store = Store(settings.root, settings.database_url)
+    try:
+        campaign = None if fresh else find(store, config)
+        fingerprint = make_fingerprint(testbed, corpus)
+        if campaign is None:
+            campaign = _create(store, config, recipe, fingerprint)
+        elif campaign.fingerprint != fingerprint:
+            raise ConfigError(_changed(campaign.fingerprint, fingerprint))
+        elif campaign.state is CampaignState.FINISHED:
+            return store, campaign
+        with store.lock(campaign.id):
+            store.set_state(campaign.id, CampaignState.RUNNING)
+            state = CampaignState.STOPPED
+            try:
+                _run(store, campaign, testbed, corpus, config, progress, watch)
+                state = CampaignState.FINISHED
+            except OutOfMoney as error:
+                store.event(campaign.id, "budget", f"ended: {error}")
+                state = CampaignState.FINISHED
+            finally:
+                store.set_state(campaign.id, state)
+    except BaseException:
+        store.close()
+        raise
+    return store, store.campaign(campaign.id)
+
+
+def _run(
+    store: Store,
+    campaign: Campaign,
+    testbed: Testbed,
+    corpus: Corpus,
+    config: CampaignConfig,
+    progress: Progress,
+    watch: Callable[[Lab], Any] | None,
+) -> None:
+    hidden = sealed_folders() if config.data == "default" else ()
+    progress.stage = "starting workers"
+    executor = executor_class("local")(
+        testbed.python, testbed.preload, config.workers or None, isolate=config.isolate, hidden=hidden
+    )
+    try:
+        meter = Meter(config.budget, executor.workers)
+        lab = Lab(store, campaign, testbed, corpus, executor, meter, progress)
+        if watch:
+            watch(lab)
+        with _stops_on_signal(lab.stop):
+            run_campaign(lab, config)
+        seconds = lab.time()
+        lab.once(
+            "loop",
+            lambda: {
+                "seconds": seconds,
+                "overhead_fraction": 1 - progress.worker_seconds / (executor.workers * seconds),
+                "workers": executor.workers,
+                "isolation": {"level": executor.isolation.level, "reason": executor.isolation.reason},
+            },
+        )
+    finally:
+        executor.close()
+
+
+def find(store: Store, config: CampaignConfig) -> Campaign | None:
+    """The latest campaign with this configuration."""
+    wanted = config.model_dump(mode="json")
+    same = [campaign for campaign in store.campaigns() if campaign.config == wanted]
+    return same[-1] if same else None
+
+
+def _create(store: Store, config: CampaignConfig, recipe: str, fingerprint: Fingerprint) -> Campaign:
+    with store.transaction():
+        campaign = store.create_campaign(
+            config.id, config.seed, config.testbed, recipe, config.model_dump(mode="json"), fingerprint
+        )
+        ideas, blanks = queue(config)
+        store.add_ideas(campaign.id, ideas)
+        store.add_blanks(campaign.id, blanks)
+    return campaign
+
+
+def queue(config: CampaignConfig) -> tuple[list[Idea], dict[str, str]]:
+    """The ideas of a campaign with its blanks among them, and the kind of each blank by name."""
+    if config.ideas == "blanks":
+        planted = make_blanks(LIVE_BLANKS, config.seed)
+        return [idea for idea, _ in planted], {idea.name: kind for idea, kind in planted}
+    ideas = list(load_catalog() if config.ideas == "catalog" else load_ideas(Path(config.ideas)))
+    share = config.policy.blank_share
+    planted = make_blanks(round(len(ideas) * share / (1 - share)), config.seed) if share else ()
+    mixed = sorted([*ideas, *(idea for idea, _ in planted)], key=lambda idea: idea.name)
+    return mixed, {idea.name: kind for idea, kind in planted}
+
+
+def make_fingerprint(testbed: Testbed, corpus: Corpus) -> Fingerprint:
+    """What the losses of this machine depend on besides the recipe."""
+    flags: set[str] = set()
+    cpuinfo = Path("/proc/cpuinfo")
+    if cpuinfo.is_file():
+        for line in cpuinfo.read_text().splitlines():
+            if line.startswith(("flags", "Features")):
+                flags |= set(line.split(":", 1)[1].split())
+    found = next((name for name in _INSTRUCTION_SETS if name in flags), "baseline")
+    libraries = {module.split(".")[0] for module in testbed.preload}
+    return Fingerprint(
+        device="cpu",
+        instruction_set=f"{platform.machine()} {found}",
+        threads=1,
+        precision="float32",
+        libraries={name: metadata.version(name) for name in sorted(libraries)},
+        corpus=corpus.hash,
+    )
+
+
+def _check_installed(testbed: Testbed) -> None:
+    for module in testbed.preload:
+        name = module.split(".")[0]
+        if find_spec(name) is None:
+            raise MissingExtra(
+                f"{testbed.root}/testbed.toml: preload: {name!r} is not installed; "
+                f"for the built-in trainer: pip install 'mendel[gpt]'"
+            )
+
+
+def _changed(before: Fingerprint, now: Fingerprint) -> str:
+    for key, value in before.model_dump().items():
+        if getattr(now, key) != value:
+            return (
+                f"{key} changed under the campaign: it began with {value!r}, now it is "
+                f"{getattr(now, key)!r}; results of the two are never compared: restore it, or begin a new campaign with --fresh"
+            )
+    raise AssertionError("equal fingerprints")
+
+
+@contextmanager
+def _stops_on_signal(stop: threading.Event) -> Iterator[None]:
+    """The first signal asks the loop to stop; a second one does what it always does."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+
+    def ask(number: int, frame: object) -> None:
+        stop.set()
+        signal.signal(number, previous[number])
+
+    previous: dict[int, Any] = {}
+    for number in (int(signal.SIGINT), int(signal.SIGTERM)):
+        previous[number] = signal.signal(number, ask)
+    try:
+        yield
+    finally:
+        for number, handler in previous.items():
+            signal.signal(number, handler)
+
+
+__all__ = ["Interrupted", "MissingExtra", "find", "make_fingerprint", "queue", "run"]

@@ -1,0 +1,88 @@
+"""A finished or running campaign in numbers: what `--json` prints and the terminal and report show first."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from mendel.records import Interval, PlanKind, VerdictKind
+from mendel.store import Campaign, RunState, Store
+
+SCHEMA = 1
+"""Version of the JSON objects that commands print; it grows when a key changes its meaning."""
+
+
+def summarise(store: Store, campaign: Campaign) -> dict[str, Any]:
+    """Adopted changes, the trunk, blanks and spending, as one JSON object.
+
+    CMs are plain multipliers (not logarithms). `adopted` holds the fresh-pair estimates, each over the trunk
+    of its round; `trunk_cm` is the last check of the whole trunk at the lowest rung, null before the first.
+    """
+    points = trunk_points(store, campaign)
+    lowest = [point for point in points if point["rung"] == campaign.config["rungs"][0]]
+    trunk = Interval.model_validate(lowest[-1]["log2_cm"]) if lowest else None
+    names = lowest[-1]["adopted"] if lowest else []
+    findings = {finding.idea.name: finding for finding in store.findings(campaign.id)}
+    loop = store.decision(campaign.id, "loop") or {}
+    blanks = blank_counts(store, campaign)
+    return {
+        "schema": SCHEMA,
+        "campaign": campaign.id,
+        "state": campaign.state.value,
+        "seed": campaign.seed,
+        "recipe": campaign.recipe,
+        "adopted": [{"id": name, **cm_fields(findings[name].log2_cm)} for name in names if name in findings],
+        **(
+            {"trunk_cm": None, "trunk_cm_low": None, "trunk_cm_high": None}
+            if trunk is None
+            else trunk_fields(trunk)
+        ),
+        "trunk_by_rung": {
+            str(point["rung"]): cm_fields(Interval.model_validate(point["log2_cm"])) for point in points
+        },
+        **blanks,
+        "runs": len(store.runs(campaign.id, RunState.FINISHED)),
+        "loop_seconds": loop.get("seconds"),
+        "overhead_fraction": loop.get("overhead_fraction"),
+        "isolation": loop.get("isolation"),
+    }
+
+
+def trunk_points(store: Store, campaign: Campaign) -> list[dict[str, Any]]:
+    """Where the trunk stood against the original after each round, oldest first; the last check is last."""
+    points = []
+    for round in range(1000):
+        found = [store.decision(campaign.id, f"trunk/{round}/{rung}") for rung in campaign.config["rungs"]]
+        points += [point for point in found if point]
+        if store.decision(campaign.id, f"{round}/ideas") is None:
+            return points
+    return points
+
+
+def blank_counts(store: Store, campaign: Campaign) -> dict[str, int]:
+    """Blanks in the queue, those judged and unblinded, those that entered confirmation and were claimed."""
+    blanks = store.blanks(campaign.id)
+    names = {blank.name for blank in blanks}
+    confirmed = {
+        plan.id: plan.idea for plan in store.plans(campaign.id, PlanKind.CONFIRM) if plan.idea in names
+    }
+    verdicts = [verdict for verdict in store.verdicts(campaign.id) if verdict.plan in confirmed]
+    return {
+        "blanks_planted": len(blanks),
+        "blanks_judged": sum(blank.unblinded is not None for blank in blanks),
+        "blanks_confirmed": len(confirmed),
+        "blanks_claimed": sum(verdict.kind is VerdictKind.BETTER for verdict in verdicts),
+    }
+
+
+def cm_fields(log2_cm: Interval) -> dict[str, Any]:
+    """An interval of log2 CM as plain multipliers."""
+    return {
+        "cm": 2**log2_cm.value,
+        "cm_low": 2**log2_cm.low,
+        "cm_high": 2**log2_cm.high,
+        "bounded": log2_cm.bounded,
+    }
+
+
+def trunk_fields(log2_cm: Interval) -> dict[str, Any]:
+    return {f"trunk_{key}": value for key, value in cm_fields(log2_cm).items() if key != "bounded"}

@@ -1,0 +1,218 @@
+"""The trunk as the campaign runs it, and ideas made ready to be compared with it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from mendel.campaign.lab import SMOKE_TOKENS, Lab, Request
+from mendel.patches import Built, PatchError, Stale, Tree, adopt, build
+from mendel.plans.costs import Charge
+from mendel.records import (
+    Idea,
+    Plan,
+    PlanKind,
+    Recipe,
+    Rule,
+    RunResult,
+    RunSpec,
+    RunStatus,
+    Shard,
+    Trunk,
+)
+
+
+@dataclass(frozen=True)
+class Line:
+    """A recipe the campaign compares others with: the original, or the trunk of a round."""
+
+    trunk: Trunk
+    recipe: str
+    """Recipe id."""
+    excess: float = 1.0
+    """CPU seconds charged beyond its FLOPs, relative to the original."""
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        return tuple(idea.name for idea in self.trunk.adopted)
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """An idea on top of a trunk, ready to run."""
+
+    idea: Idea
+    line: Line
+    flops_ratio: float
+    """Its FLOPs per token over its control's."""
+
+
+@dataclass
+class Shelf:
+    """The base source tree and everything built from it."""
+
+    lab: Lab
+    tree: Tree
+    base: Recipe
+    built: dict[str, Built] = field(default_factory=dict)
+
+    def line(self, trunk: Trunk, excess: float, label: str) -> Line:
+        """Build and store a trunk. Raises Stale or PatchError where it does not build."""
+        built = build(trunk, self.tree, self.lab.testbed.editable)
+        recipe = self.lab.recipe(built.recipe, built.tree, label)
+        self.built[recipe] = built
+        return Line(trunk, recipe, excess)
+
+    def stack(self, line: Line, ideas: Sequence[Idea], charges: dict[str, Charge], label: str) -> Line:
+        """`line` with as many of `ideas` as compose, first come first served; one idea of each slot."""
+        best = line
+        for idea in ideas:
+            taken = {held.patch.slot for held in best.trunk.adopted if held in ideas and held.patch.slot}
+            if idea.patch.slot in taken:
+                continue
+            charge = charges[idea.name]
+            try:
+                best = self.line(
+                    adopt(best.trunk, idea), best.excess * charge.ratio / charge.flops_ratio, label
+                )
+            except (Stale, PatchError):
+                continue
+        return best
+
+
+def tokens_at(lab: Lab, line: Line, rung: int, multiple: float = 1.0) -> int:
+    """Training tokens with which a recipe spends `multiple` of a rung's compute, as charged.
+
+    Raises Refused for a shape that cannot meet the budget.
+    """
+    per_token = lab.flops_per_token(line.recipe, rung) * line.excess
+    tokens = int(multiple * lab.testbed.rungs[rung].flops / per_token)
+    if tokens < SMOKE_TOKENS:
+        raise Refused(
+            f"{per_token:.3g} FLOPs per token: rung {rung} has compute for only {tokens} tokens, "
+            f"{SMOKE_TOKENS} are the least"
+        )
+    return tokens
+
+
+class Refused(ValueError):
+    """A shape that cannot meet a rung's compute budget."""
+
+
+def prepare(
+    lab: Lab, shelf: Shelf, control: Line, ideas: Sequence[Idea], rung: int
+) -> tuple[list[Candidate], dict[str, tuple[str, str]]]:
+    """Put each idea on the trunk and smoke-test it.
+
+    Returns what can run, and for the others (state, reason): "stale" or "failed".
+    """
+    lost: dict[str, tuple[str, str]] = {}
+    lines: dict[str, Line] = {}
+    for idea in ideas:
+        try:
+            trunk = adopt(control.trunk, idea)
+            lines[idea.name] = shelf.line(trunk, control.excess, f"{idea.name} on {control.recipe}")
+        except Stale as error:
+            lost[idea.name] = ("stale", str(error))
+        except PatchError as error:
+            lost[idea.name] = ("failed", str(error).splitlines()[0])
+    wanted = [(line.recipe, rung, name) for name, line in lines.items()]
+    smoked = lab.smoke([(control.recipe, rung, None), *wanted])
+    ready: list[Candidate] = []
+    for idea in ideas:
+        line = lines.get(idea.name)
+        if line is None:
+            continue
+        result = smoked[line.recipe, rung]
+        if result.status is not RunStatus.DONE:
+            lost[idea.name] = ("failed", f"smoke run {result.status}: {result.reason}")
+            continue
+        ratio = lab.flops_per_token(line.recipe, rung) / lab.flops_per_token(control.recipe, rung)
+        try:
+            tokens_at(lab, line, rung)
+        except Refused as error:
+            lost[idea.name] = ("failed", str(error))
+            continue
+        ready.append(Candidate(idea, line, ratio))
+    return ready, lost
+
+
+def pair_plan(
+    lab: Lab,
+    kind: PlanKind,
+    round: int,
+    idea: str | None,
+    control: Line,
+    treatment: Line,
+    rung: int,
+    seeds: tuple[int, ...],
+    shard: Shard,
+    rule: Rule,
+) -> Plan:
+    """Control and treatment at equal charged compute."""
+    control_tokens = tokens_at(lab, control, rung)
+    treatment_tokens = tokens_at(lab, treatment, rung)
+    return Plan(
+        kind=kind,
+        round=round,
+        idea=idea,
+        control=control.recipe,
+        treatment=treatment.recipe,
+        rung=rung,
+        seeds=seeds,
+        control_tokens=control_tokens,
+        treatment_tokens=treatment_tokens,
+        cost_ratio=control_tokens / treatment_tokens,
+        shard=shard,
+        rule=rule,
+    )
+
+
+Pairs = dict[str, list[tuple[RunResult, RunResult]]]
+"""Idea or arm -> results of its pairs in planned order."""
+
+
+def run_pairs(lab: Lab, plans: Sequence[Plan], first: int, last: int) -> Pairs:
+    """Complete the pairs of all `plans` for their planned seeds number `first` to `last` (excluded)."""
+    fingerprint = lab.campaign.fingerprint.id
+    requests: list[tuple[Request, Request]] = []
+    keys: list[str] = []
+    for place in range(first, last):
+        for plan in plans:
+            control, treatment = plan.runs(plan.seeds[place], fingerprint)
+            requests.append(
+                (Request(control, plan.kind.value), Request(treatment, plan.kind.value, plan.idea or "trunk"))
+            )
+            keys.append(plan.id)
+    pairs: Pairs = {plan.id: [] for plan in plans}
+    for key, results in zip(keys, lab.pairs(requests), strict=True):
+        pairs[key].append(results)
+    return pairs
+
+
+def differences(pairs: Sequence[tuple[RunResult, RunResult]]) -> list[float | None]:
+    """Control loss minus treatment loss of each pair in bits per byte; None where the treatment failed."""
+    return [
+        None if t.bits_per_byte is None or c.bits_per_byte is None else c.bits_per_byte - t.bits_per_byte
+        for c, t in pairs
+    ]
+
+
+def curve_requests(
+    lab: Lab, line: Line, rung: int, multiples: Sequence[float], seeds: Sequence[int]
+) -> list[tuple[float, Request]]:
+    """Fully decayed runs of a recipe at multiples of a rung's compute: (FLOPs, request), longest first."""
+    requests = []
+    for multiple in sorted(multiples, reverse=True):
+        tokens = tokens_at(lab, line, rung, multiple)
+        for seed in seeds:
+            spec = RunSpec(
+                recipe=line.recipe,
+                rung=rung,
+                seed=seed,
+                tokens=tokens,
+                shard=Shard.VALIDATION,
+                fingerprint=lab.campaign.fingerprint.id,
+            )
+            requests.append((multiple * lab.testbed.rungs[rung].flops, Request(spec, PlanKind.CURVE.value)))
+    return requests

@@ -1,0 +1,385 @@
+"""The commands. `mendel --help` begins with the six that matter.
+
+Exit codes: 0 done; 1 the lab failed; 2 bad input or settings; 3 something needed is not installed;
+130 stopped by the user (the same command continues).
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import Annotated, Any
+
+from cyclopts import App, CycloptsError, Group, Parameter
+from rich.console import Console
+from rich.table import Table
+
+from mendel import __version__
+from mendel.campaign.config import CampaignConfig, ConfigError, Settings, read_config
+from mendel.campaign.lab import Interrupted, LabError
+from mendel.campaign.progress import Progress
+from mendel.campaign.session import MissingExtra
+from mendel.campaign.session import run as run_session
+from mendel.campaign.summary import SCHEMA, summarise, trunk_points
+from mendel.ideas.userfile import IdeasError
+from mendel.runs import ExecutorError
+from mendel.store import Campaign, Store, StoreError
+from mendel.terminal import show_summary, watching
+from mendel.testbeds import TestbedError
+from mendel.yardstick import CorpusError
+
+MAIN = Group("Commands", sort_key=1)
+MORE = Group("More", sort_key=2)
+EXIT_CODES = "Exit codes: 0 done, 1 lab failure, 2 bad input, 3 missing library, 130 stopped."
+
+app = App(
+    name="mendel",
+    version=__version__,
+    help=f"Proposes, runs and judges controlled pretraining experiments.\n\n{EXIT_CODES}",
+    default_parameter=Parameter(negative=()),
+)
+ideas_app = App(
+    name="ideas", group=MORE, help="List, show or check ideas.", default_parameter=Parameter(negative=())
+)
+app.command(ideas_app)
+
+Json = Annotated[
+    bool, Parameter(name="--json", help="Print one JSON object on standard output, nothing else.")
+]
+ConfigFile = Annotated[
+    Path | None, Parameter(name="--config", help="Settings file (default: ./mendel.toml if there).")
+]
+
+
+# --- the six ---------------------------------------------------------------------------------------------
+
+
+@app.command(group=MAIN, sort_key=1)
+def demo(*, seed: int = 1, fresh: bool = False, data: str = "default", json: Json = False) -> None:
+    """Run a whole small campaign on the CPU in about five minutes, and write its report.
+
+    Parameters
+    ----------
+    seed
+        Campaign seed; another seed is another campaign.
+    fresh
+        Begin again although this campaign exists.
+    data
+        "default", or a folder of .txt, .jsonl or .parquet files.
+    """
+    config = read_config(None, {"budget": DEMO_BUDGET, "seed": seed, "data": data, "policy": DEMO_POLICY})
+    _campaign(config, fresh, json)
+
+
+DEMO_BUDGET = "270s"
+"""The loop's share of "about five minutes"."""
+DEMO_POLICY: dict[str, Any] = {"curve_seeds": 2, "verify_pairs": 8}
+
+
+@app.command(group=MAIN, sort_key=2)
+def init(*, testbed: str = "gpt", json: Json = False) -> None:
+    """Write a commented mendel.toml into the working folder.
+
+    Parameters
+    ----------
+    testbed
+        Name of a built-in testbed, or a folder with a testbed.toml.
+    """
+    from mendel.testbeds import load_testbed
+
+    found = load_testbed(testbed)
+    path = Path("mendel.toml")
+    if path.exists():
+        raise ConfigError(f"{path}: it exists already; edit it, or move it away first")
+    path.write_text(
+        TEMPLATE.format(testbed=testbed, recipes=", ".join(found.recipes), rungs=len(found.rungs) - 1)
+    )
+    _print_result(json, {"config": str(path)}, f"Wrote {path}. Next: mendel run --budget 20m")
+
+
+TEMPLATE = """\
+# What a campaign is asked to do. Every key may be left out; the command line overrides.
+goal = "Train to a lower loss for the same compute."
+testbed = "{testbed}"
+recipe = ""            # base recipe, one of: {recipes}; empty for the first
+data = "default"       # or a folder of .txt, .jsonl (key "text") or .parquet (column "text") files
+ideas = "catalog"      # or "blanks", or a file of ideas
+budget = "20m"         # time (90s, 20m, 1.5h) or runs (300runs: repeatable on any machine of its kind)
+rungs = [0]            # ascending, from 0 to {rungs}; the last check of the trunk is made at each
+workers = 0            # runs at a time; 0 for one per core
+
+[policy]
+alpha = 0.05           # false-discovery rate of the whole campaign
+min_gain = 0.01        # log2 compute multiplier that a change must beat to count
+blank_share = 0.15     # share of the queue that is planted
+"""
+
+
+@app.command(group=MAIN, sort_key=3)
+def run(
+    *,
+    budget: str | None = None,
+    max_usd: float | None = None,
+    seed: int | None = None,
+    ideas: str | None = None,
+    rungs: str | None = None,
+    testbed: str | None = None,
+    recipe: str | None = None,
+    data: str | None = None,
+    workers: int | None = None,
+    fresh: bool = False,
+    config: ConfigFile = None,
+    json: Json = False,
+) -> None:
+    """Run a campaign, or continue it: the same command finds the same campaign again.
+
+    Parameters
+    ----------
+    budget
+        Time (90s, 20m, 1.5h) or a number of runs (300runs).
+    max_usd
+        End when the workers have cost this much (needs usd_per_hour in the settings).
+    seed
+        Campaign seed.
+    ideas
+        "catalog", "blanks" (an A/A campaign), or a file of ideas.
+    rungs
+        Rungs to use, such as 0 or 0-2.
+    testbed
+        Name of a built-in testbed, or a folder with a testbed.toml.
+    recipe
+        Base recipe of the testbed.
+    data
+        "default", or a folder of .txt, .jsonl or .parquet files.
+    workers
+        Runs at a time; default one per core.
+    fresh
+        Begin again although this campaign exists.
+    """
+    given = {
+        "budget": budget,
+        "max_usd": max_usd,
+        "seed": seed,
+        "ideas": ideas,
+        "rungs": None if rungs is None else _read_rungs(rungs),
+        "testbed": testbed,
+        "recipe": recipe,
+        "data": data,
+        "workers": workers,
+    }
+    changes = {key: value for key, value in given.items() if value is not None}
+    settings = read_config(config, changes)
+    if settings.ideas == "blanks":
+        # An A/A campaign puts every blank through confirmation: a screen would hide most from the judge.
+        policy = settings.policy.model_dump() | AA_POLICY
+        settings = read_config(config, {**changes, "policy": policy})
+    _campaign(settings, fresh, json)
+
+
+AA_POLICY: dict[str, Any] = {
+    "screen_ideas": 60, "cohort": 60, "enter": 0.0, "planned": 60, "more_screen_pairs": 0, "blank_share": 0.0,
+}  # fmt: skip
+
+
+@app.command(group=MAIN, sort_key=4)
+def status(campaign: str | None = None, /, *, json: Json = False) -> None:
+    """Say how a campaign stands (the latest one by default)."""
+    with _store() as store:
+        found = store.campaign(campaign)
+        summary = summarise(store, found)
+        if json:
+            _print_json(summary)
+            return
+        console = Console()
+        console.print(f"Campaign {found.id} (seed {found.seed}, {found.recipe}): {found.state.value}")
+        show_summary(console, summary)
+        states: dict[str, int] = {}
+        for entry in store.ideas(found.id):
+            states[entry.state.value] = states.get(entry.state.value, 0) + 1
+        console.print("Ideas: " + ", ".join(f"{count} {state}" for state, count in states.items()))
+        for event in store.events(found.id)[-5:]:
+            console.print(f"  {event.time:%H:%M:%S}  {event.message}", highlight=False, markup=False)
+
+
+@app.command(group=MAIN, sort_key=5)
+def show(id: str, /, *, campaign: str | None = None, json: Json = False) -> None:
+    """Show everything about an idea, a run, a plan or a recipe: give its name or the beginning of its id."""
+    from mendel.report.lookup import describe, render
+
+    with _store() as store:
+        found = describe(store, store.campaign(campaign), id)
+        if json:
+            _print_json(found)
+        else:
+            render(Console(), found)
+
+
+@app.command(group=MAIN, sort_key=6)
+def report(campaign: str | None = None, /, *, out: Path | None = None, json: Json = False) -> None:
+    """Write a campaign's report: one self-contained HTML file.
+
+    Parameters
+    ----------
+    out
+        The file to write (default: reports/ in the store's folder).
+    """
+    with _store() as store:
+        path = _write_report(store, store.campaign(campaign), out)
+    _print_result(json, {"report": str(path)}, f"Report: {path}")
+
+
+# --- more ------------------------------------------------------------------------------------------------
+
+
+@ideas_app.command(name="list")
+def ideas_list(*, file: Path | None = None, json: Json = False) -> None:
+    """List the ideas of the catalog, or of a file."""
+    from mendel.ideas.catalog import load_catalog
+    from mendel.ideas.userfile import load_ideas
+
+    ideas = load_ideas(file) if file else load_catalog()
+    if json:
+        _print_json({"ideas": [idea.model_dump(mode="json") for idea in ideas]})
+        return
+    table = Table()
+    for name in ("idea", "class", "patch", "forecast log2 CM", "mechanism"):
+        table.add_column(name)
+    for idea in ideas:
+        patch = "source" if idea.patch.edits else "knobs"
+        forecast = f"{idea.forecast.mean:+.2f} ± {idea.forecast.sd:.2f}"
+        table.add_row(idea.name, idea.idea_class, patch, forecast, idea.mechanism)
+    Console().print(table)
+
+
+@ideas_app.command(name="show")
+def ideas_show(name: str, /, *, json: Json = False) -> None:
+    """Show one idea of the catalog with its patch."""
+    from mendel.ideas.catalog import find
+
+    idea = find(name)
+    if json:
+        _print_json(idea.model_dump(mode="json"))
+        return
+    console = Console()
+    console.print(f"[bold]{idea.name}[/bold]  ({idea.idea_class})", highlight=False)
+    for text in (idea.hypothesis, idea.mechanism, f"Source: {idea.citation}"):
+        console.print(text, markup=False, highlight=False)
+    for key, value in idea.patch.overrides.items():
+        console.print(f"  {key} = {value!r}", markup=False)
+    for edit in idea.patch.edits:
+        console.print(f"--- {edit.path}", markup=False)
+        for sign, text in (("-", edit.search), ("+", edit.replace)):
+            console.print("\n".join(sign + line for line in text.splitlines()), markup=False, highlight=False)
+
+
+@ideas_app.command(name="add")
+def ideas_add(file: Path, /, *, campaign: str | None = None, json: Json = False) -> None:
+    """Queue the ideas of a TOML or Markdown file in a campaign that is not finished."""
+    from mendel.ideas.userfile import load_ideas
+
+    ideas = load_ideas(file)
+    with _store() as store:
+        found = store.campaign(campaign)
+        if found.state.value == "finished":
+            raise ConfigError(f"campaign {found.id} is finished; start one with: mendel run --ideas {file}")
+        names = store.add_ideas(found.id, ideas)
+    _print_result(
+        json,
+        {"campaign": found.id, "added": names},
+        f"Added to {found.id}: {', '.join(names) or 'nothing new'}",
+    )
+
+
+@app.command(group=MORE)
+def doctor(*, json: Json = False) -> None:
+    """Check what this machine offers: the trainer's libraries, cores, isolation, the store."""
+    from mendel.report.doctor import examine
+
+    facts = examine(Settings())
+    if json:
+        _print_json(facts)
+        return
+    table = Table(show_header=False)
+    for key, value in facts.items():
+        table.add_row(key, str(value))
+    Console().print(table)
+
+
+# --- helpers ---------------------------------------------------------------------------------------------
+
+
+def _campaign(config: CampaignConfig, fresh: bool, as_json: bool) -> None:
+    """Run a campaign to its end, write its report and say what came out."""
+    console = Console(stderr=as_json)
+    progress = Progress()
+    with watching(progress, console, quiet=as_json):
+        store, campaign = run_session(config, Settings(), progress, fresh)
+    with store:
+        path = _write_report(store, campaign, None)
+        summary = {**summarise(store, campaign), "report": str(path)}
+    if as_json:
+        _print_json(summary)
+    else:
+        show_summary(console, summary)
+        console.print(f"Report: {path}", soft_wrap=True, highlight=False)
+
+
+def _write_report(store: Store, campaign: Campaign, out: Path | None) -> Path:
+    from mendel.report import write_report
+
+    path = out or store.root / "reports" / f"{campaign.id}.html"
+    write_report(store, campaign, summarise(store, campaign), trunk_points(store, campaign), path)
+    return path
+
+
+def _store() -> Store:
+    settings = Settings()
+    if settings.database_url is None and not (settings.root / "mendel.db").is_file():
+        raise ConfigError(f"{settings.root}: no lab here yet; begin with `mendel demo` or `mendel run`")
+    return Store(settings.root, settings.database_url)
+
+
+def _read_rungs(text: str) -> list[int]:
+    first, dash, last = text.partition("-")
+    try:
+        return list(range(int(first), int(last if dash else first) + 1))
+    except ValueError:
+        raise ConfigError(f"command line: rungs: {text!r} is not understood; allowed are 0 or 0-2") from None
+
+
+def _print_json(value: dict[str, Any]) -> None:
+    sys.stdout.write(json.dumps({"schema": SCHEMA, **value}, indent=2, default=str) + "\n")
+
+
+def _print_result(as_json: bool, value: dict[str, Any], text: str) -> None:
+    if as_json:
+        _print_json(value)
+    else:
+        Console().print(text, soft_wrap=True, highlight=False, markup=False)
+
+
+USER_ERRORS = (ConfigError, IdeasError, StoreError, TestbedError, CorpusError)
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Entry point: errors become one line and an exit code."""
+    try:
+        app(arguments, exit_on_error=False, print_error=False)
+    except CycloptsError as error:
+        _fail(str(error).strip(), 2)
+    except USER_ERRORS as error:
+        _fail(str(error), 2)
+    except MissingExtra as error:
+        _fail(str(error), 3)
+    except (LabError, ExecutorError) as error:
+        _fail(str(error), 1)
+    except OSError as error:
+        _fail(f"{error.filename or 'system'}: {error.strerror or error}", 1)
+    except (Interrupted, KeyboardInterrupt):
+        _fail("stopped; everything is stored. Continue with the same command.", 130)
+
+
+def _fail(message: str, code: int) -> None:
+    print(f"mendel: {message}", file=sys.stderr)
+    raise SystemExit(code)

@@ -1,0 +1,166 @@
+"""Blanks: planted patches of the `gpt` testbed that change nothing that matters, and harms that do.
+
+They measure the judge. A no-op that leaves a run identical to the bit would prove nothing, so a blank
+disturbs what should not matter: the initial random stream, the order of the sequences, the order in which
+hidden units are summed. The first two move the loss as much as a new seed does; the third in its last digits
+only, which a judge that divides by a standard deviation must survive. Its record looks like the catalog's (words, class, citation, forecast,
+proposer); only the returned kind tells, and the campaign keeps that to itself until the verdict.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable, Mapping, Sequence
+from itertools import product
+
+from mendel.ideas.catalog import load_catalog
+from mendel.records import Edit, Finding, Forecast, Idea, Patch
+
+MAX_BLANKS = 300
+"""What the words suffice for, with room to draw."""
+
+RHYTHM = ("initial stream", "batch order", "initial stream", "batch order", "summation order")
+"""Kinds of blanks in turn; the one that hardly moves the loss is the rarest."""
+
+FIRST = (
+    "balanced banded centred coupled damped decoupled drifting even folded graded interleaved layered lean "
+    "matched mirrored nested offset paired phased quiet rotated slanted staged steady striped tapered woven"
+)
+SECOND = (
+    "carry channels columns drift flow frames gates lanes mixing offsets order paths phases ranks rows "
+    "shuffle signals slots spans starts streams strides tracks units windows"
+)
+AIMS = (
+    "reaches the same loss in fewer tokens",
+    "makes early training smoother",
+    "removes an asymmetry that costs a short run some of its steps",
+    "lets the blocks specialise sooner",
+    "keeps gradients of early and late layers in proportion",
+    "lowers the variance between steps a little",
+)
+MEANS = (
+    "rearranges where training begins so that the first steps are less wasteful",
+    "spreads the load over the model more evenly",
+    "changes how contributions are combined within a step",
+    "breaks up an accidental regularity of the plain recipe",
+    "uses an equivalent form that is better conditioned in float32",
+)
+
+
+class Blanks:
+    """Proposes nothing but blanks: an A/A campaign in disguise."""
+
+    def __init__(self, seed: int = 0) -> None:
+        self.seed = seed
+
+    def propose(self, findings: Sequence[Finding], count: int) -> tuple[Idea, ...]:
+        known = {finding.idea.name for finding in findings}
+        made = make_blanks(min(MAX_BLANKS, count + len(known)), self.seed)
+        return tuple(idea for idea, _ in made if idea.name not in known)[:count]
+
+
+def make_blanks(count: int, seed: int) -> tuple[tuple[Idea, str], ...]:
+    """`count` ideas that change nothing that matters, each with its kind, in the rhythm of RHYTHM. No two
+    have the same code, and the first n of a seed are always the same.
+
+    ValueError if `count` is not within 0 to MAX_BLANKS.
+    """
+    makers: dict[str, Callable[[int], Patch]] = {
+        "initial stream": _initial_stream,
+        "batch order": _batch_order,
+        "summation order": _summation_order,
+    }
+    kinds = [RHYTHM[i % len(RHYTHM)] for i in range(count)]
+    return _disguise(kinds, makers, random.Random(f"blanks/{seed}"))
+
+
+def make_harms(count: int, seed: int) -> tuple[tuple[Idea, str], ...]:
+    """`count` ideas of kind "harm", disguised in the same way: a learning rate at least eight times too low.
+    ValueError as for `make_blanks`."""
+    return _disguise(["harm"] * count, {"harm": _harm}, random.Random(f"harms/{seed}"))
+
+
+# --- patches ------------------------------------------------------------------------------------------
+
+
+def _initial_stream(number: int) -> Patch:
+    return Patch(overrides={"init_stream": number})
+
+
+def _batch_order(number: int) -> Patch:
+    """The same sequences over the run in another random order: as good as the order that the seed gave."""
+    anchor = "    flops_per_token = config.flops_per_token()"
+    lines = [
+        f"    shuffle = torch.Generator().manual_seed({number})",
+        "    used = min(steps * config.batch, len(reader.order))",
+        "    order = torch.randperm(used, generator=shuffle).numpy()",
+        "    reader.order[:used] = reader.order[:used][order]",
+        anchor,
+    ]
+    return Patch(edits=(Edit(path="train.py", search=anchor, replace="\n".join(lines)),))
+
+
+def _summation_order(number: int) -> Patch:
+    """The same network with the hidden units of each MLP in another order. Done once, to the initial
+    weights, so that it costs nothing afterwards."""
+    anchor = "        for module in self.modules():"
+    lines = [
+        "        for name, parameter in self.named_parameters():",
+        '            if ".mlp." in name and parameter.ndim == 2:',
+        '                units = 1 if name.endswith("proj.weight") else 0',
+        f"                shuffle = torch.Generator().manual_seed({number})",
+        "                order_F = torch.randperm(parameter.shape[units], generator=shuffle)",
+        "                parameter.copy_(parameter.index_select(units, order_F))",
+        anchor,
+    ]
+    return Patch(edits=(Edit(path="model.py", search=anchor, replace="\n".join(lines)),))
+
+
+def _harm(number: int) -> Patch:
+    anchor = "            x_BT, y_BT = reader()"
+    lines = [
+        "            for optimizer in optimizers:",
+        "                for group in optimizer.param_groups:",
+        f'                    group["lr"] /= {8 + number / 100:g}',
+        anchor,
+    ]
+    return Patch(edits=(Edit(path="train.py", search=anchor, replace="\n".join(lines)),))
+
+
+# --- disguise -----------------------------------------------------------------------------------------
+
+
+def _disguise(
+    kinds: Sequence[str], makers: Mapping[str, Callable[[int], Patch]], draw: random.Random
+) -> tuple[tuple[Idea, str], ...]:
+    if len(kinds) > MAX_BLANKS:
+        raise ValueError(f"count is {len(kinds)}; allowed are 0 to {MAX_BLANKS}")
+    catalog = load_catalog()
+    taken = {idea.name for idea in catalog}
+    names = [f"{first}-{second}" for first, second in product(FIRST.split(), SECOND.split())]
+    names = [name for name in names if name not in taken]
+    draw.shuffle(names)
+    numbers = list(range(1, 10 * MAX_BLANKS))
+    draw.shuffle(numbers)
+    # A blank takes class, citation and forecast from an idea that was worth proposing, as it would be.
+    hopeful = [idea for idea in catalog if idea.forecast.mean > 0]
+    made = []
+    for kind, name, number in zip(kinds, names, numbers, strict=False):
+        model = draw.choice(hopeful)
+        words = name.replace("-", " ").capitalize()
+        forecast = Forecast(
+            mean=round(model.forecast.mean * draw.uniform(0.7, 1.3), 2),
+            sd=model.forecast.sd,
+            p_runs=model.forecast.p_runs,
+        )
+        idea = Idea(
+            name=name,
+            idea_class=model.idea_class,
+            hypothesis=f"{words} {draw.choice(AIMS)}.",
+            mechanism=f"It {draw.choice(MEANS)}.",
+            citation=model.citation,
+            forecast=forecast,
+            patch=makers[kind](number),
+        )
+        made.append((idea, kind))
+    return tuple(made)

@@ -1,0 +1,1 @@
+"""Knowledge: verdicts become findings, claims with their scope, cost, evidence and what would refute them."""

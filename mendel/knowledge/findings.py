@@ -1,0 +1,51 @@
+"""From the verdicts on one idea to a finding in words and numbers."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from mendel.records import Finding, Idea, Interval, Verdict
+
+
+def make_finding(
+    idea: Idea,
+    *,
+    round: int,
+    control: str,
+    treatment: str,
+    rung: int,
+    cost_ratio: float,
+    cpu_ratio: Interval | None,
+    log2_cm: Interval,
+    verdicts: Sequence[Verdict],
+    runs: int,
+    adopted: bool,
+) -> Finding:
+    """A claim with its evidence: `verdicts` from screening to the fresh pairs after the claim."""
+    return Finding(
+        idea=idea,
+        round=round,
+        control=control,
+        treatment=treatment,
+        rung=rung,
+        cost_ratio=cost_ratio,
+        cpu_ratio=cpu_ratio,
+        log2_cm=log2_cm,
+        verdicts=tuple(verdict.id for verdict in verdicts),
+        runs=runs,
+        adopted=adopted,
+        refuted_by=refutation(rung, log2_cm),
+    )
+
+
+def refutation(rung: int, log2_cm: Interval) -> str:
+    """What further evidence would take the claim back."""
+    if log2_cm.low <= 0:
+        return (
+            f"It is not established yet: on fresh seeds at rung {rung} the interval of the compute multiplier "
+            f"({2**log2_cm.low:.2f} to {2**log2_cm.high:.2f}) includes 1."
+        )
+    return (
+        f"Fresh pairs at rung {rung} whose {log2_cm.level:.0%} interval of the compute multiplier lies below "
+        f"{2**log2_cm.low:.2f}; or, for any larger rung, an interval that includes 1."
+    )

@@ -1,0 +1,65 @@
+"""What a treatment is charged, against its control, per token.
+
+Two instruments: counted FLOPs (exact, but blind to what no operator formula covers) and CPU seconds of the
+interleaved screening pairs (sees everything, noisily). FLOPs are the currency; where the seconds say, beyond
+their interval, that a treatment costs more than its FLOPs, the upper bound of the seconds is charged.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+from scipy import stats
+
+from mendel.records import Interval, Record
+
+
+class Charge(Record):
+    """Cost per token of a treatment over its control's."""
+
+    flops_ratio: float
+    cpu_ratio: Interval | None = None
+    """Geometric mean of the pairs' CPU seconds per token, with its two-sided 95 % interval."""
+    ratio: float
+    """What is charged."""
+
+    @property
+    def by(self) -> str:
+        """Which instrument set the price."""
+        return "CPU seconds" if self.ratio > self.flops_ratio else "FLOPs"
+
+
+def cpu_intervals(log_ratios: Mapping[str, Sequence[float]], level: float = 0.95) -> dict[str, Interval]:
+    """Interval of the CPU-seconds ratio of each idea, from natural logs of per-token ratios of its pairs.
+
+    The noise is the machine's, not the idea's, so its sd is pooled over ideas (a t interval on the pooled
+    degrees of freedom); ideas without pairs are left out.
+    """
+    values = {name: np.asarray(logs, dtype=float) for name, logs in log_ratios.items() if len(logs)}
+    squares = sum(float(((logs - logs.mean()) ** 2).sum()) for logs in values.values())
+    freedom = sum(len(logs) - 1 for logs in values.values())
+    if not freedom:
+        return {}
+    sd = math.sqrt(squares / freedom)
+    quantile = float(stats.t.ppf(0.5 + level / 2, freedom))
+    intervals = {}
+    for name, logs in values.items():
+        mean, half = float(logs.mean()), quantile * sd / math.sqrt(len(logs))
+        intervals[name] = Interval(
+            value=math.exp(mean), low=math.exp(mean - half), high=math.exp(mean + half), level=level
+        )
+    return intervals
+
+
+def charge(flops_ratio: float, cpu_ratio: Interval | None, by_seconds: bool) -> Charge:
+    """Price a treatment.
+
+    `by_seconds=False` charges FLOPs whatever the clock says, for campaigns that must decide the same on any
+    machine; the clock's ratio is still recorded.
+    """
+    ratio = flops_ratio
+    if by_seconds and cpu_ratio is not None and cpu_ratio.low > flops_ratio:
+        ratio = cpu_ratio.high
+    return Charge(flops_ratio=flops_ratio, cpu_ratio=cpu_ratio, ratio=ratio)

@@ -1,0 +1,347 @@
+"""The nouns of the lab, frozen.
+
+Every stage takes records and returns records; nothing here imports the rest of mendel, so a record can
+be read, stored and printed anywhere. Identity is content: two equal records have the same `id`.
+
+Units: compute is FLOPs, time is seconds, loss is bits per byte (bpb), a compute multiplier (CM) is kept
+as its base-2 logarithm (`log2_cm`), because logarithms add up over changes.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from enum import StrEnum
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+Scalar = bool | int | float | str
+
+IDEA_CLASSES = (
+    "architecture",
+    "attention",
+    "initialisation",
+    "optimiser",
+    "schedule",
+    "data",
+    "shape",
+    "regularisation",
+    "embedding",
+    "loss",
+)
+
+
+def content_hash(value: Any, length: int = 12) -> str:
+    """First `length` hex digits of the SHA-256 of `value` as canonical JSON."""
+    text = json.dumps(value, sort_keys=True, separators=(",", ":"))
+    return hashlib.sha256(text.encode()).hexdigest()[:length]
+
+
+class Record(BaseModel):
+    """A frozen value. Unknown keys are errors, so that a typo in a file is never silently dropped."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    @property
+    def id(self) -> str:
+        """Content hash: equal records have equal ids."""
+        return content_hash(self.model_dump(mode="json"))
+
+
+# --- testbeds ---------------------------------------------------------------------------------------
+
+
+class Rung(Record):
+    """One scale of the ladder: a compute budget and one dial that the recipe maps to shapes and tokens."""
+
+    flops: float = Field(gt=0)
+    """Training FLOPs of one run, optimiser included."""
+    timeout: float = Field(gt=0)
+    """Seconds after which a run is ended and scored at the bound."""
+
+
+class Testbed(Record):
+    """The code being researched, as its `testbed.toml` describes it. Reached only through that file."""
+
+    __test__ = False  # the name begins with "Test": keep pytest from collecting it
+
+    name: str
+    root: str
+    """Absolute path of the folder with `testbed.toml`."""
+    python: str
+    """Interpreter that runs the testbed."""
+    command: tuple[str, ...]
+    """Script and arguments with placeholders {recipe} {rung} {seed} {tokens} {data} {out}."""
+    override: tuple[str, ...]
+    """Arguments added for each configuration override, with placeholders {key} {value}."""
+    score: str
+    """File with `load(dir) -> callable(tokens) -> log-probabilities`."""
+    preload: tuple[str, ...] = ()
+    """Modules that the idle parent of all runs imports once."""
+    files: tuple[str, ...]
+    """All source files of the testbed, relative to `root`; they are what a recipe's tree holds."""
+    editable: tuple[str, ...]
+    """The files a patch may touch."""
+    recipes: tuple[str, ...]
+    """Names of the base recipes, the first one the default."""
+    rungs: tuple[Rung, ...] = Field(min_length=1)
+    memory: float = Field(default=4e9, gt=0)
+    """Bytes one run may use."""
+    count_flops: bool = True
+    """Count FLOPs with torch's operator counter at smoke time; otherwise cost is CPU seconds only."""
+
+
+class Fingerprint(Record):
+    """What a loss depends on besides the recipe. Runs of different fingerprints are never paired."""
+
+    device: str
+    instruction_set: str
+    threads: int
+    precision: str
+    libraries: dict[str, str]
+    corpus: str
+    """Content hash of the corpus."""
+
+
+# --- recipes, ideas and patches ---------------------------------------------------------------------
+
+
+class Recipe(Record):
+    """A full setting of a testbed: a source tree (by hash), a base configuration, and overrides."""
+
+    testbed: str
+    tree: str
+    """Hash of the source files; the store keeps the tree under this name."""
+    base: str
+    overrides: dict[str, Scalar] = {}
+
+
+class Edit(Record):
+    """Replace `search`, which must occur exactly once in `path`, by `replace`."""
+
+    path: str
+    search: str = Field(min_length=1)
+    replace: str
+
+
+class Patch(Record):
+    """An idea as code: exact edits and/or configuration overrides against one recipe."""
+
+    edits: tuple[Edit, ...] = ()
+    overrides: dict[str, Scalar] = {}
+    slot: str | None = None
+    """Patches of one slot are alternatives to the same thing (the optimiser, the activation)."""
+
+    @model_validator(mode="after")
+    def _not_empty(self) -> Patch:
+        if not self.edits and not self.overrides:
+            raise ValueError("a patch needs at least one edit or one override")
+        return self
+
+
+class Forecast(Record):
+    """What someone expects of an idea before it is run; scored once the outcome is known."""
+
+    mean: float
+    """Expected log2 compute multiplier."""
+    sd: float = Field(gt=0)
+    p_runs: float = Field(default=0.95, ge=0, le=1)
+
+
+class Idea(Record):
+    """A hypothesis in words, with the patch that tests it."""
+
+    name: str = Field(pattern=r"^[a-z0-9][a-z0-9_-]*$", max_length=60)
+    idea_class: str
+    hypothesis: str
+    mechanism: str
+    citation: str
+    forecast: Forecast
+    patch: Patch
+    proposer: str = "catalog"
+
+    @model_validator(mode="after")
+    def _known_class(self) -> Idea:
+        if self.idea_class not in IDEA_CLASSES:
+            raise ValueError(f"idea_class {self.idea_class!r} is not one of {', '.join(IDEA_CLASSES)}")
+        return self
+
+
+class Trunk(Record):
+    """The current best recipe: a base and the ordered names of the adopted ideas on top of it."""
+
+    base: Recipe
+    adopted: tuple[Idea, ...] = ()
+
+
+# --- runs -------------------------------------------------------------------------------------------
+
+
+class Shard(StrEnum):
+    """Text a run is scored on. Nothing but a confirmation reads the held-out shard."""
+
+    VALIDATION = "validation"
+    HELD_OUT = "held_out"
+
+
+class RunSpec(Record):
+    """One training of one recipe at one rung with one seed, scored on one shard. Its id is the run's."""
+
+    recipe: str
+    """Recipe id."""
+    rung: int = Field(ge=0)
+    seed: int = Field(ge=0)
+    tokens: int = Field(gt=0)
+    shard: Shard
+    fingerprint: str
+    """Fingerprint id."""
+
+
+class RunStatus(StrEnum):
+    DONE = "done"
+    DIVERGED = "diverged"
+    """A loss or score that is not finite."""
+    OUT_OF_MEMORY = "out of memory"
+    TIMED_OUT = "timed out"
+    CRASHED = "crashed"
+
+
+class RunResult(Record):
+    """What the lab measured of a run; nothing here is a number that the run printed of itself,
+    but `tokens`, which its reader counted."""
+
+    status: RunStatus
+    bits_per_byte: float | None = None
+    """From the checkpoint, by the yardstick; None unless `status` is done."""
+    tokens: int = 0
+    flops: float = 0.0
+    """Only where the run was counted (smoke runs)."""
+    train_seconds: float = 0.0
+    cpu_seconds: float = 0.0
+    """User and system CPU time of the training process."""
+    score_seconds: float = 0.0
+    reason: str = ""
+    """One line: why it is not done."""
+
+    @model_validator(mode="after")
+    def _scored_when_done(self) -> RunResult:
+        if (self.status is RunStatus.DONE) != (self.bits_per_byte is not None):
+            raise ValueError("a run has bits_per_byte exactly when its status is done")
+        return self
+
+
+# --- plans and verdicts -----------------------------------------------------------------------------
+
+
+class PlanKind(StrEnum):
+    CURVE = "curve"
+    """Runs of one recipe at several budgets: its scaling curve."""
+    SCREEN = "screen"
+    CONFIRM = "confirm"
+    ESTIMATE = "estimate"
+    """Fresh pairs after the claim: effect sizes that selection did not flatter."""
+    VERIFY = "verify"
+    """The trunk against the original recipe."""
+
+
+class Rule(Record):
+    """The decision rule of a plan, fixed before its first run."""
+
+    alpha: float = Field(default=0.05, gt=0, lt=1)
+    planned: int = Field(default=1, ge=1)
+    """Number of ideas the campaign plans to confirm: the weights of e-BH are 1 / planned."""
+    min_gain: float = Field(default=0.01, ge=0)
+    """m of the null hypothesis `log2 CM <= m`."""
+    min_loss_gain: float = 0.0
+    """m in bits per byte, through the control's curve."""
+    bound: float = Field(default=1.0, gt=0)
+    """Differences are clipped to +-bound (bits per byte); a failed treatment scores -bound."""
+    min_pairs: int = 5
+    max_pairs: int = 12
+
+
+class Plan(Record):
+    """Fixed before any of its runs: control, treatment, rung, seeds, budgets, decision rule."""
+
+    kind: PlanKind
+    round: int
+    idea: str | None
+    """Name of the idea, None for curves and checks of the trunk."""
+    control: str
+    treatment: str
+    """Recipe ids."""
+    rung: int
+    seeds: tuple[int, ...]
+    control_tokens: int = Field(gt=0)
+    treatment_tokens: int = Field(gt=0)
+    cost_ratio: float = Field(gt=0)
+    """Treatment's cost per token over the control's, as charged."""
+    shard: Shard
+    rule: Rule = Rule()
+
+    def runs(self, seed: int, fingerprint: str) -> tuple[RunSpec, RunSpec]:
+        """The control and the treatment run of one pair."""
+        common = {"rung": self.rung, "seed": seed, "shard": self.shard, "fingerprint": fingerprint}
+        return (
+            RunSpec(recipe=self.control, tokens=self.control_tokens, **common),
+            RunSpec(recipe=self.treatment, tokens=self.treatment_tokens, **common),
+        )
+
+
+class VerdictKind(StrEnum):
+    BETTER = "better"
+    WORSE = "worse"
+    EQUIVALENT = "equivalent"
+    NO_DIFFERENCE_SHOWN = "no difference shown"
+    STALE = "stale"
+    FAILED = "failed"
+    """The patch does not apply, does not run, or every treatment run failed."""
+
+
+class Interval(Record):
+    """An estimate with its interval, and the level of that interval."""
+
+    value: float
+    low: float
+    high: float
+    level: float = 0.95
+    bounded: bool = False
+    """True when the value was cut at the edge of the measured curve: read it as `>= value`."""
+
+
+class Verdict(Record):
+    """What a plan's pairs say."""
+
+    plan: str
+    """Plan id."""
+    kind: VerdictKind
+    pairs: int
+    failures: int = 0
+    difference: Interval | None = None
+    """Paired difference control - treatment in bits per byte (positive: the treatment is better)."""
+    log2_cm: Interval | None = None
+    log_e_t: float = 0.0
+    """Natural logarithm of the t-mixture e-value."""
+    log_e_sign: float = 0.0
+    """Natural logarithm of the sign-flip e-value."""
+    reason: str = ""
+
+
+class Finding(Record):
+    """A claim backed by verdicts: what changed, by how much, where, and what would refute it."""
+
+    idea: Idea
+    round: int
+    control: str
+    treatment: str
+    rung: int
+    cost_ratio: float
+    cpu_ratio: Interval | None = None
+    log2_cm: Interval
+    """From fresh pairs measured after the claim."""
+    verdicts: tuple[str, ...]
+    """Verdict ids: screen, confirm, estimate."""
+    runs: int
+    adopted: bool
+    refuted_by: str

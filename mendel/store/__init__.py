@@ -1,0 +1,36 @@
+"""The store: everything a campaign knows, on disk, in the order in which it was decided.
+
+    with Store(Path(".mendel")) as store:
+        campaign = store.create_campaign("demo", 1, "gpt", "gpt2", {}, fingerprint).id
+        with store.lock(campaign):
+            store.requeue_running(campaign)
+            ...
+
+See `docs/store.md` for the tables and the folders.
+"""
+
+from mendel.store.entries import Blank, Campaign, Cost, Event, IdeaEntry, LedgerRow, Opening, RunEntry
+from mendel.store.errors import StoreError
+from mendel.store.folders import RunFolder, Tree, new_run_folder, tree_hash
+from mendel.store.store import Store
+from mendel.store.tables import CampaignState, IdeaState, RunState
+
+__all__ = [
+    "Blank",
+    "Campaign",
+    "CampaignState",
+    "Cost",
+    "Event",
+    "IdeaEntry",
+    "IdeaState",
+    "LedgerRow",
+    "Opening",
+    "RunEntry",
+    "RunFolder",
+    "RunState",
+    "Store",
+    "StoreError",
+    "Tree",
+    "new_run_folder",
+    "tree_hash",
+]

@@ -1,0 +1,107 @@
+"""What the store hands out: records of `mendel.records` together with what the store knows about them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from mendel.records import Fingerprint, Idea, RunResult, RunSpec
+from mendel.store.tables import CampaignState, IdeaState, RunState
+
+
+@dataclass(frozen=True)
+class Campaign:
+    """One campaign as it was created, and its state. Times are UTC, here and below."""
+
+    id: str
+    created: datetime
+    name: str
+    seed: int
+    testbed: str
+    recipe: str
+    """Name of the base recipe it started from."""
+    config: dict[str, Any]
+    fingerprint: Fingerprint
+    state: CampaignState
+
+
+@dataclass(frozen=True)
+class IdeaEntry:
+    """An idea in the queue of a campaign."""
+
+    idea: Idea
+    position: int
+    state: IdeaState
+    note: str
+
+
+@dataclass(frozen=True)
+class Blank:
+    """A planted idea: what kind of blank it is, and when it was unblinded."""
+
+    name: str
+    kind: str
+    unblinded: datetime | None
+
+
+@dataclass(frozen=True)
+class RunEntry:
+    """A run: who asked for it first, where it stands, and what was measured once it is finished."""
+
+    id: str
+    spec: RunSpec
+    stage: str
+    idea: str | None
+    state: RunState
+    result: RunResult | None
+    attempts: int
+    """How many attempts were lost: their process died, or the lab spoiled their pair."""
+    created: datetime
+    started: datetime | None
+    finished: datetime | None
+
+
+@dataclass(frozen=True)
+class Cost:
+    """What a recipe costs at a rung, as measured by a smoke run."""
+
+    recipe: str
+    rung: int
+    flops_per_token: float | None
+    """None where FLOPs are not counted, or the smoke run failed."""
+    result: RunResult
+
+
+@dataclass(frozen=True)
+class Event:
+    """A line of the log; `id` grows, so a reader can ask for what came after."""
+
+    id: int
+    time: datetime
+    stage: str
+    idea: str | None
+    message: str
+
+
+@dataclass(frozen=True)
+class Opening:
+    """The held-out shard was opened for a run."""
+
+    run: str
+    time: datetime
+
+
+@dataclass(frozen=True)
+class LedgerRow:
+    """What one idea (None: shared, such as controls) spent in one stage."""
+
+    idea: str | None
+    stage: str
+    runs: int
+    tokens: int
+    """Trained on."""
+    train_seconds: float
+    cpu_seconds: float
+    score_seconds: float
+    dollars: float

@@ -1,0 +1,99 @@
+"""What a person sees: a live view on a terminal, plain lines in a pipe, tables for the other commands."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from rich.console import Console, Group, RenderableType
+from rich.live import Live
+from rich.markup import escape
+from rich.progress_bar import ProgressBar
+from rich.table import Table
+from rich.text import Text
+
+from mendel.campaign.progress import Progress
+
+LINES = 8
+"""Newest lines of the log in the live view."""
+
+
+class View:
+    """The live view: what runs now, progress and time left, budget used, trunk, newest lines."""
+
+    def __init__(self, progress: Progress) -> None:
+        self.progress = progress
+        self.start = time.monotonic()
+
+    def __rich__(self) -> RenderableType:
+        p = self.progress
+        elapsed = time.monotonic() - self.start
+        head = Table.grid(padding=(0, 2))
+        head.add_row("stage", f"{p.stage}  {p.batch_done}/{p.batch} runs of this batch")
+        bar = ProgressBar(total=1.0, completed=p.used, width=40)
+        left = f"about {_clock(elapsed / p.used - elapsed)} left" if p.used > 0.02 else ""
+        head.add_row("budget", Group(bar, Text(f"{p.used:.0%} used, {_clock(elapsed)} so far {left}")))
+        trunk = " + ".join(p.trunk) or "the original recipe"
+        if p.trunk_cm is not None:
+            cm = p.trunk_cm
+            trunk += f"   CM {2**cm.value:.2f} [{2**cm.low:.2f}, {2**cm.high:.2f}]"
+        head.add_row("trunk", escape(trunk))
+        now = time.monotonic()
+        for running in list(p.running.values()):
+            seconds = now - running.started
+            what = escape(running.idea or "control")
+            head.add_row("running", f"{running.stage} rung {running.rung}  {what}  {seconds:.0f} s")
+        return Group(head, Text(), *(Text(line) for line in p.lines[-LINES:]))
+
+
+def _clock(seconds: float) -> str:
+    return f"{int(seconds) // 60}:{int(seconds) % 60:02d}"
+
+
+@contextmanager
+def watching(progress: Progress, console: Console, quiet: bool) -> Iterator[None]:
+    """Show a campaign while it runs: live on a terminal, line by line elsewhere, not at all when quiet."""
+    if quiet:
+        yield
+    elif console.is_terminal:
+        with Live(View(progress), console=console, refresh_per_second=4, transient=True):
+            yield
+    else:
+        progress.listener = lambda line: console.print(line, markup=False, highlight=False, soft_wrap=True)
+        yield
+
+
+def show_summary(console: Console, summary: dict[str, Any]) -> None:
+    """The result of a campaign in a few lines."""
+    adopted = summary["adopted"]
+    if adopted:
+        table = Table(title="Adopted changes", title_justify="left")
+        table.add_column("change")
+        table.add_column("compute multiplier", justify="right")
+        table.add_column("95 % interval", justify="right")
+        for row in adopted:
+            table.add_row(row["id"], f"{row['cm']:.2f}", f"{row['cm_low']:.2f} to {row['cm_high']:.2f}")
+        console.print(table)
+        console.print("Each over the trunk it joined, on fresh seeds and held-out text.", highlight=False)
+    else:
+        console.print("No change was adopted.")
+    for rung, cm in summary["trunk_by_rung"].items():
+        bound = ">= " if cm["bounded"] else ""
+        console.print(
+            f"Trunk over {summary['recipe']} at rung {rung}: CM {bound}{cm['cm']:.2f} "
+            f"({cm['cm_low']:.2f} to {cm['cm_high']:.2f})",
+            highlight=False,
+        )
+    console.print(
+        f"Blanks: {summary['blanks_claimed']} claimed of {summary['blanks_judged']} judged "
+        f"({summary['blanks_planted']} planted). Runs: {summary['runs']}.",
+        highlight=False,
+    )
+    if summary["loop_seconds"] is not None:
+        console.print(
+            f"Loop: {summary['loop_seconds']:.0f} s, of which {summary['overhead_fraction']:.1%} of the workers' "
+            "time was neither training nor scoring.",
+            highlight=False,
+        )

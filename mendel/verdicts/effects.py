@@ -1,0 +1,159 @@
+"""Effect sizes: mean paired differences, compute multipliers, and what a screen should believe.
+
+All intervals here are for a number of pairs that was fixed beforehand. Read at the moment of a claim they
+flatter the idea; the campaign therefore takes its published effects from fresh pairs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from scipy.special import stdtrit
+
+from mendel.records import Interval
+from mendel.verdicts.curve import REACH, ScalingCurve, fit_batch, fit_curve
+
+Floats = NDArray[np.float64]
+
+UNKNOWN_FLOOR = 0.8
+"""With two budgets the curve's floor may be anything up to this share of the smallest measured loss."""
+
+FINITE = 64.0
+"""A drawn curve may be flat; its log2 CM is cut at minus this, so that records stay finite."""
+
+
+def paired_interval(differences: ArrayLike, level: float = 0.95) -> Interval:
+    """Mean of the paired differences (pairs,) in bits per byte, with Student's t interval.
+
+    Differences without variance give an interval without width. Raises ValueError below two pairs.
+    """
+    d = np.asarray(differences, dtype=float)
+    if len(d) < 2:
+        raise ValueError(f"an interval needs two pairs at least, found {len(d)}")
+    mean = float(d.mean())
+    half = float(stdtrit(len(d) - 1, (1 + level) / 2)) * float(d.std(ddof=1)) / len(d) ** 0.5
+    return Interval(value=mean, low=mean - half, high=mean + half, level=level)
+
+
+def compute_multiplier(
+    curve_points: Sequence[tuple[float, float]],
+    flops: float,
+    differences: ArrayLike,
+    level: float = 0.95,
+    rng_seed: int = 0,
+    cost_log2_sd: float = 0.0,
+    draws: int = 1000,
+) -> Interval:
+    """log2 of the compute multiplier at `flops`, from pairs trained at equal cost.
+
+    `curve_points` are the (FLOPs, bits per byte) of single control runs; `differences` (pairs,) are control
+    loss minus treatment loss in bits per byte. With the mean difference d, the control would need C' with
+    L(C') = L(C) - d, and CM = C' / C. `cost_log2_sd` is the standard deviation of log2 of the cost ratio.
+
+    The interval is a parametric bootstrap: d is drawn from Student's t about its estimate, the curve is
+    refitted to draws of its runs with their noise drawn too (few runs: t rather than normal tails), and the
+    cost from a normal. Two budgets cannot tell a floor, so it is drawn as well. No multiplier is read beyond
+    four times the largest measured budget: draws are cut there, and an estimate that is cut is `bounded`.
+
+    Raises ValueError as `fit_curve` does, for fewer than two pairs, for a curve without any replicate to tell
+    its noise from, and for `flops` out of reach.
+    """
+    points = np.asarray(curve_points, dtype=float).reshape(-1, 2)
+    curve = fit_curve(points[:, 0], points[:, 1])
+    d = np.asarray(differences, dtype=float)
+    if len(d) < 2:
+        raise ValueError(f"an interval needs two pairs at least, found {len(d)}")
+    rng = np.random.default_rng(rng_seed)
+    cap = float(np.log2(REACH * curve.max_flops / flops))
+    if cap <= 0:
+        raise ValueError(
+            f"the curve ends at {curve.max_flops:.3g} FLOPs, too far below {flops:.3g} to be read"
+        )
+    target = float(curve.loss(flops) - d.mean())
+    value = float(np.log2(curve.flops_for(target) / flops))
+
+    gain = d.mean() + d.std(ddof=1) / len(d) ** 0.5 * rng.standard_t(len(d) - 1, draws)
+    multipliers = _draw_log2_cm(curve, points, flops, gain, rng)
+    multipliers = multipliers + cost_log2_sd * rng.standard_normal(draws)
+    low, high = np.quantile(np.clip(multipliers, -FINITE, cap), [(1 - level) / 2, (1 + level) / 2])
+    return Interval(
+        value=min(value, cap),
+        low=min(float(low), value, cap),
+        high=min(max(float(high), value), cap),
+        level=level,
+        bounded=value >= cap,
+    )
+
+
+def _draw_log2_cm(
+    curve: ScalingCurve, points: Floats, flops: float, gain: Floats, rng: np.random.Generator
+) -> Floats:
+    """log2 CM for each drawn `gain`, each on its own refitted curve; infinite below that curve's floor."""
+    c, loss = points[:, 0] / curve.reference, points[:, 1]
+    fitted = curve.loss(points[:, 0])
+    noise, freedom = _relative_noise(points, curve)
+    noises = noise * np.sqrt(freedom / rng.chisquare(freedom, len(gain)))
+    losses = fitted * (1 + noises[:, None] * rng.standard_normal((len(gain), len(loss))))
+    free_floor = curve.form == "floor"
+    if not free_floor:
+        losses = losses - rng.uniform(0, UNKNOWN_FLOOR * loss.min(), (len(gain), 1))
+    _, scale, alpha = fit_batch(c, losses, 1 / fitted**2, free_floor)
+    here = scale * (flops / curve.reference) ** -alpha  # the part of the loss that compute can remove
+    ratio = 1 - gain / np.where(here > 0, here, np.nan)
+    safe = np.where(ratio > 0, ratio, 1.0)
+    return np.where(ratio > 0, -np.log2(safe) / alpha, np.where(gain > 0, np.inf, -np.inf))
+
+
+def _relative_noise(points: Floats, curve: ScalingCurve) -> tuple[float, int]:
+    """Standard deviation of a control run relative to its loss, and its degrees of freedom.
+
+    Taken from replicates within budgets, where there are any, and from the fit's residuals where these are
+    larger: a curve of the wrong form is then at least known poorly.
+    """
+    budgets, group = np.unique(points[:, 0], return_inverse=True)
+    fitted = curve.loss(points[:, 0])
+    parameters = 3 if curve.form == "floor" else 2
+    freedom_fit = len(points) - parameters
+    freedom = len(points) - len(budgets)
+    if freedom_fit <= 0:
+        raise ValueError(
+            "the curve has no replicate runs: train a second seed at one of its budgets at least"
+        )
+    about_fit = float((((points[:, 1] - fitted) / fitted) ** 2).sum()) / freedom_fit
+    if freedom == 0:
+        return about_fit**0.5, freedom_fit
+    means = np.bincount(group, points[:, 1]) / np.bincount(group)
+    within = float((((points[:, 1] - means[group]) / fitted) ** 2).sum()) / freedom
+    return max(within, about_fit) ** 0.5, freedom
+
+
+def shrink(prior_mean: float, prior_sd: float, estimate: float, se: float) -> tuple[float, float]:
+    """Posterior mean and sd of an effect: a normal prior N(prior_mean, prior_sd) and N(effect, se) data.
+
+    This is what a screen ranks by: the best of many noisy estimates is mostly lucky, and the prior takes the
+    luck out in proportion. `se` may be infinite (no data).
+    """
+    if prior_sd <= 0 or se < 0:
+        raise ValueError(f"prior_sd {prior_sd} must be above 0 and se {se} at least 0")
+    share = prior_sd**2 / (prior_sd**2 + se**2) if np.isfinite(se) else 0.0
+    mean = prior_mean + share * (estimate - prior_mean) if share > 0 else prior_mean
+    return float(mean), float(prior_sd * (1 - share) ** 0.5)
+
+
+def pooled_sd(differences: Iterable[ArrayLike]) -> float:
+    """Standard deviation of paired differences within ideas, pooled over ideas (each (pairs,)).
+
+    A screen has two or three pairs per idea, too few to know its noise; all ideas together do. Raises
+    ValueError if no idea has two pairs.
+    """
+    squares, freedom = 0.0, 0
+    for one in differences:
+        d = np.asarray(one, dtype=float)
+        if len(d) > 1:
+            squares += float(((d - d.mean()) ** 2).sum())
+            freedom += len(d) - 1
+    if freedom == 0:
+        raise ValueError("a pooled sd needs an idea with two pairs at least")
+    return float((squares / freedom) ** 0.5)

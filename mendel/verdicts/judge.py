@@ -1,0 +1,240 @@
+"""From paired differences to decisions: claim, stop or continue, after every round.
+
+`judge` looks at one idea, `judge_round` at all ideas that ever entered confirmation, because a claim depends
+on how many others there are. Both are pure functions of the differences in planned order, so the order in
+which runs happen to finish cannot matter.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from enum import StrEnum
+from functools import lru_cache
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.special import stdtr, stdtrit
+
+from mendel.records import Interval, Rule, VerdictKind
+from mendel.verdicts.effects import paired_interval
+from mendel.verdicts.evalues import log_sign_flip, log_t_final
+from mendel.verdicts.fdr import e_bh, log_threshold
+
+SIGN_FLIP_LEVEL = 20.0
+"""The sign-flip e-value that a claim needs besides the t mixture's."""
+
+FUTILITY_PAIRS = 3
+"""No idea is given up before this many pairs."""
+
+FUTILITY_LEVEL = 0.975
+"""One-sided level of the bounds that futility goes by."""
+
+HOPE = 0.1
+"""An idea is given up when its chance to be claimed at `max_pairs` is below this, going by its pairs."""
+
+
+@dataclass(frozen=True)
+class Judgement:
+    """What one idea's pairs say so far; losses in bits per byte, e-values as natural logarithms."""
+
+    kind: VerdictKind
+    """`better` only where `log_e` reached the threshold that was asked for."""
+    pairs: int
+    failures: int
+    difference: Interval | None
+    """Mean clipped difference control - treatment; None below two pairs. Not corrected for stopping."""
+    log_e_t: float
+    log_e_sign: float
+    log_e: float
+    """The e-value that counts: the t mixture's, or -inf below `min_pairs` or a sign-flip e-value of 20."""
+    log_e_worse: float
+    """The same, mirrored, against "the difference is at least zero"."""
+    futile: bool
+    reason: str
+
+
+class Action(StrEnum):
+    CLAIM = "claim"
+    STOP = "stop"
+    CONTINUE = "continue"
+
+
+@dataclass(frozen=True)
+class Decision:
+    """What becomes of one idea after a round."""
+
+    action: Action
+    judgement: Judgement
+
+
+@dataclass(frozen=True)
+class Round:
+    """Decisions after a round, and the state that the next round needs."""
+
+    decisions: dict[str, Decision]
+    """By idea, for those that had not stopped before."""
+    claimed: frozenset[str]
+    """All claims of the campaign so far; one can come late, when further claims lower its threshold."""
+    frozen: dict[str, float]
+    """Log e-value of every idea that has stopped. Hand it to the next round."""
+
+
+def judge(rule: Rule, differences: Sequence[float | None], log_threshold: float | None = None) -> Judgement:
+    """Judge the paired differences (control - treatment, bits per byte) of one idea, in planned order.
+
+    None or a value that is not finite stands for a failed treatment and scores `-rule.bound`. `log_threshold`
+    is the log e-value that a claim needs; without it, `planned / alpha`, as for a campaign's first claim.
+    Raises ValueError without any difference.
+    """
+    if not differences:
+        raise ValueError("there is no pair to judge")
+    raw = np.array([math.nan if d is None else d for d in differences], dtype=float)
+    failed = ~np.isfinite(raw)
+    x = np.clip(np.where(failed, -rule.bound, raw), -rule.bound, rule.bound)
+    n = len(x)
+    if log_threshold is None:
+        log_threshold = math.log(rule.planned / rule.alpha)
+    log_e_t, log_e_sign, log_e = _evidence(x - rule.min_loss_gain, rule.min_pairs)
+    _, _, log_e_worse = _evidence(-x, rule.min_pairs)
+    interval = paired_interval(x) if n > 1 else None
+    kind, reason = _kind(rule, failed, interval, log_e - log_threshold, log_e_worse)
+    futile = False
+    if kind is VerdictKind.NO_DIFFERENCE_SHOWN and FUTILITY_PAIRS <= n < rule.max_pairs:
+        reason_to_stop = _futility(x - rule.min_loss_gain, rule, log_threshold)
+        futile, reason = bool(reason_to_stop), reason_to_stop or reason
+    return Judgement(
+        kind=kind,
+        pairs=n,
+        failures=int(failed.sum()),
+        difference=interval,
+        log_e_t=log_e_t,
+        log_e_sign=log_e_sign,
+        log_e=log_e,
+        log_e_worse=log_e_worse,
+        futile=futile,
+        reason=reason,
+    )
+
+
+def _evidence(y: NDArray[np.float64], min_pairs: int) -> tuple[float, float, float]:
+    """Log e-values against `mean <= 0`: t mixture, sign-flip, and the one that counts."""
+    log_e_t, log_e_sign = log_t_final(y), float(log_sign_flip(y)[-1])
+    counts = len(y) >= min_pairs and log_e_sign >= math.log(SIGN_FLIP_LEVEL)
+    return log_e_t, log_e_sign, log_e_t if counts else -math.inf
+
+
+def _kind(
+    rule: Rule,
+    failed: NDArray[np.bool_],
+    interval: Interval | None,
+    excess: float,
+    log_e_worse: float,
+) -> tuple[VerdictKind, str]:
+    """The verdict and its reason. Only `better` is held to the campaign's error rate."""
+    n = len(failed)
+    if excess >= 0:
+        return VerdictKind.BETTER, f"gain above {rule.min_loss_gain:.4g} bits per byte shown"
+    if failed.all() and n >= min(FUTILITY_PAIRS, rule.max_pairs):
+        return VerdictKind.FAILED, f"all {n} treatment runs failed"
+    if log_e_worse >= math.log(1 / rule.alpha):
+        return VerdictKind.WORSE, "loss shown"
+    band = rule.min_loss_gain
+    if interval is not None and n >= rule.min_pairs and -band <= interval.low and interval.high <= band:
+        return VerdictKind.EQUIVALENT, f"interval inside +-{band:.4g} bits per byte"
+    return VerdictKind.NO_DIFFERENCE_SHOWN, ""
+
+
+def _futility(y: NDArray[np.float64], rule: Rule, log_threshold: float) -> str:
+    """Why `better` is out of reach, or an empty string. `y` are differences less the smallest gain."""
+    n, mean = len(y), float(y.mean())
+    spread = float(y.std(ddof=1))
+    error = spread / math.sqrt(n)
+    if mean + float(stdtrit(n - 1, FUTILITY_LEVEL)) * error < 0:
+        return f"upper bound of the gain below {rule.min_loss_gain:.4g} bits per byte"
+    if n < rule.min_pairs or spread == 0:
+        return ""
+    needed = _needed_effect(rule.max_pairs, round(log_threshold, 3)) * spread
+    # Chance that the true mean is large enough to be claimed at `max_pairs`, with a flat prior.
+    if float(stdtr(n - 1, (mean - needed) / error)) < HOPE:
+        return f"a claim within {rule.max_pairs} pairs is out of reach"
+    return ""
+
+
+@lru_cache(maxsize=256)
+def _needed_effect(pairs: int, log_e: float) -> float:
+    """The mean, in standard deviations, at which `pairs` typical differences are worth `log_e`."""
+    low, high = 0.0, 16.0
+    pattern = np.linspace(-1, 1, pairs)
+    pattern = pattern / pattern.std(ddof=1)
+    for _ in range(14):
+        middle = (low + high) / 2
+        reached = log_t_final(pattern + middle) >= log_e
+        low, high = (low, middle) if reached else (middle, high)
+    return high
+
+
+def judge_round(
+    rule: Rule,
+    entered: Sequence[str],
+    differences: Mapping[str, Sequence[float | None]],
+    frozen: Mapping[str, float],
+) -> Round:
+    """Decide on every running idea after a round.
+
+    `entered` names all ideas that ever entered confirmation, in that order, this cohort's included: each is
+    charged its weight, whatever became of it. `differences` are the paired differences so far of the ideas
+    that run, `frozen` the log e-values of those that stopped (`Round.frozen` of the round before). Every idea
+    that entered must be in exactly one of the two.
+
+    A claim, and an idea at `max_pairs`, freezes its e-value. An idea that stops for anything but its e-value
+    (futile, equivalent, worse, failed) freezes at zero: a stop that looks at the size of the differences is
+    not one the t mixture covers, and giving up what little it was worth keeps the guarantee.
+    """
+    _check_names(entered, differences, frozen)
+    standing = e_bh([frozen.get(name, -math.inf) for name in entered], rule.planned, rule.alpha)
+    in_sight = len(standing) + len(differences) - 1  # claims besides one's own, if all that run succeed
+    judgements: dict[str, Judgement] = {}
+    for position, name in enumerate(entered):
+        if name in differences:
+            bar = log_threshold(position, in_sight, rule.planned, rule.alpha)
+            judgements[name] = judge(rule, differences[name], bar)
+    log_e = [judgements[name].log_e if name in judgements else frozen[name] for name in entered]
+    claimed = frozenset(entered[i] for i in e_bh(log_e, rule.planned, rule.alpha))
+    decisions = {name: _decide(rule, one, name in claimed) for name, one in judgements.items()}
+    state = dict(frozen)
+    for name, decision in decisions.items():
+        if decision.action is not Action.CONTINUE:
+            covered = decision.action is Action.CLAIM or decision.judgement.pairs >= rule.max_pairs
+            state[name] = decision.judgement.log_e if covered else -math.inf
+    return Round(decisions=decisions, claimed=claimed, frozen=state)
+
+
+def _decide(rule: Rule, judgement: Judgement, claimed: bool) -> Decision:
+    """Turn a judgement at the easiest bar in sight into one at the bar that the round arrived at."""
+    if claimed:
+        reason = f"gain above {rule.min_loss_gain:.4g} bits per byte shown"
+        better = replace(judgement, kind=VerdictKind.BETTER, futile=False, reason=reason)
+        return Decision(Action.CLAIM, better)
+    if judgement.kind is VerdictKind.BETTER:
+        reason = "enough only if more ideas are claimed with it"
+        judgement = replace(judgement, kind=VerdictKind.NO_DIFFERENCE_SHOWN, reason=reason)
+    settled = judgement.futile or judgement.kind is not VerdictKind.NO_DIFFERENCE_SHOWN
+    stop = settled or judgement.pairs >= rule.max_pairs
+    return Decision(Action.STOP if stop else Action.CONTINUE, judgement)
+
+
+def _check_names(
+    entered: Sequence[str],
+    differences: Mapping[str, Sequence[float | None]],
+    frozen: Mapping[str, float],
+) -> None:
+    """Every idea that entered is accounted for exactly once: a forgotten one would be tested for free."""
+    for name in entered:
+        if (name in differences) == (name in frozen):
+            where = "both" if name in frozen else "neither"
+            raise ValueError(f"idea {name!r} entered; it is in {where} of the running and the frozen ideas")
+    strangers = (differences.keys() | frozen.keys()) - set(entered)
+    if strangers or len(set(entered)) != len(entered):
+        raise ValueError(f"ideas that never entered, or entered twice: {sorted(strangers) or list(entered)}")

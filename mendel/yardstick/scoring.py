@@ -1,0 +1,161 @@
+"""Bits per byte of a trained model, as the trusted side of a wire measures them.
+
+The model is code under test: it runs in a process of its own and may answer anything. This side opens
+the validation and held-out text, sends tokens over a stream socket, and accepts numbers only: no pickle,
+no text, no shape but the expected one, no time beyond the deadline.
+
+Frames, little-endian. Request: `<II` (B, T), then B * T bytes of uint8 tokens; B = 0 ends the
+conversation. Reply: `<II` (B, T - 1), then B * (T - 1) float32 natural log-probabilities of
+tokens[:, 1:], each given the tokens before it in its row.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import math
+import socket
+import struct
+import time
+from collections.abc import Callable
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mendel.records import Shard
+from mendel.yardstick.corpus import Corpus
+
+Tokens = NDArray[np.uint8]
+
+HEADER = struct.Struct("<II")
+TOLERANCE = 1e-4
+"""Nats above 0 that rounding may give a log-probability."""
+
+
+class ScoringError(RuntimeError):
+    """The scorer gave no usable score. One line, with nothing in it that the scorer wrote."""
+
+    def __init__(self, message: str, diverged: bool = False) -> None:
+        super().__init__(message)
+        self.diverged = diverged
+        """The model's loss is not finite; otherwise the scorer failed, stalled or lied."""
+
+
+class Shards:
+    """Opens the validation and held-out text of a corpus, and has each opening of held-out recorded."""
+
+    def __init__(self, corpus: Corpus, on_held_out: Callable[[], None]) -> None:
+        """`on_held_out` is called before each opening of the held-out shard; if it raises, nothing is
+        opened."""
+        self._corpus = corpus
+        self._on_held_out = on_held_out
+        self.held_out_openings = 0
+
+    def open(self, shard: Shard) -> Tokens:
+        """The tokens of `shard`, memory-mapped and read-only, (bytes,)."""
+        if shard is Shard.HELD_OUT:
+            self._on_held_out()
+            self.held_out_openings += 1
+        return np.memmap(self._corpus.shard_file(shard), np.uint8, mode="r")
+
+
+def windows(shard_tokens: Tokens, count: int, length: int, seed: int) -> Tokens:
+    """`count` evenly spaced windows of `shard_tokens`, (count, length + 1): `length` predictions each.
+
+    `seed` shifts all of them by one fraction of their spacing. They overlap when count * length exceeds
+    the shard. ValueError when the shard is shorter than one window.
+    """
+    if count < 1 or length < 1:
+        raise ValueError(f"windows: count {count} and length {length} must be at least 1")
+    places = len(shard_tokens) - length
+    if places < 1:
+        raise ValueError(
+            f"windows: the shard has {len(shard_tokens)} tokens; length {length} needs at least {length + 1}"
+        )
+    digest = hashlib.sha256(f"windows {seed}".encode()).digest()
+    shift = int.from_bytes(digest[:8], "little") * places >> 64
+    starts = [(i * places + shift) // count for i in range(count)]
+    return np.stack([np.asarray(shard_tokens[start : start + length + 1]) for start in starts])
+
+
+def score(channel: socket.socket, windows: Tokens, batch: int = 32, timeout: float = 60.0) -> float:
+    """Bits per byte of the model behind `channel` on `windows` (count, length + 1):
+    -sum(log p) / (ln 2 * count * length).
+
+    `timeout` is in seconds, for the whole conversation. ScoringError for anything but a good answer.
+    """
+    if windows.dtype != np.uint8 or windows.ndim != 2 or windows.shape[0] < 1 or windows.shape[1] < 2:
+        raise ValueError(
+            f"score: windows {windows.dtype} {windows.shape}; uint8 (count >= 1, length + 1) needed"
+        )
+    if batch < 1 or timeout <= 0:
+        raise ValueError(f"score: batch {batch} must be at least 1 and timeout {timeout} above 0")
+    wire = _Wire(channel, timeout)
+    total = 0.0
+    for start in range(0, len(windows), batch):
+        total += float(_ask(wire, windows[start : start + batch]).sum(dtype=np.float64))
+    with contextlib.suppress(ScoringError):  # all answers are here; a scorer may leave without a goodbye
+        wire.send(HEADER.pack(0, 0))
+    return -total / (math.log(2) * windows[:, 1:].size)
+
+
+def _ask(wire: _Wire, tokens: Tokens) -> NDArray[np.float32]:
+    """Log-probabilities of tokens[:, 1:], checked."""
+    rows, columns = tokens.shape
+    wire.send(HEADER.pack(rows, columns) + np.ascontiguousarray(tokens).tobytes())
+    expected = (rows, columns - 1)
+    shape = HEADER.unpack(wire.receive(HEADER.size))
+    if shape != expected:
+        raise ScoringError(f"scorer: reply has shape {shape}, {expected} expected")
+    reply = wire.receive(4 * rows * (columns - 1))
+    log_p = np.frombuffer(reply, "<f4").reshape(expected).astype(np.float32, copy=False)
+    above = log_p > TOLERANCE  # False for NaN
+    if above.any():
+        raise ScoringError(f"scorer: log-probability {float(log_p[above][0]):g} is above 0")
+    if not np.isfinite(log_p).all():
+        bad = int((~np.isfinite(log_p)).sum())
+        raise ScoringError(f"scorer: {bad} of {log_p.size} log-probabilities are not finite", diverged=True)
+    return log_p
+
+
+class _Wire:
+    """Whole frames over a socket, all before one deadline."""
+
+    def __init__(self, channel: socket.socket, timeout: float) -> None:
+        self._channel = channel
+        self._timeout = timeout
+        self._deadline = time.monotonic() + timeout
+
+    def send(self, frame: bytes) -> None:
+        self._arm()
+        try:
+            self._channel.sendall(frame)
+        except OSError as error:
+            raise self._failed(error) from error
+
+    def receive(self, size: int) -> bytearray:
+        data = bytearray(size)
+        view = memoryview(data)
+        filled = 0
+        while filled < size:
+            self._arm()
+            try:
+                got = self._channel.recv_into(view[filled:])
+            except OSError as error:
+                raise self._failed(error) from error
+            if got == 0:
+                raise ScoringError(f"scorer: closed the connection after {filled} of {size} bytes")
+            filled += got
+        return data
+
+    def _arm(self) -> None:
+        """Give the next call what is left of the time: a slow drip must not win more."""
+        left = self._deadline - time.monotonic()
+        if left <= 0:
+            raise self._failed(TimeoutError())
+        self._channel.settimeout(left)
+
+    def _failed(self, error: OSError) -> ScoringError:
+        if isinstance(error, TimeoutError):
+            return ScoringError(f"scorer: no full answer within {self._timeout:g} s")
+        return ScoringError(f"scorer: connection lost ({error.strerror or type(error).__name__})")

@@ -1,0 +1,117 @@
+"""Blanks disturb a run without changing what it learns; harms change it; words give neither away."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch.utils.flop_counter import FlopCounterMode
+
+from mendel.ideas.blanks import MAX_BLANKS, RHYTHM, Blanks, make_blanks, make_harms
+from mendel.ideas.catalog import load_catalog
+from mendel.ideas.triage import duplicates
+from tests.ideas.trainer import make_config, score, train, trainer
+
+KINDS = ("initial stream", "batch order", "summation order")
+BLANKS = make_blanks(60, seed=1)
+TOKENS = 40 * 1024
+
+
+def of_kind(kind):
+    made = make_harms(2, seed=1) if kind == "harm" else BLANKS
+    return [idea for idea, found in made if found == kind][:2]
+
+
+@pytest.fixture(scope="module")
+def control(corpus, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("control")
+    losses, out = train(folder, None, corpus, TOKENS)
+    return losses, score(folder / "score", None, out, corpus.read_bytes()[:8193])
+
+
+def test_all_blanks_and_harms_differ_in_code_and_name():
+    ideas = [idea for idea, _ in make_blanks(MAX_BLANKS, 7) + make_harms(50, 7)]
+    assert duplicates(ideas) == []
+    assert len({idea.name for idea, _ in make_blanks(MAX_BLANKS, 7)}) == MAX_BLANKS
+
+
+def test_kinds_take_turns_and_a_seed_repeats():
+    assert [kind for _, kind in BLANKS[:10]] == [*RHYTHM, *RHYTHM]
+    assert set(RHYTHM) == set(KINDS)
+    assert make_blanks(10, seed=1) == BLANKS[:10]
+    assert make_blanks(10, seed=2) != BLANKS[:10]
+
+
+def test_a_record_does_not_give_a_blank_away():
+    catalog = load_catalog()
+    for idea, _ in BLANKS + make_harms(20, 1):
+        assert idea.proposer == "catalog"
+        assert (idea.idea_class, idea.citation) in {(real.idea_class, real.citation) for real in catalog}
+        assert idea.name not in {real.name for real in catalog}
+        assert idea.forecast.mean >= 0
+        words = f"{idea.name} {idea.hypothesis} {idea.mechanism}".lower()
+        assert not any(word in words for word in ("blank", "harm", "noise", "nothing", "control"))
+
+
+def test_too_many_blanks_are_refused():
+    with pytest.raises(ValueError, match=f"count is 301; allowed are 0 to {MAX_BLANKS}"):
+        make_blanks(301, 1)
+
+
+def test_the_proposer_gives_ideas_without_their_kind():
+    assert Blanks(seed=1).propose((), 3) == tuple(idea for idea, _ in BLANKS[:3])
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_blank_moves_the_loss_a_little_and_never_not_at_all(kind, control, corpus, tmp_path):
+    losses, scored = control
+    # Nats per byte. The first two act like another seed; reordered sums change the last digits.
+    tolerance = 1e-4 if kind == "summation order" else 0.2
+    for idea in of_kind(kind):
+        found, out = train(tmp_path / idea.name, idea.patch, corpus, TOKENS)
+        blank = score(tmp_path / f"{idea.name}-score", idea.patch, out, corpus.read_bytes()[:8193])
+        assert found != losses
+        assert sorted(found) != sorted(losses)
+        assert blank == pytest.approx(scored, abs=tolerance)
+
+
+@pytest.mark.parametrize("number", range(2))
+def test_the_batch_order_blank_reads_the_same_sequences_in_another_order(number, corpus, tmp_path):
+    def windows(folder, patch):
+        seen = []
+        with trainer(folder / "source", patch) as module:
+            reader = module("data").Reader
+            call = reader.__call__
+            reader.__call__ = lambda self: seen.append(batch := call(self)) or batch
+            module("train").train(make_config(module, patch), 8 * 1024, 1, corpus, folder)
+        return [bytes(row.tolist()) for x_BT, _ in seen for row in x_BT]
+
+    (tmp_path / "a").mkdir()
+    (tmp_path / "b").mkdir()
+    plain, blank = (
+        windows(tmp_path / "a", None),
+        windows(tmp_path / "b", of_kind("batch order")[number].patch),
+    )
+    assert len(plain) == 128
+    assert blank != plain
+    assert sorted(blank) == sorted(plain)
+
+
+def test_a_harm_does_harm(control, corpus, tmp_path):
+    _, scored = control
+    for idea in of_kind("harm"):
+        _, out = train(tmp_path / idea.name, idea.patch, corpus, TOKENS)
+        harmed = score(tmp_path / f"{idea.name}-score", idea.patch, out, corpus.read_bytes()[:8193])
+        assert harmed > scored + 0.2
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_blank_costs_no_flops(kind, tmp_path):
+    def flops(folder, patch):
+        with trainer(folder, patch) as module, FlopCounterMode(display=False) as counter:
+            model = module("model").GPT(make_config(module, patch))
+            model.initialise(1)
+            model(torch.zeros(4, 64, dtype=torch.long)).sum().backward()
+        return counter.get_total_flops()
+
+    bare = flops(tmp_path / "bare", None)
+    assert flops(tmp_path / "blank", of_kind(kind)[0].patch) == pytest.approx(bare, rel=0.01)

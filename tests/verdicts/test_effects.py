@@ -1,0 +1,95 @@
+"""Effect sizes come with intervals that hold what they promise."""
+
+import numpy as np
+import pytest
+from scipy import stats
+
+from mendel.verdicts import compute_multiplier, paired_interval, pooled_sd, shrink
+
+BUDGETS = 1e12 * 4.0 ** np.arange(4)
+FLOPS = np.repeat(BUDGETS, 3)
+NOISE = np.random.default_rng(0).normal(0, 0.004, len(FLOPS))
+
+
+def law(flops):
+    return 1.2 + 1.5 * (np.asarray(flops) / 1e12) ** -0.25
+
+
+POINTS = list(zip(FLOPS.tolist(), (law(FLOPS) + NOISE).tolist(), strict=True))
+
+
+def pairs(gain, n=8, sd=0.01):
+    noise = np.random.default_rng(1).normal(0, 1, n)
+    return gain + sd * (noise - noise.mean()) / noise.std(ddof=1)
+
+
+def test_paired_interval_is_students():
+    d = [0.02, 0.05, 0.01, 0.04]
+    low, high = stats.t.interval(0.9, 3, np.mean(d), stats.sem(d))
+    interval = paired_interval(d, level=0.9)
+    assert (interval.low, interval.high) == pytest.approx((low, high))
+    with pytest.raises(ValueError, match="two pairs"):
+        paired_interval([0.1])
+
+
+@pytest.mark.parametrize("factor", [0.7, 1.0, 1.3, 2.0])
+def test_a_treatment_worth_a_factor_of_compute_is_read_as_that_factor(factor):
+    at = 4e12
+    interval = compute_multiplier(POINTS, at, pairs(float(law(at) - law(factor * at))))
+    assert interval.value == pytest.approx(np.log2(factor), abs=0.06)
+    assert interval.low < np.log2(factor) < interval.high
+    assert not interval.bounded
+
+
+def test_no_multiplier_is_read_beyond_four_times_the_largest_control():
+    interval = compute_multiplier(POINTS, BUDGETS[-1], pairs(0.5))
+    assert interval.bounded
+    assert interval.value == interval.high == pytest.approx(2.0)
+    with pytest.raises(ValueError, match="too far"):
+        compute_multiplier(POINTS, 5 * BUDGETS[-1], pairs(0.1))
+
+
+def test_an_unsure_cost_and_fewer_seeds_widen_the_interval():
+    def width(points=POINTS, **how):
+        interval = compute_multiplier(points, 4e12, pairs(0.05), **how)
+        return interval.high - interval.low
+
+    assert width(cost_log2_sd=0.2) > 2 * width()
+    assert width(level=0.5) < width()
+    two_rungs = [p for p in POINTS if p[0] in (1e12, 4e12)]
+    assert width(two_rungs) > width()
+
+
+def test_the_same_seed_gives_the_same_interval():
+    assert compute_multiplier(POINTS, 4e12, pairs(0.05)) == compute_multiplier(POINTS, 4e12, pairs(0.05))
+
+
+def test_differences_without_variance_still_carry_the_curve_uncertainty():
+    interval = compute_multiplier(POINTS, 4e12, [0.1] * 5)
+    assert interval.low < interval.value < interval.high
+
+
+def test_a_huge_harm_stays_finite():
+    interval = compute_multiplier(POINTS, 4e12, pairs(-1.0, sd=0.3))
+    assert np.isfinite([interval.value, interval.low, interval.high]).all()
+    assert interval.value < -2
+
+
+def test_a_curve_without_replicates_is_refused_when_nothing_tells_its_noise():
+    with pytest.raises(ValueError, match="replicate"):
+        compute_multiplier([(1e12, 2.7), (4e12, 2.3)], 1e12, pairs(0.05))
+
+
+def test_shrinking_weighs_a_lucky_screen_against_the_prior():
+    mean, sd = shrink(prior_mean=0.0, prior_sd=0.1, estimate=0.3, se=0.1)
+    assert (mean, sd) == pytest.approx((0.15, 0.1 / 2**0.5))
+    assert shrink(0.02, 0.1, 0.3, float("inf")) == (0.02, 0.1)
+    assert shrink(0.02, 0.1, 0.3, 0.0) == pytest.approx((0.3, 0.0))
+    with pytest.raises(ValueError, match="prior_sd"):
+        shrink(0.0, 0.0, 0.1, 0.1)
+
+
+def test_pooling_ignores_how_large_the_effects_are():
+    assert pooled_sd([[1.0, 2.0], [101.0, 102.0], [7.0]]) == pytest.approx(0.5**0.5)
+    with pytest.raises(ValueError, match="two pairs"):
+        pooled_sd([[1.0], []])
