@@ -29,8 +29,9 @@ from mendel.terminal import show_summary, watching
 from mendel.testbeds import TestbedError
 from mendel.yardstick import CorpusError
 
-MAIN = Group("Commands", sort_key=1)
+MAIN = Group("The six that matter", sort_key=1)
 MORE = Group("More", sort_key=2)
+OPTIONS = Group("Options", sort_key=3)
 EXIT_CODES = "Exit codes: 0 done, 1 lab failure, 2 bad input, 3 missing library, 130 stopped."
 
 app = App(
@@ -38,6 +39,7 @@ app = App(
     version=__version__,
     help=f"Proposes, runs and judges controlled pretraining experiments.\n\n{EXIT_CODES}",
     default_parameter=Parameter(negative=()),
+    group_commands=OPTIONS,
 )
 ideas_app = App(
     name="ideas", group=MORE, help="List, show or check ideas.", default_parameter=Parameter(negative=())
@@ -294,16 +296,23 @@ def ideas_add(file: Path, /, *, campaign: str | None = None, json: Json = False)
 @app.command(group=MORE)
 def doctor(*, json: Json = False) -> None:
     """Check what this machine offers: the trainer's libraries, cores, isolation, the store."""
-    from mendel.report.doctor import examine
+    from mendel.campaign.doctor import examine
 
     facts = examine(Settings())
     if json:
         _print_json(facts)
         return
+    console = Console()
     table = Table(show_header=False)
     for key, value in facts.items():
-        table.add_row(key, str(value))
-    Console().print(table)
+        if key != "problems" and value not in (None, ""):
+            text = ", ".join(f"{k}: {v}" for k, v in value.items()) if isinstance(value, dict) else str(value)
+            table.add_row(key, text)
+    console.print(table)
+    for problem in facts["problems"]:
+        console.print(f"Problem: {problem}", markup=False, highlight=False)
+    if not facts["problems"]:
+        console.print("Nothing stands in the way.")
 
 
 # --- helpers ---------------------------------------------------------------------------------------------

@@ -56,7 +56,7 @@ class Rung(Record):
     """One scale of the ladder: a compute budget and one dial that the recipe maps to shapes and tokens."""
 
     flops: float = Field(gt=0)
-    """Training FLOPs of one run, optimiser included."""
+    """Training FLOPs of one run, optimiser included; tokens, where the testbed's FLOPs are not counted."""
     timeout: float = Field(gt=0)
     """Seconds after which a run is ended and scored at the bound."""
 
@@ -89,7 +89,8 @@ class Testbed(Record):
     memory: float = Field(default=4e9, gt=0)
     """Bytes one run may use."""
     count_flops: bool = True
-    """Count FLOPs with torch's operator counter at smoke time; otherwise cost is CPU seconds only."""
+    """Count FLOPs with torch's operator counter at smoke time. Otherwise budgets are in tokens, and only CPU
+    seconds tell a costly patch from a cheap one."""
 
 
 class Fingerprint(Record):

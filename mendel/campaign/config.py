@@ -45,8 +45,8 @@ class Policy(Record):
     """Posterior probability of a gain above `min_gain` with which an idea enters confirmation."""
     alpha: float = Field(default=0.05, gt=0, lt=1)
     """False-discovery rate of the whole campaign."""
-    planned: int = Field(default=20, ge=1)
-    """Ideas the campaign plans to confirm; the weights of e-BH."""
+    planned: int = Field(default=0, ge=0)
+    """Ideas the campaign plans to confirm, the weights of e-BH; 0 for two fifths of its first queue."""
     min_gain: float = Field(default=0.01, ge=0)
     """log2 CM that a change must beat to count."""
     blank_share: float = Field(default=0.15, ge=0, lt=1)

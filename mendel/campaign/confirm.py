@@ -37,10 +37,12 @@ def confirm(round: Round, screened: Sequence[Screened]) -> list[Claim]:
         return []
     plans, candidates = _cohort(round, screened)
     names = [candidate.idea.name for candidate in candidates]
-    judgements = _judge(round, dict(zip(names, plans, strict=True)))
+    # An e-process belongs to an idea on one trunk: another trunk starts another one, charged separately.
+    entries = [f"{name}@{round.control.recipe}" for name in names]
+    judgements = _judge(round, dict(zip(entries, plans, strict=True)))
     claims = []
-    for candidate, (_, price), plan in zip(candidates, screened, plans, strict=True):
-        verdict = _record(round, plan, *judgements[candidate.idea.name])
+    for entry, candidate, (_, price), plan in zip(entries, candidates, screened, plans, strict=True):
+        verdict = _record(round, plan, *judgements[entry])
         if verdict.kind is VerdictKind.BETTER:
             claims.append(Claim(candidate, price, verdict))
     claimed = ", ".join(claim.candidate.idea.name for claim in claims) or "none"

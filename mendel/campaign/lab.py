@@ -164,7 +164,12 @@ class Lab:
         return results
 
     def flops_per_token(self, recipe: str, rung: int) -> float:
-        """Counted training FLOPs per token of a recipe that passed its smoke run, optimiser included."""
+        """Counted training FLOPs per token of a recipe that passed its smoke run, optimiser included.
+
+        A testbed whose FLOPs are not counted has its budgets in tokens: each costs one.
+        """
+        if not self.testbed.count_flops:
+            return 1.0
         cost = self.store.cost(self.campaign.id, recipe, rung)
         if cost is None or not cost.flops_per_token:
             raise LabError(f"recipe {recipe} has no measured cost at rung {rung}")

@@ -7,6 +7,7 @@ instruction, and continuing it is running it again.
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from dataclasses import dataclass
 
@@ -35,6 +36,8 @@ from mendel.verdicts.effects import paired_interval
 
 LEAST_IDEAS = 3
 """A round that could screen fewer is not begun."""
+PLANNED_SHARE = 0.4
+"""Share of the queue that is planned for confirmation: screening stops most."""
 TIMID = 1.1
 """Prices are estimates: a stage begins only if this many times its price is left."""
 
@@ -62,14 +65,15 @@ def run_campaign(lab: Lab, config: CampaignConfig) -> Outcome:
     smoke = lab.smoke([(original.recipe, rung, None)])[original.recipe, rung]
     if smoke.status is not RunStatus.DONE:
         raise LabError(f"recipe {base.base} does not run at rung {rung}: {smoke.status}, {smoke.reason}")
+    planned = lab.once("planned", lambda: math.ceil(PLANNED_SHARE * len(lab.store.ideas(lab.campaign.id))))
     original_points: Points = []
     number = 0
     while True:
-        names = lab.once(f"{number}/ideas", lambda: _next_ideas(lab, config, number))  # noqa: B023
+        names = lab.once(f"{number}/ideas", lambda: _next_ideas(lab, config, number, trunk))  # noqa: B023
         if not names:
             break
         by_name = {entry.idea.name: entry.idea for entry in lab.store.ideas(lab.campaign.id)}
-        round = Round(lab, shelf, config, errors, number, trunk, original, rung)
+        round = Round(lab, shelf, config, errors, number, trunk, original, rung, planned)
         screened = screen(round, [by_name[name] for name in names])
         original_points = original_points or round.points
         claims = confirm(round, screened)
@@ -77,30 +81,59 @@ def run_campaign(lab: Lab, config: CampaignConfig) -> Outcome:
         for name in names:
             lab.store.unblind(lab.campaign.id, name)
         number += 1
-    checked = _verify(lab, shelf, config, errors, number, trunk, original, original_points)
+    checked = _verify(lab, shelf, config, errors, number, trunk, original, planned, original_points)
     return Outcome(trunk, number, checked)
 
 
 # --- what to do next ------------------------------------------------------------------------------------
 
 
-def _next_ideas(lab: Lab, config: CampaignConfig, number: int) -> list[str]:
-    """Names of the ideas of the next round, best first; none when the queue or the budget is at its end."""
+def _next_ideas(lab: Lab, config: CampaignConfig, number: int, trunk: Line) -> list[str]:
+    """Names of the ideas of the next round, best first; none when the queue or the budget is at its end.
+
+    An idea that was not claimed gets another chance once the trunk has changed and nothing new is left.
+    """
     policy = config.policy
-    open_ideas = [entry.idea for entry in lab.store.ideas(lab.campaign.id, IdeaState.QUEUED)]
-    if not open_ideas:
+    entries = lab.store.ideas(lab.campaign.id)
+    spent = Counter(entry.idea.idea_class for entry in entries if entry.state is not IdeaState.QUEUED)
+    fresh = [entry.idea for entry in entries if entry.state is IdeaState.QUEUED]
+    names = [item.name for item in rank(fresh, track_record(lab), spent)]
+    names += second_chances(lab, trunk)
+    if not names:
         return []
-    spent = Counter(
-        entry.idea.idea_class for entry in lab.store.ideas(lab.campaign.id) if entry.state is not IdeaState.QUEUED
-    )
-    ranked = rank(open_ideas, track_record(lab), spent)
-    count = min(policy.screen_ideas, len(ranked))
+    count = min(policy.screen_ideas, len(names))
     left = lab.meter.remaining() / TIMID - _verify_price(lab, config)
-    while count >= LEAST_IDEAS and _round_price(config, count, number) > left:
+    least = min(LEAST_IDEAS, len(names))
+    while count >= least and _round_price(config, count, number) > left:
         count -= 1
-    if count < min(LEAST_IDEAS, len(ranked)):
-        return []
-    return [item.name for item in ranked[:count]]
+    return names[:count] if count >= least else []
+
+
+def second_chances(lab: Lab, trunk: Line) -> list[str]:
+    """Ideas that may be tried on this trunk although they were judged on an earlier one, best first.
+
+    Left out: what was claimed, what was shown to be worse or not to run, and what the interval of its last
+    verdict says is hardly a gain.
+    """
+    campaign = lab.campaign.id
+    plans = {plan.id: plan for plan in lab.store.plans(campaign) if plan.idea is not None}
+    last: dict[str, Verdict] = {}
+    judged_on: dict[str, set[str]] = {}
+    for verdict in lab.store.verdicts(campaign):
+        plan = plans.get(verdict.plan)
+        if plan is not None and plan.idea is not None:
+            last[plan.idea] = verdict
+            judged_on.setdefault(plan.idea, set()).add(plan.control)
+    chances = []
+    for entry in lab.store.ideas(campaign):
+        name = entry.idea.name
+        found = last.get(name)
+        if found is None or found.log2_cm is None or trunk.recipe in judged_on[name]:
+            continue
+        hopeless = found.kind in (VerdictKind.BETTER, VerdictKind.WORSE, VerdictKind.FAILED)
+        if not hopeless and found.log2_cm.high > lab.campaign.config["policy"]["min_gain"]:
+            chances.append((-found.log2_cm.value, name))
+    return [name for _, name in sorted(chances)]
 
 
 def _round_price(config: CampaignConfig, ideas: int, number: int) -> float:
@@ -163,6 +196,7 @@ def _verify(
     number: int,
     trunk: Line,
     original: Line,
+    planned: int,
     points: Points,
 ) -> dict[int, Interval]:
     """The trunk against the original recipe on fresh seeds and the held-out shard, at every rung."""
@@ -170,7 +204,7 @@ def _verify(
     if trunk.recipe == original.recipe:
         return checked
     for rung in config.rungs:
-        round = Round(lab, shelf, config, errors, number, original, original, rung, points)
+        round = Round(lab, shelf, config, errors, number, original, original, rung, planned, points)
         if rung != config.rungs[0]:
             if not lab.once(f"verify/{rung}", lambda: _affordable(lab, config, rung)):  # noqa: B023
                 lab.say(

@@ -52,6 +52,8 @@ class Round:
     control: Line
     original: Line
     rung: int
+    planned: int
+    """Ideas the campaign plans to confirm."""
     points: Points = field(default_factory=list)
     """The control's scaling curve."""
 
@@ -82,7 +84,7 @@ class Round:
         policy, slope = self.config.policy, self.slope()
         return Rule(
             alpha=policy.alpha,
-            planned=policy.planned,
+            planned=policy.planned or self.planned,
             min_gain=policy.min_gain,
             min_loss_gain=policy.min_gain * slope,
             bound=BOUND_DOUBLINGS * slope,

@@ -2,9 +2,10 @@
 
 They measure the judge. A no-op that leaves a run identical to the bit would prove nothing, so a blank
 disturbs what should not matter: the initial random stream, the order of the sequences, the order in which
-hidden units are summed. The first two move the loss as much as a new seed does; the third in its last digits
-only, which a judge that divides by a standard deviation must survive. Its record looks like the catalog's (words, class, citation, forecast,
-proposer); only the returned kind tells, and the campaign keeps that to itself until the verdict.
+hidden units are summed. The first two move the loss as much as a new seed does; the third in its last
+digits only, which a judge that divides by a standard deviation must survive. Its record looks like the
+catalog's (words, class, citation, forecast, proposer); only the returned kind tells, and the campaign keeps
+that to itself until the verdict.
 """
 
 from __future__ import annotations

@@ -13,7 +13,7 @@ from tests.ideas.trainer import make_config, score, train, trainer
 
 KINDS = ("initial stream", "batch order", "summation order")
 BLANKS = make_blanks(60, seed=1)
-TOKENS = 40 * 1024
+TOKENS = 60 * 1024
 
 
 def of_kind(kind):
@@ -70,7 +70,6 @@ def test_a_blank_moves_the_loss_a_little_and_never_not_at_all(kind, control, cor
         found, out = train(tmp_path / idea.name, idea.patch, corpus, TOKENS)
         blank = score(tmp_path / f"{idea.name}-score", idea.patch, out, corpus.read_bytes()[:8193])
         assert found != losses
-        assert sorted(found) != sorted(losses)
         assert blank == pytest.approx(scored, abs=tolerance)
 
 
@@ -101,7 +100,7 @@ def test_a_harm_does_harm(control, corpus, tmp_path):
     for idea in of_kind("harm"):
         _, out = train(tmp_path / idea.name, idea.patch, corpus, TOKENS)
         harmed = score(tmp_path / f"{idea.name}-score", idea.patch, out, corpus.read_bytes()[:8193])
-        assert harmed > scored + 0.2
+        assert harmed > scored + 0.3
 
 
 @pytest.mark.parametrize("kind", KINDS)

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections import Counter
+from pathlib import Path
 
 import pytest
 import torch
 
 from mendel.ideas.catalog import find, load_catalog
 from mendel.ideas.triage import duplicates
+from mendel.ideas.userfile import parse_ideas
 from mendel.patches import PatchError
 from mendel.records import IDEA_CLASSES, Patch
 from tests.ideas.trainer import gpt, make_config, patched_tree, score, train, trainer
@@ -114,3 +116,18 @@ def test_most_edits_of_different_slots_stack_on_each_other():
             except PatchError:
                 clashes.add((first.name, second.name))
     assert len(clashes) / pairs < 0.05
+
+
+def test_the_documentation_lists_every_idea_and_its_examples_load():
+    text = (Path(__file__).parents[2] / "docs" / "ideas.md").read_text()
+    rows = [
+        line.split(" | ")[0].removeprefix("| ") for line in text.partition("## The catalog")[2].split("\n")
+    ]
+    assert [row for row in rows if row and row[0] not in "|-F" and " " not in row][1:] == [
+        i.name for i in IDEAS
+    ]
+    toml = text.partition("```toml\n")[2].partition("```\n")[0]
+    markdown = text.partition("````markdown\n")[2].partition("````\n")[0]
+    (idea,) = parse_ideas(toml, ".toml", "docs")
+    assert (idea,) == parse_ideas(markdown, ".md", "docs")
+    assert patched_tree(idea.patch) != gpt()[1]

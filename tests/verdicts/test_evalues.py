@@ -9,7 +9,7 @@ from scipy.integrate import quad
 from scipy.special import gammaln
 
 from mendel.verdicts import log_sign_flip, log_t_mixture
-from mendel.verdicts.evalues import _EFFECTS, _LOG_WEIGHTS, log_t_final
+from mendel.verdicts.evalues import _EFFECTS, _LOG_WEIGHTS, _SHARPNESS, _SHARPNESS_WEIGHTS, log_t_final
 
 BOTH = [log_t_mixture, log_sign_flip]
 DIFFERENCES = arrays(float, st.integers(1, 12), elements=st.floats(-3, 3).map(lambda v: round(v, 3)))
@@ -36,6 +36,13 @@ def test_t_mixture_equals_its_integral_by_adaptive_quadrature(x):
     expected = sum(np.exp(w) * e(d) for w, d in zip(_LOG_WEIGHTS, _EFFECTS, strict=True))
     assert log_t_mixture(x)[-1] == pytest.approx(np.log(expected), abs=1e-4)
     assert log_t_final(x) == pytest.approx(log_t_mixture(x)[-1], abs=1e-12)
+
+
+def test_sign_flip_is_a_product_of_stakes_set_by_magnitudes_alone():
+    x = np.array([0.4, -0.1, 0.7, 0.2])
+    rms = np.sqrt(np.cumsum(x**2) / np.arange(1, 5))
+    wealth = [np.prod(1 + np.tanh(s * np.abs(x) / rms) * np.sign(x)) for s in _SHARPNESS]
+    assert np.exp(log_sign_flip(x)[-1]) == pytest.approx(np.dot(_SHARPNESS_WEIGHTS, wealth))
 
 
 @pytest.mark.parametrize("e_value", BOTH)

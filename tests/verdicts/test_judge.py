@@ -24,6 +24,7 @@ def test_a_clear_gain_is_better_and_its_mirror_image_worse():
 def test_nothing_is_better_below_five_pairs():
     assert judge(RULE, [10 * d for d in GOOD[:4]]).log_e == -math.inf
     assert judge(RULE, GOOD[:5]).log_e > 0
+    assert judge(RULE.model_copy(update={"min_pairs": 8}), GOOD).log_e == -math.inf
 
 
 def test_a_large_t_value_needs_the_sign_flip_as_well():

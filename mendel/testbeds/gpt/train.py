@@ -21,7 +21,7 @@ from optim import make_optimizers
 from schedule import learning_rate
 from torch.nn import functional as F
 
-TOKENS = (200_000, 480_000, 1_250_000, 3_250_000)
+TOKENS = (125_000, 290_000, 750_000, 2_000_000)
 """Tokens per rung when --tokens is not given."""
 DIVERGED = 3
 
