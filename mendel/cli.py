@@ -259,7 +259,10 @@ def ideas_show(name: str, /, *, json: Json = False) -> None:
     """Show one idea of the catalog with its patch."""
     from mendel.ideas.catalog import find
 
-    idea = find(name)
+    try:
+        idea = find(name)
+    except ValueError as error:
+        raise ConfigError(str(error)) from None
     if json:
         _print_json(idea.model_dump(mode="json"))
         return

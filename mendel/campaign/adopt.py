@@ -10,7 +10,7 @@ from collections.abc import Sequence
 
 from mendel.campaign.confirm import Claim
 from mendel.campaign.rounds import Points, Round, at_bound
-from mendel.campaign.trunk import Line, Pairs, differences, pair_plan, run_pairs
+from mendel.campaign.trunk import Line, Pairs, affords, differences, pair_plan, run_pairs
 from mendel.knowledge.findings import make_finding
 from mendel.records import Interval, Plan, PlanKind, RunResult, RunStatus, Shard, Verdict, VerdictKind
 from mendel.store import IdeaState
@@ -59,7 +59,7 @@ def _measure(
     wanted = {
         name: line
         for name, line in wanted.items()
-        if smoked[line.recipe, round.rung].status is RunStatus.DONE
+        if smoked[line.recipe, round.rung].status is RunStatus.DONE and affords(round.lab, line, round.rung)
     }
     seeds = round.seeds(kind, round.config.policy.estimate_pairs)
     plans = {}
@@ -177,12 +177,9 @@ def _record(round: Round, real: Sequence[Claim], effects: dict[str, Verdict], ne
         store.set_idea_state(
             campaign, idea.name, state, f"{'adopted' if adopted else 'claimed'}: CM {cm(effect)}"
         )
-        round.lab.say(
-            f"{round.number}/adopt/{idea.name}",
-            "adopt",
-            f"{idea.name}: {'adopted' if adopted else 'claimed, not adopted'}, CM {cm(effect)} on fresh pairs",
-            idea.name,
-        )
+        outcome = "adopted" if adopted else "claimed, not adopted"
+        message = f"{idea.name}: {outcome}, CM {cm(effect)} on fresh pairs"
+        round.lab.say(f"{round.number}/adopt/{idea.name}", "adopt", message, idea.name)
 
 
 def record_trunk(round: Round, line: Line, log2_cm: Interval) -> None:

@@ -7,12 +7,14 @@ from __future__ import annotations
 
 import re
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from mendel.records import Record
 
 _UNITS = {"s": 1.0, "m": 60.0, "h": 3600.0}
-_FORM = re.compile(r"(\d+(?:\.\d+)?)\s*(s|m|h|runs?)")
+_FORM = re.compile(r"([0-9]+(?:\.[0-9]+)?)\s*(s|m|h|runs?)")
+MOST = 1e9
+"""Of any unit."""
 
 
 class BudgetError(ValueError):
@@ -25,6 +27,12 @@ class Budget(Record):
     seconds: float | None = Field(default=None, gt=0)
     runs: int | None = Field(default=None, gt=0)
 
+    @model_validator(mode="after")
+    def _one_of_them(self) -> Budget:
+        if (self.seconds is None) == (self.runs is None):
+            raise ValueError("give either seconds or runs")
+        return self
+
     def __str__(self) -> str:
         if self.runs is not None:
             return f"{self.runs} runs"
@@ -35,7 +43,7 @@ class Budget(Record):
 def parse_budget(text: str) -> Budget:
     """Read `90s`, `20m`, `1.5h` or `300runs`. Raises BudgetError, naming what is allowed."""
     match = _FORM.fullmatch(text.strip().lower())
-    if not match or float(match[1]) == 0:
+    if not match or not 0 < float(match[1]) <= MOST:
         raise BudgetError(
             f"budget {text!r} is not understood; allowed are times (90s, 20m, 1.5h) and runs (300runs)"
         )

@@ -19,7 +19,7 @@ FILE = "mendel.toml"
 
 
 class ConfigError(ValueError):
-    """A setting that cannot be used: the message names where it stands, its key, value and what is allowed."""
+    """A setting that cannot be used: the message names its place, key and value, and what is allowed."""
 
 
 class Policy(Record):
@@ -65,7 +65,7 @@ class CampaignConfig(Record):
     """"default", or a folder of text."""
     ideas: str = "catalog"
     """"catalog", "blanks", or a file of ideas."""
-    seed: int = Field(default=1, ge=0)
+    seed: int = Field(default=1, ge=0, lt=2**31)
     budget: Budget = Budget(seconds=1200.0)
     max_usd: float | None = Field(default=None, gt=0)
     """End when workers have cost this much."""
@@ -82,26 +82,38 @@ class CampaignConfig(Record):
     @field_validator("budget", mode="before")
     @classmethod
     def _read_budget(cls, value: Any) -> Any:
-        return parse_budget(value) if isinstance(value, str) else value
+        if isinstance(value, Budget | dict):  # as stored
+            return value
+        return parse_budget(value if isinstance(value, str) else repr(value))
+
+    @field_validator("rungs")
+    @classmethod
+    def _ascending(cls, rungs: tuple[int, ...]) -> tuple[int, ...]:
+        if list(rungs) != sorted(set(rungs)) or not rungs:
+            raise ValueError("give at least one rung; different ones, in ascending order")
+        return rungs
 
     @model_validator(mode="after")
     def _priced(self) -> CampaignConfig:
         if self.max_usd is not None and not self.usd_per_hour:
             raise ValueError("max_usd needs usd_per_hour, the price of one worker")
-        if list(self.rungs) != sorted(set(self.rungs)) or not self.rungs:
-            raise ValueError(f"rungs {self.rungs} must be different and ascending")
         return self
 
 
 class Settings(BaseSettings):
     """Where the lab keeps things; from the environment (`MENDEL_ROOT`, `MENDEL_DATABASE_URL`)."""
 
-    model_config = SettingsConfigDict(env_prefix="MENDEL_")
+    model_config = SettingsConfigDict(env_prefix="MENDEL_", validate_default=True)
 
     root: Path = Path(".mendel")
     """Folder of the store, the corpora and the reports."""
     database_url: str | None = None
     """SQLAlchemy URL; a SQLite file in `root` when not set."""
+
+    @field_validator("root")
+    @classmethod
+    def _absolute(cls, root: Path) -> Path:
+        return root.absolute()  # runs have working folders of their own
 
 
 def read_config(file: Path | None, changes: dict[str, Any]) -> CampaignConfig:
@@ -118,15 +130,20 @@ def read_config(file: Path | None, changes: dict[str, Any]) -> CampaignConfig:
             table = tomllib.loads(path.read_text())
         except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
             raise ConfigError(f"{path}: {error}") from None
-    policy = {**table.pop("policy", {}), **changes.pop("policy", {})}
+    policy = table.pop("policy", {})
+    if not isinstance(policy, dict):
+        raise ConfigError(f"{path}: policy: {policy!r:.60} is not a table; write its keys below [policy]")
+    policy = {**policy, **changes.pop("policy", {})}
     try:
         return CampaignConfig.model_validate({**table, **changes, "policy": policy})
     except ValidationError as error:
         first = error.errors()[0]
-        key = ".".join(str(part) for part in first["loc"]) or "settings"
+        key = "".join(f"{part}: " for part in [".".join(map(str, first["loc"]))] if part)
         where = "command line" if first["loc"] and first["loc"][0] in changes else str(path)
         allowed = ""
         if first["type"] == "extra_forbidden":
-            allowed = f"; allowed are {', '.join(CampaignConfig.model_fields)}"
+            model = Policy if first["loc"][0] == "policy" else CampaignConfig
+            allowed = f"; allowed are {', '.join(model.model_fields)}"
         message = first["msg"].removeprefix("Value error, ")
-        raise ConfigError(f"{where}: {key}: {message} (found {first['input']!r:.60}){allowed}") from None
+        found = f" (found {first['input']!r:.60})" if key else ""
+        raise ConfigError(f"{where}: {key}{message}{found}{allowed}") from None

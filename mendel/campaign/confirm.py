@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 
 from mendel.campaign.rounds import Round
 from mendel.campaign.screen import Screened
-from mendel.campaign.trunk import Candidate, differences, pair_plan, run_pairs
+from mendel.campaign.trunk import Candidate, Refused, differences, pair_plan, run_pairs
 from mendel.plans.costs import Charge
 from mendel.records import Plan, PlanKind, Shard, Verdict, VerdictKind
 from mendel.store import IdeaState
@@ -36,15 +36,18 @@ def confirm(round: Round, screened: Sequence[Screened]) -> list[Claim]:
     if not screened:
         return []
     plans, candidates = _cohort(round, screened)
+    if not plans:
+        return []
     names = [candidate.idea.name for candidate in candidates]
     # An e-process belongs to an idea on one trunk: another trunk starts another one, charged separately.
     entries = [f"{name}@{round.control.recipe}" for name in names]
     judgements = _judge(round, dict(zip(entries, plans, strict=True)))
+    prices = {candidate.idea.name: price for candidate, price in screened}
     claims = []
-    for entry, candidate, (_, price), plan in zip(entries, candidates, screened, plans, strict=True):
+    for entry, candidate, plan in zip(entries, candidates, plans, strict=True):
         verdict = _record(round, plan, *judgements[entry])
         if verdict.kind is VerdictKind.BETTER:
-            claims.append(Claim(candidate, price, verdict))
+            claims.append(Claim(candidate, prices[candidate.idea.name], verdict))
     claimed = ", ".join(claim.candidate.idea.name for claim in claims) or "none"
     message = f"round {round.number}: of {len(plans)} in confirmation, better: {claimed}"
     round.lab.say(f"{round.number}/confirm", "confirm", message)
@@ -84,18 +87,23 @@ def _cohort(round: Round, screened: Sequence[Screened]) -> tuple[list[Plan], lis
         for candidate, price in screened:
             excess = round.control.excess * price.ratio / price.flops_ratio
             candidate = replace(candidate, line=replace(candidate.line, excess=excess))
-            plan = pair_plan(
-                round.lab,
-                PlanKind.CONFIRM,
-                round.number,
-                candidate.idea.name,
-                round.control,
-                candidate.line,
-                round.rung,
-                seeds,
-                Shard.HELD_OUT,
-                rule,
-            )
+            name = candidate.idea.name
+            try:
+                plan = pair_plan(
+                    round.lab,
+                    PlanKind.CONFIRM,
+                    round.number,
+                    name,
+                    round.control,
+                    candidate.line,
+                    round.rung,
+                    seeds,
+                    Shard.HELD_OUT,
+                    rule,
+                )
+            except Refused as error:  # as charged by the clock; FLOPs alone let it through
+                round.lab.store.set_idea_state(round.campaign, name, IdeaState.FAILED, str(error))
+                continue
             round.lab.store.put_plan(round.campaign, plan)
             plans.append(plan)
             candidates.append(candidate)

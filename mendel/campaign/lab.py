@@ -89,8 +89,9 @@ class Lab:
         The order of `requests` is the order of starting; which run finishes first changes nothing.
         Raises Interrupted, OutOfMoney, or the executor's error; what is finished by then is stored.
         """
-        for request in requests:
-            self.store.enqueue(self.campaign.id, [request.spec], request.stage, request.idea)
+        with self.store.transaction():
+            for request in requests:
+                self.store.enqueue(self.campaign.id, [request.spec], request.stage, request.idea)
         ids = list(dict.fromkeys(request.spec.id for request in requests))
         done = self.store.results(self.campaign.id, ids)
         by_id = {request.spec.id: request for request in requests}
@@ -127,8 +128,8 @@ class Lab:
                 again = {request.spec.id for pair in failed for request in pair}
                 self.store.retry(self.campaign.id, sorted(again))
         raise LabError(
-            f"control run {failed[0][0].spec.id} failed {CONTROL_ATTEMPTS} times ({first.status}: {first.reason});"
-            f" see {self.store.run_folder(self.campaign.id, failed[0][0].spec.id).path}"
+            f"control run {failed[0][0].spec.id} failed {CONTROL_ATTEMPTS} times "
+            f"({first.status}: {first.reason}); see {self.store.run_folder(self.campaign.id, failed[0][0].spec.id).path}"
         )
 
     def smoke(self, recipes: Sequence[tuple[str, int, str | None]]) -> dict[tuple[str, int], RunResult]:
@@ -159,6 +160,8 @@ class Lab:
                 self.progress.end(run)
                 self.progress.smoke_seconds += result.train_seconds + result.score_seconds
                 per_token = result.flops / result.tokens if result.flops and result.tokens else None
+                if self.testbed.count_flops and per_token is None and result.status is RunStatus.DONE:
+                    result = _without_cost(result)
                 self.store.put_cost(self.campaign.id, recipe, rung, per_token, result, idea)
                 results[recipe, rung] = result
         return results
@@ -271,8 +274,9 @@ class Lab:
 
     def _finish(self, request: Request, result: RunResult) -> None:
         run = request.spec.id
-        self.store.finish(self.campaign.id, run, result)
+        # The file first: a kill in between leaves a run to be done again, never one without its status.
         self.store.run_folder(self.campaign.id, run).write_status(result.model_dump(mode="json"))
+        self.store.finish(self.campaign.id, run, result)
         self.progress.end(run)
         self._account(request.spec, request.stage, result)
         if request.stage != "verify":
@@ -291,3 +295,10 @@ class Lab:
             seconds = result.train_seconds + result.score_seconds
             self.meter.run_seconds = (mean * count + seconds) / (count + 1)
             self.progress.screen_runs += 1
+
+
+def _without_cost(result: RunResult) -> RunResult:
+    """A smoke run that cannot be priced has failed: the patch took away what its cost is counted by."""
+    missing = "tokens in metrics.jsonl" if result.flops else "FLOPs"
+    fields = result.model_dump() | {"status": RunStatus.CRASHED, "bits_per_byte": None}
+    return RunResult.model_validate(fields | {"reason": f"it ran, but no {missing} were counted"})

@@ -9,15 +9,16 @@ from __future__ import annotations
 
 import math
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from mendel.campaign.adopt import adopt_claims, record_trunk
 from mendel.campaign.config import CampaignConfig
 from mendel.campaign.confirm import confirm
 from mendel.campaign.lab import Lab, LabError
-from mendel.campaign.rounds import CURVE, ErrorBudget, Points, Round, at_bound, measure_curve
+from mendel.campaign.rounds import CURVE, CurveError, ErrorBudget, Points, Round, at_bound, measure_curve
 from mendel.campaign.screen import screen
-from mendel.campaign.trunk import Line, Shelf, differences, pair_plan, run_pairs
+from mendel.campaign.trunk import Line, Refused, Shelf, differences, pair_plan, run_pairs, tokens_at
 from mendel.ideas.triage import Past, rank
 from mendel.patches import read_tree, tree_hash
 from mendel.plans.seeds import seed_block
@@ -32,12 +33,17 @@ from mendel.records import (
     VerdictKind,
 )
 from mendel.store import IdeaState
+from mendel.verdicts.curve import fit_curve
 from mendel.verdicts.effects import paired_interval
 
 LEAST_IDEAS = 3
 """A round that could screen fewer is not begun."""
 PLANNED_SHARE = 0.4
 """Share of the queue that is planned for confirmation: screening stops most."""
+LONGEST = 16.0
+"""Longest run of the original, as a multiple of the rung's compute, to read the trunk's multiplier off."""
+CURVE_SEEDS = 2
+"""Seeds of each point of a curve that is measured for the last check."""
 TIMID = 1.1
 """Prices are estimates: a stage begins only if this many times its price is left."""
 
@@ -64,7 +70,15 @@ def run_campaign(lab: Lab, config: CampaignConfig) -> Outcome:
     rung, errors = config.rungs[0], ErrorBudget()
     smoke = lab.smoke([(original.recipe, rung, None)])[original.recipe, rung]
     if smoke.status is not RunStatus.DONE:
-        raise LabError(f"recipe {base.base} does not run at rung {rung}: {smoke.status}, {smoke.reason}")
+        raise LabError(
+            f"recipe {base.base} does not run at rung {rung}: {smoke.status}, {smoke.reason}; "
+            "mend what is wrong and begin again with --fresh"
+        )
+    try:
+        epochs = lab.corpus.epochs(tokens_at(lab, original, rung))
+    except Refused as error:
+        raise LabError(f"recipe {base.base}: {error}") from None
+    lab.say("epochs", "start", f"a run of {base.base} at rung {rung} reads {epochs:.2g} epochs of it")
     planned = lab.once("planned", lambda: math.ceil(PLANNED_SHARE * len(lab.store.ideas(lab.campaign.id))))
     original_points: Points = []
     number = 0
@@ -74,7 +88,13 @@ def run_campaign(lab: Lab, config: CampaignConfig) -> Outcome:
             break
         by_name = {entry.idea.name: entry.idea for entry in lab.store.ideas(lab.campaign.id)}
         round = Round(lab, shelf, config, errors, number, trunk, original, rung, planned)
-        screened = screen(round, [by_name[name] for name in names])
+        try:
+            screened = screen(round, [by_name[name] for name in names])
+        except CurveError as error:
+            if trunk.recipe == original.recipe:
+                raise
+            lab.say(f"{number}/curve", "screen", f"no further rounds on this trunk: {error}")
+            break
         original_points = original_points or round.points
         claims = confirm(round, screened)
         trunk = adopt_claims(round, claims, original_points)
@@ -130,6 +150,8 @@ def second_chances(lab: Lab, trunk: Line) -> list[str]:
         found = last.get(name)
         if found is None or found.log2_cm is None or trunk.recipe in judged_on[name]:
             continue
+        if entry.state in (IdeaState.STALE, IdeaState.FAILED):  # it had its second chance, without a verdict
+            continue
         hopeless = found.kind in (VerdictKind.BETTER, VerdictKind.WORSE, VerdictKind.FAILED)
         if not hopeless and found.log2_cm.high > lab.campaign.config["policy"]["min_gain"]:
             chances.append((-found.log2_cm.value, name))
@@ -155,9 +177,9 @@ def _verify_price(lab: Lab, config: CampaignConfig) -> float:
         scale = 1.0 if lab.meter.counts_runs else rung_scale(lab, config, rung)
         curve = 0.0
         if rung != config.rungs[0]:
-            curve = 2 * (len(CURVE) if lab.meter.counts_runs else sum(CURVE))
+            curve = CURVE_SEEDS * (len(CURVE) if lab.meter.counts_runs else sum(CURVE))
         price += scale * (2 * policy.verify_pairs + curve)
-    return price
+    return price + CURVE_SEEDS * (1 if lab.meter.counts_runs else 2 * max(CURVE))
 
 
 def rung_scale(lab: Lab, config: CampaignConfig, rung: int) -> float:
@@ -211,15 +233,25 @@ def _verify(
                     f"verify/{rung}/skip", "verify", f"rung {rung}: not checked, the budget does not reach"
                 )
                 continue
-            lab.smoke([(original.recipe, rung, None), (trunk.recipe, rung, None)])
-            round.points = measure_curve(lab, original, rung, CURVE, round.seeds(PlanKind.CURVE, 2))
-        checked[rung] = _check(round, trunk)
+            smoked = lab.smoke([(original.recipe, rung, None), (trunk.recipe, rung, None)])
+            bad = [result for result in smoked.values() if result.status is not RunStatus.DONE]
+            if bad:
+                why = f"rung {rung}: not checked, a smoke run {bad[0].status}: {bad[0].reason}"
+                lab.say(f"verify/{rung}/skip", "verify", why)
+                continue
+        try:
+            if rung != config.rungs[0]:
+                seeds = round.seeds(PlanKind.CURVE, CURVE_SEEDS)
+                round.points = measure_curve(lab, original, rung, CURVE, seeds)
+            checked[rung] = _check(round, trunk)
+        except (CurveError, Refused) as error:
+            lab.say(f"verify/{rung}/skip", "verify", f"rung {rung}: not checked, {error}")
     return checked
 
 
 def _affordable(lab: Lab, config: CampaignConfig, rung: int) -> bool:
     scale = 1.0 if lab.meter.counts_runs else rung_scale(lab, config, rung)
-    curve = 2 * (len(CURVE) if lab.meter.counts_runs else sum(CURVE))
+    curve = CURVE_SEEDS * (len(CURVE) if lab.meter.counts_runs else sum(CURVE))
     return lab.meter.remaining() >= scale * (2 * config.policy.verify_pairs + curve)
 
 
@@ -240,6 +272,7 @@ def _check(round: Round, trunk: Line) -> Interval:
     )
     lab.store.put_plan(round.campaign, plan)
     found = differences(run_pairs(lab, [plan], 0, len(seeds))[plan.id])
+    _extend_curve(round, at_bound(found, plan.rule))
     log2_cm = round.multiplier(found, plan.rule)
     verdict = Verdict(
         plan=plan.id,
@@ -253,3 +286,27 @@ def _check(round: Round, trunk: Line) -> Interval:
     lab.store.put_verdict(round.campaign, verdict)
     record_trunk(round, trunk, log2_cm)
     return log2_cm
+
+
+def _extend_curve(round: Round, gains: Sequence[float]) -> None:
+    """Buy longer runs of the original until its curve reaches the trunk's loss, while the budget lasts: a
+    multiplier between measured points is worth more than one beyond them."""
+    lab = round.lab
+    gain = sum(gains) / len(gains)
+    multiple = 2 * max(CURVE)
+    while multiple <= LONGEST:
+        flops, losses = [c for c, _ in round.points], [loss for _, loss in round.points]
+        curve = fit_curve(flops, losses)
+        if float(curve.loss(round.flops)) - gain >= float(curve.loss(max(flops))):
+            return
+        scale = 1.0 if lab.meter.counts_runs else rung_scale(lab, round.config, round.rung) * multiple
+        price = CURVE_SEEDS * scale
+        key = f"extend/{round.rung}/{multiple:g}"
+        if not lab.once(key, lambda: lab.meter.remaining() >= price):  # noqa: B023
+            return
+        seeds = round.seeds(PlanKind.CURVE, CURVE_SEEDS)
+        try:
+            round.points += measure_curve(lab, round.original, round.rung, (multiple,), seeds)
+        except CurveError:  # too long for the rung's time limit, say: the curve stays as it is
+            return
+        multiple *= 2

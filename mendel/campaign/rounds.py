@@ -10,8 +10,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from mendel.campaign.config import CampaignConfig
-from mendel.campaign.lab import Lab
-from mendel.campaign.trunk import Line, Shelf, curve_requests
+from mendel.campaign.lab import Lab, LabError
+from mendel.campaign.trunk import Line, Refused, Shelf, curve_requests
 from mendel.plans.seeds import seed_block
 from mendel.records import Interval, PlanKind, Rule
 from mendel.verdicts.curve import fit_curve
@@ -25,9 +25,15 @@ SHORT_CURVE = (0.5, 1.0, 2.0)
 """The same for later trunks, which are compared with smaller effects."""
 LEAST_SLOPE = 1e-3
 """Bits per byte per doubling below which a curve is called flat: effects in compute are then meaningless."""
+LEAST_POINTS = 4
+"""Runs that a curve is read from at least: its three parameters, and one to tell their noise."""
 
 Points = list[tuple[float, float]]
 """(FLOPs, bits per byte) of single runs."""
+
+
+class CurveError(LabError):
+    """A control without a scaling curve: nothing compared with it can be told as compute."""
 
 
 @dataclass
@@ -76,8 +82,14 @@ class Round:
         self.points = measure_curve(self.lab, self.control, self.rung, multiples, seeds)
 
     def slope(self) -> float:
-        """Bits per byte that a doubling of the control's compute is worth at this rung."""
-        curve = fit_curve([c for c, _ in self.points], [loss for _, loss in self.points])
+        """Bits per byte that a doubling of the control's compute is worth at this rung. Raises CurveError."""
+        try:
+            if len(self.points) < LEAST_POINTS:
+                raise ValueError(f"{len(self.points)} runs succeeded, a curve needs {LEAST_POINTS}")
+            curve = fit_curve([c for c, _ in self.points], [loss for _, loss in self.points])
+        except ValueError as error:
+            what = f"scaling curve of recipe {self.control.recipe} at rung {self.rung}"
+            raise CurveError(f"{what}: {error}") from None
         return max(float(curve.slope(self.flops)), LEAST_SLOPE)
 
     def rule(self) -> Rule:
@@ -99,11 +111,19 @@ class Round:
 def measure_curve(
     lab: Lab, line: Line, rung: int, multiples: Sequence[float], seeds: Sequence[int]
 ) -> Points:
-    """Points of a recipe's scaling curve, failed runs left out."""
-    wanted = curve_requests(lab, line, rung, multiples, seeds)
+    """Points of a recipe's scaling curve, failed runs left out. CurveError where none is left."""
+    what = f"scaling curve of recipe {line.recipe} at rung {rung}"
+    try:
+        wanted = curve_requests(lab, line, rung, multiples, seeds)
+    except Refused as error:
+        raise CurveError(f"{what}: {error}") from None
     results = lab.complete([request for _, request in wanted])
-    losses = [(flops, results[request.spec.id].bits_per_byte) for flops, request in wanted]
-    return [(flops, loss) for flops, loss in losses if loss is not None]
+    losses = [(flops, results[request.spec.id]) for flops, request in wanted]
+    points = [(flops, result.bits_per_byte) for flops, result in losses if result.bits_per_byte is not None]
+    failed = [result for _, result in losses if result.bits_per_byte is None]
+    if not points:
+        raise CurveError(f"{what}: all {len(failed)} runs failed: {failed[0].status}, {failed[0].reason}")
+    return points
 
 
 def at_bound(found: Sequence[float | None], rule: Rule) -> list[float]:

@@ -128,7 +128,12 @@ def _charges(round: Round, ready: Sequence[Candidate], pairs: Pairs) -> dict[str
         name: [
             math.log((t.cpu_seconds / t.tokens) / (c.cpu_seconds / c.tokens))
             for c, t in results
-            if t.status is RunStatus.DONE and t.cpu_seconds > 0 and c.cpu_seconds > 0
+            # A patch may stop the count of tokens; it is then charged by its FLOPs alone.
+            if t.status is RunStatus.DONE
+            and t.cpu_seconds > 0
+            and c.cpu_seconds > 0
+            and t.tokens
+            and c.tokens
         ]
         for name, results in pairs.items()
     }

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import platform
 import signal
+import sys
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -109,6 +110,7 @@ def _run(
         lab = Lab(store, campaign, testbed, corpus, executor, meter, progress)
         if watch:
             watch(lab)
+        _introduce(lab, corpus, executor.isolation.warning)
         with _stops_on_signal(lab.stop):
             run_campaign(lab, config)
         seconds = lab.time()
@@ -123,6 +125,14 @@ def _run(
         )
     finally:
         executor.close()
+
+
+def _introduce(lab: Lab, corpus: Corpus, warning: str) -> None:
+    """First lines of the log: what is trained on, and what the user should know before trusting it."""
+    megabytes = corpus.train.bytes / 1e6
+    lab.say("corpus", "start", f"corpus {corpus.hash}: {megabytes:.1f} MB to train on, from {corpus.source}")
+    if warning:
+        lab.say("isolation", "start", f"warning: {warning}")
 
 
 def find(store: Store, config: CampaignConfig) -> Campaign | None:
@@ -148,6 +158,10 @@ def queue(config: CampaignConfig) -> tuple[list[Idea], dict[str, str]]:
     if config.ideas == "blanks":
         planted = make_blanks(LIVE_BLANKS, config.seed)
         return [idea for idea, _ in planted], {idea.name: kind for idea, kind in planted}
+    if config.ideas != "catalog" and not Path(config.ideas).suffix:
+        raise ConfigError(
+            f"ideas: {config.ideas!r} is unknown; allowed are catalog, blanks, or a .toml or .md file of ideas"
+        )
     ideas = list(load_catalog() if config.ideas == "catalog" else load_ideas(Path(config.ideas)))
     share = config.policy.blank_share
     planted = make_blanks(round(len(ideas) * share / (1 - share)), config.seed) if share else ()
@@ -170,9 +184,20 @@ def make_fingerprint(testbed: Testbed, corpus: Corpus) -> Fingerprint:
         instruction_set=f"{platform.machine()} {found}",
         threads=1,
         precision="float32",
-        libraries={name: metadata.version(name) for name in sorted(libraries)},
+        libraries={name: _version(name) for name in sorted(libraries)},
         corpus=corpus.hash,
     )
+
+
+def _version(module: str) -> str:
+    """Of the distribution that brings a module; modules of the standard library have Python's."""
+    if module in sys.stdlib_module_names:
+        return platform.python_version()
+    try:
+        return metadata.version(module)
+    except metadata.PackageNotFoundError:  # a distribution may have another name than its module
+        brought_by = metadata.packages_distributions().get(module, [])
+        return " ".join(metadata.version(name) for name in sorted(set(brought_by))) or "unknown"
 
 
 def _check_installed(testbed: Testbed) -> None:
@@ -190,7 +215,8 @@ def _changed(before: Fingerprint, now: Fingerprint) -> str:
         if getattr(now, key) != value:
             return (
                 f"{key} changed under the campaign: it began with {value!r}, now it is "
-                f"{getattr(now, key)!r}; results of the two are never compared: restore it, or begin a new campaign with --fresh"
+                f"{getattr(now, key)!r}; results of the two are never compared: restore it, or begin a new "
+                "campaign with --fresh"
             )
     raise AssertionError("equal fingerprints")
 

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from mendel.campaign.lab import SMOKE_TOKENS, Lab, Request
-from mendel.patches import Built, PatchError, Stale, Tree, adopt, build
+from mendel.patches import Built, PatchError, Stale, Tree, adopt, apply_patch, build
 from mendel.plans.costs import Charge
 from mendel.records import (
     Idea,
@@ -79,6 +79,14 @@ class Shelf:
                 continue
         return best
 
+    def flaw(self, idea: Idea) -> str:
+        """Why an idea fits not even the base, or an empty text: then only the trunk has left it behind."""
+        try:
+            apply_patch(self.tree, idea.patch, self.lab.testbed.editable)
+        except PatchError as error:
+            return f"idea {idea.name!r}: {error.summary}"
+        return ""
+
 
 def tokens_at(lab: Lab, line: Line, rung: int, multiple: float = 1.0) -> int:
     """Training tokens with which a recipe spends `multiple` of a rung's compute, as charged.
@@ -93,6 +101,15 @@ def tokens_at(lab: Lab, line: Line, rung: int, multiple: float = 1.0) -> int:
             f"{SMOKE_TOKENS} are the least"
         )
     return tokens
+
+
+def affords(lab: Lab, line: Line, rung: int) -> bool:
+    """Whether a recipe, as charged, can meet a rung's compute budget."""
+    try:
+        tokens_at(lab, line, rung)
+    except Refused:
+        return False
+    return True
 
 
 class Refused(ValueError):
@@ -113,9 +130,10 @@ def prepare(
             trunk = adopt(control.trunk, idea)
             lines[idea.name] = shelf.line(trunk, control.excess, f"{idea.name} on {control.recipe}")
         except Stale as error:
-            lost[idea.name] = ("stale", str(error))
+            flaw = shelf.flaw(idea)
+            lost[idea.name] = ("failed", flaw) if flaw else ("stale", str(error))
         except PatchError as error:
-            lost[idea.name] = ("failed", str(error).splitlines()[0])
+            lost[idea.name] = ("failed", error.summary)
     wanted = [(line.recipe, rung, name) for name, line in lines.items()]
     smoked = lab.smoke([(control.recipe, rung, None), *wanted])
     ready: list[Candidate] = []

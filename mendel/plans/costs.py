@@ -11,7 +11,7 @@ import math
 from collections.abc import Mapping, Sequence
 
 import numpy as np
-from scipy import stats
+from scipy.special import stdtrit
 
 from mendel.records import Interval, Record
 
@@ -43,7 +43,7 @@ def cpu_intervals(log_ratios: Mapping[str, Sequence[float]], level: float = 0.95
     if not freedom:
         return {}
     sd = math.sqrt(squares / freedom)
-    quantile = float(stats.t.ppf(0.5 + level / 2, freedom))
+    quantile = float(stdtrit(freedom, 0.5 + level / 2))
     intervals = {}
     for name, logs in values.items():
         mean, half = float(logs.mean()), quantile * sd / math.sqrt(len(logs))

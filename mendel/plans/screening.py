@@ -5,7 +5,7 @@ It spends no error budget, because nothing is claimed from it, and its seeds are
 
 from __future__ import annotations
 
-from scipy.stats import norm
+from scipy.special import ndtr
 
 from mendel.records import Record
 
@@ -21,7 +21,7 @@ class Belief(Record):
         """P(log2 CM > gain)."""
         if self.sd == 0:
             return float(self.mean > gain)
-        return float(norm.sf((gain - self.mean) / self.sd))
+        return float(ndtr((self.mean - gain) / self.sd))
 
     def in_doubt(self, gain: float, enter: float) -> bool:
         """Whether more pairs could still change what happens to the idea: it would not enter now, and is

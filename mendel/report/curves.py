@@ -114,9 +114,10 @@ def smooth(x: Floats, y: Floats) -> tuple[Floats, Floats]:
     half = width // 2
     sums = np.concatenate([[0.0], np.cumsum(y)])
     place = np.arange(len(y))
-    # Narrower at both ends, so that the ends are neither lost nor dragged sideways.
-    reach = np.minimum(np.minimum(place, len(y) - 1 - place), half)
-    mean = (sums[place + reach + 1] - sums[place - reach]) / (2 * reach + 1)
+    # Narrower at the start, where the loss falls fast; one-sided at the end, where it hardly does.
+    before = np.minimum(place, half)
+    after = np.minimum(np.minimum(place, half), len(y) - 1 - place)
+    mean = (sums[place + after + 1] - sums[place - before]) / (before + after + 1)
     if len(x) > POINTS:
         keep = np.unique(np.searchsorted(x, np.geomspace(x[0], x[-1], POINTS)))
         keep = keep[keep < len(x)]

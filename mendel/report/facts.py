@@ -10,6 +10,7 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
+from typing import Any
 
 from mendel.records import Finding, Idea, Interval, Plan, PlanKind, Verdict, VerdictKind
 from mendel.store import Blank, Campaign, IdeaEntry, IdeaState, RunEntry, RunState, Store
@@ -162,7 +163,7 @@ class Facts:
         rows = [row for entry in self.ideas if (row := self._judged(entry)) is not None]
         return sorted(rows, key=lambda row: (order[row.group], -row.log2_cm.value, row.name))
 
-    def panels(self, points: Sequence[dict[str, object]]) -> list[ScalingPanel]:
+    def panels(self, points: Sequence[Mapping[str, Any]]) -> list[ScalingPanel]:
         """The original's curve at each rung, with the last of the trunk `points` of that rung on it."""
         original = self.original
         measured: dict[int, list[tuple[float, float]]] = {}

@@ -7,7 +7,6 @@ around 1, and what is cut off at an edge is marked with an arrow.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -15,14 +14,36 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
-from matplotlib.ticker import FixedFormatter, FixedLocator, NullLocator
+from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter, NullLocator
+from numpy.typing import NDArray
 
 from mendel.records import Interval, PlanKind
-from mendel.report.facts import Judged
-from mendel.report.text import cm_text
+from mendel.report.drawing import (
+    BLUE,
+    FAINT,
+    INK,
+    MUTED,
+    PALE,
+    RULE,
+    RUST,
+    SLATE,
+    TEAL,
+    WIDTH,
+    cm_axis,
+    label_at,
+    new_figure,
+    plain,
+    put_legend,
+    put_text,
+    put_title,
+    short_flops,
+    time_unit,
+)  # fmt: skip
+from mendel.report.facts import Judged, ScalingPanel
+from mendel.report.text import cm_number, cm_text
 
-INK, MUTED, RULE, FAINT = "#1c2733", "#66717e", "#d9dee4", "#eef1f4"
-TEAL, BLUE, SLATE, RUST, PALE = "#0b7a6b", "#2c66b8", "#7b8794", "#bf4a26", "#bcc4cd"
+Floats = NDArray[np.float64]
+
 COLOURS = {"adopted": TEAL, "claimed": BLUE, "not claimed": SLATE, "worse": RUST, "screened": PALE}
 MEANINGS = {
     "adopted": "adopted (fresh pairs)",
@@ -31,7 +52,6 @@ MEANINGS = {
     "worse": "confirmation, worse",
     "screened": "screened only: selected, not a claim",
 }
-WIDTH = 9.0
 MOST_ROWS = 60
 """Rows of the forest plot; a larger campaign is cut to its weightiest ideas."""
 
@@ -42,12 +62,14 @@ def trunk_figure(points: Sequence[Mapping[str, Any]], recipe: str, by_runs: bool
     `points` are those of `mendel.campaign.summary.trunk_points`, `total` is all that was spent, in runs
     (`by_runs`) or worker seconds.
     """
-    figure, axes = _figure(3.7)
+    figure, axes = new_figure(3.7)
     unit, scale = ("runs", 1.0) if by_runs else time_unit(total)
     key = "runs" if by_runs else "worker_seconds"
     rungs = sorted({int(point["rung"]) for point in points}) or [0]
     intervals = [Interval.model_validate(point["log2_cm"]) for point in points]
-    span = cm_axis(axes.yaxis, axes, [b for i in intervals for b in (i.value, i.low, i.high)], symmetric=False)
+    span = cm_axis(
+        axes.yaxis, axes, [b for i in intervals for b in (i.value, i.low, i.high)], symmetric=False
+    )
     end = max(total / scale, 1e-9)
     for rung, colour in zip(rungs, (TEAL, BLUE, RUST, SLATE), strict=False):
         own = [(p, i) for p, i in zip(points, intervals, strict=True) if p["rung"] == rung]
@@ -61,15 +83,70 @@ def trunk_figure(points: Sequence[Mapping[str, Any]], recipe: str, by_runs: bool
         label = f"rung {rung}" if len(rungs) > 1 else "trunk, with 95 % interval"
         axes.plot(x[1:], y[1:], "o", ms=6.5, color=colour, mec="white", mew=1.0, label=label, zorder=4)
     axes.plot([0], [0], "o", ms=6.5, color="white", mec=MUTED, mew=1.3, zorder=4, clip_on=False)
-    _annotate_joins(axes, points, intervals, key, scale, end, rungs[0])
-    _text(axes, 0, 0, f"  {recipe}, unchanged", ha="left", va="bottom", color=MUTED)
     axes.set_xlim(-0.015 * end, 1.04 * end)
+    places = [float(point[key]) / scale for point in points]
+    _annotate_joins(axes, points, intervals, places, rungs[0])
+    label_at(axes, 0, 0, f"{recipe}, unchanged", (7, 3), ha="left", va="bottom", color=MUTED)
     axes.set_xlabel(f"spent on training and scoring ({unit})" if not by_runs else "runs done")
     axes.set_ylabel("compute multiplier (log scale)")
-    _title(axes, f"The trunk against the original recipe, {recipe}")
+    put_title(axes, f"The trunk against the original recipe, {recipe}")
     if points:
-        _legend(axes, loc="lower right")
+        put_legend(axes, loc="upper left")
     return figure
+
+
+def _whisker(axes: Axes, x: float, interval: Interval, span: tuple[float, float], colour: str) -> None:
+    low, high = max(interval.low, span[0]), min(interval.high, span[1])
+    axes.plot([x, x], [low, high], color=colour, lw=2.0, alpha=0.85, zorder=3)
+    if interval.high > span[1]:
+        axes.plot([x], [high], "^", ms=5, color=colour, clip_on=False, zorder=3)
+
+
+def _annotate_joins(
+    axes: Axes,
+    points: Sequence[Mapping[str, Any]],
+    intervals: Sequence[Interval],
+    places: Sequence[float],
+    rung: int,
+) -> None:
+    """Beside each point of `rung`: what joined and left the trunk, or that it was checked."""
+    names: list[str] = []
+    level, end = 0.0, axes.get_xlim()[1]
+    for point, interval, x in zip(points, intervals, places, strict=True):
+        if point["rung"] != rung:
+            continue
+        now = list(point["adopted"])
+        lines = [f"+ {name}" for name in now if name not in names]
+        lines += [f"− {name}" for name in names if name not in now]
+        if not lines:
+            low = max(interval.low, axes.get_ylim()[0])
+            side = "right" if x > 0.85 * end else "center"
+            label_at(axes, x, low, f"checked: {cm_text(interval)}", (0, -6), ha=side, va="top", color=MUTED)
+        # Left of the rise and above the old level, or right of it and below the new one: both are empty.
+        elif x > 0.5 * end:
+            _stack(
+                axes, x, level, lines, (-7, 5 + 11.5 * (min(len(lines), MOST_LINES) - 1)), "right", "bottom"
+            )
+        else:
+            _stack(axes, x, interval.value, lines, (7, -6), "left", "top")
+        names, level = now, interval.value
+
+
+MOST_LINES = 8
+"""Names beside one point of the trunk."""
+
+
+def _stack(
+    axes: Axes, x: float, y: float, lines: list[str], offset: tuple[float, float], ha: str, va: str
+) -> None:
+    """Lines of text below each other, each its own element: a page lays it out in its own font."""
+    if len(lines) > MOST_LINES:
+        lines = [*lines[: MOST_LINES - 1], f"and {len(lines) - MOST_LINES + 1} more"]
+    for place, line in enumerate(lines):
+        label_at(axes, x, y, line, (offset[0], offset[1] - 11.5 * place), ha=ha, va=va, color=INK)
+
+
+# --- forest -----------------------------------------------------------------------------------------------
 
 
 def forest_figure(rows: Sequence[Judged]) -> Figure:
@@ -78,7 +155,7 @@ def forest_figure(rows: Sequence[Judged]) -> Figure:
     `rows` come weightiest first; of more than MOST_ROWS only the first are drawn.
     """
     shown = list(rows[:MOST_ROWS])
-    figure, axes = _figure(1.45 + 0.235 * max(1, len(shown)), left=0.225, right=0.755)
+    figure, axes = new_figure(1.45 + 0.235 * max(1, len(shown)), left=0.225, right=0.755)
     weighty = [r.log2_cm for r in shown if r.group != "screened"]
     ends = [b for i in weighty for b in (i.value, i.low, i.high)]
     ends += [row.log2_cm.value for row in shown if row.group == "screened"]
@@ -94,7 +171,7 @@ def forest_figure(rows: Sequence[Judged]) -> Figure:
     axes.yaxis.set_major_locator(NullLocator())
     axes.set_xlabel("compute multiplier over the trunk of its round, 95 % interval (log scale)")
     cut = f" ({len(shown)} of {len(rows)})" if len(rows) > len(shown) else ""
-    _title(axes, f"Every judged idea{cut}", x=-0.42)
+    put_title(axes, f"Every judged idea{cut}", x=-0.37)
     _forest_legend(figure, axes, shown)
     return figure
 
@@ -113,11 +190,15 @@ def _forest_row(axes: Axes, place: int, row: Judged, span: tuple[float, float]) 
     size = 4.2 if light else 6.2
     axes.plot([value], [place], shape, ms=size, color=face, mec=colour, mew=1.3, zorder=4)
     left, right = axes.get_yaxis_transform(), axes.get_yaxis_transform()
-    name = f"{row.name}  (blank)" if row.blank else row.name
-    _text(axes, -0.018, place, name, ha="right", va="center", transform=left, color=MUTED if light else INK)
+    name = f"{row.name} (blank)" if row.blank else row.name
+    put_text(
+        axes, -0.018, place, name, ha="right", va="center", transform=left, color=MUTED if light else INK
+    )
     failed = f", {row.failures} failed" if row.failures else ""
-    numbers = f"{cm_text(row.log2_cm)}   {row.pairs} pairs{failed}"
-    _text(axes, 1.02, place, numbers, va="center", transform=right, color=MUTED if light else INK, size=8)
+    shade = MUTED if light else INK
+    put_text(axes, 1.02, place, cm_text(row.log2_cm), va="center", transform=right, color=shade, size=8)
+    pairs = f"{row.pairs} pairs{failed}"
+    put_text(axes, 1.265, place, pairs, va="center", transform=right, color=MUTED, size=8)
 
 
 def _forest_legend(figure: Figure, axes: Axes, rows: Sequence[Judged]) -> None:
@@ -146,122 +227,122 @@ def _forest_legend(figure: Figure, axes: Axes, rows: Sequence[Judged]) -> None:
         )  # fmt: skip
 
 
-# --- shared -----------------------------------------------------------------------------------------------
+# --- scaling ----------------------------------------------------------------------------------------------
+
+ALPHAS = np.geomspace(0.02, 2.5, 240)
+"""Exponents tried for the drawn curve."""
 
 
-def cm_axis(
-    axis: Any, axes: Axes, values: Sequence[float], symmetric: bool = True, least: float = 0.4
-) -> tuple[float, float]:
-    """Make `axis` (of `axes`) one of log2 CM with plain multipliers as labels; returns its limits in log2.
-
-    `values` are to fit in; further out than a factor of 64 nothing is shown.
-    """
-    finite = [value for value in values if math.isfinite(value)]
-    reach = min(6.0, 1.08 * max([least, *(abs(value) for value in finite)]))
-    low = -reach if symmetric else max(-6.0, 1.12 * min([-0.08 * reach, *finite]))
-    if reach <= 0.45:
-        ticks = [0.75, 0.8, 0.85, 0.9, 0.95, 1, 1.05, 1.1, 1.15, 1.2, 1.3]
-    elif reach <= 1.1:
-        ticks = [0.5, 0.6, 0.7, 0.8, 0.9, 1, 1.1, 1.25, 1.5, 1.75, 2]
-    elif reach <= 2.4:
-        ticks = [0.2, 0.25, 1 / 3, 0.5, 2 / 3, 1, 1.5, 2, 3, 4, 5]
-    else:
-        ticks = [2.0**k for k in range(-6, 7)]
-    inside = [tick for tick in ticks if low <= math.log2(tick) <= reach]
-    axis.set_major_locator(FixedLocator([math.log2(tick) for tick in inside]))
-    axis.set_major_formatter(FixedFormatter([tick_label(tick) for tick in inside]))
-    axis.set_minor_locator(NullLocator())
-    axes.grid(True, axis="x" if axis is axes.xaxis else "y", color=FAINT, lw=0.9, zorder=0)
-    set_limits = axes.set_xlim if axis is axes.xaxis else axes.set_ylim
-    set_limits(low, reach)
-    return low, reach
-
-
-def tick_label(multiplier: float) -> str:
-    """A multiplier on an axis: 0.25, 1/16, 4."""
-    if multiplier < 0.2:
-        return f"1/{round(1 / multiplier)}"
-    return f"{multiplier:.2f}".rstrip("0").rstrip(".")
-
-
-def time_unit(seconds: float) -> tuple[str, float]:
-    """A unit of worker time that suits `seconds`, and its length."""
-    if seconds < 300:
-        return "worker seconds", 1.0
-    return ("worker minutes", 60.0) if seconds < 3 * 3600 else ("worker hours", 3600.0)
-
-
-def _figure(height: float, left: float = 0.085, right: float = 0.975) -> tuple[Figure, Axes]:
+def scaling_figure(panels: Sequence[ScalingPanel], recipe: str) -> Figure:
+    """What a compute multiplier is: the original's loss against compute, and how far along its curve one
+    would have to go to reach the trunk. One panel for each rung."""
+    shown = list(panels[-3:]) or [ScalingPanel(0, ())]
+    height = 4.3 if len(shown) == 1 else 3.7
     figure = Figure(figsize=(WIDTH, height), facecolor="white")
-    axes = figure.add_axes((left, 0.62 / height, right - left, 1 - (0.62 + 0.42) / height))
-    if left > 0.2:  # the forest keeps a line for its legend
-        axes.set_position((left, 0.82 / height, right - left, 1 - (0.82 + 0.42) / height))
-    plain(axes)
-    return figure, axes
+    width = (0.89 - 0.07 * (len(shown) - 1)) / len(shown)
+    for place, panel in enumerate(shown):
+        left = 0.085 + place * (width + 0.07)
+        axes = figure.add_axes((left, 0.62 / height, width, 1 - 1.04 / height))
+        plain(axes)
+        _scaling_panel(axes, panel, recipe, roomy=len(shown) == 1)
+        if place == 0:
+            axes.set_ylabel("bits per byte")
+    first = figure.axes[0]
+    put_title(
+        first, "What the compute multiplier means" + (f": rung {shown[0].rung}" if len(shown) > 1 else "")
+    )
+    for axes, panel in zip(figure.axes[1:], shown[1:], strict=True):
+        put_title(axes, f"rung {panel.rung}")
+    return figure
 
 
-def plain(axes: Axes) -> None:
-    """The house's look: no box, muted ticks."""
-    for side in ("top", "right"):
-        axes.spines[side].set_visible(False)
-    for side in ("left", "bottom"):
-        axes.spines[side].set_color(RULE)
-    axes.tick_params(colors=MUTED, labelsize=8.5, length=3, width=0.8)
-    axes.tick_params(axis="both", which="minor", length=0)
-    for label in (axes.xaxis.label, axes.yaxis.label):
-        label.set(color=MUTED, fontsize=8.8)
+def fit_for_drawing(points: Sequence[tuple[float, float]]) -> tuple[float, float, float] | None:
+    """(E, A, alpha) of L(C) = E + A (C / C1)^-alpha through (C, L) points, C1 the smallest C; None with fewer
+    than three budgets. Least squares of relative errors, E >= 0: only for the picture."""
+    c, loss = np.array(points, dtype=float).reshape(-1, 2).T
+    if len(np.unique(c)) < 3:
+        return None
+    best: tuple[float, tuple[float, float, float]] | None = None
+    for alpha in ALPHAS:
+        basis = (c / c.min()) ** -alpha
+        for columns in (np.stack([np.ones_like(basis), basis], axis=1), basis[:, None]):
+            solution = np.linalg.lstsq(columns / loss[:, None], np.ones_like(loss), rcond=None)[0]
+            floor, scale = (0.0, *solution) if len(solution) == 1 else tuple(solution)
+            cost = float((((floor + scale * basis) / loss - 1) ** 2).sum())
+            if floor >= 0 and scale > 0 and (best is None or cost < best[0]):
+                best = cost, (float(floor), float(scale), float(alpha))
+    return best[1] if best else None
 
 
-def _text(axes: Axes, x: float, y: float, text: str, size: float = 8.6, **how: Any) -> None:
-    """Plain text: a dollar sign in a name is not mathematics."""
-    axes.text(x, y, text, fontsize=size, parse_math=False, zorder=6, **how)
+def _scaling_panel(axes: Axes, panel: ScalingPanel, recipe: str, roomy: bool) -> None:
+    axes.set_xscale("log")
+    axes.set_xlabel("training compute (FLOPs)")
+    axes.grid(True, color=FAINT, lw=0.9, zorder=0)
+    if not panel.points:
+        return
+    c, loss = np.array(panel.points).T
+    fit = fit_for_drawing(panel.points)
+
+    def curve(flops: Any) -> Any:
+        if fit is None:
+            budgets = np.unique(c)
+            means = [loss[c == budget].mean() for budget in budgets]
+            return np.interp(np.log(flops), np.log(budgets), means)
+        return fit[0] + fit[1] * (np.asarray(flops) / c.min()) ** -fit[2]
+
+    measured = np.geomspace(c.min(), c.max(), 100)
+    axes.plot(measured, curve(measured), color=SLATE, lw=2.0, zorder=2)
+    axes.plot(c, loss, "o", ms=5, color=SLATE, mec="white", mew=0.8, zorder=3)
+    low, high = float(c.min()), float(c.max())
+    if panel.flops and panel.log2_cm is not None:
+        end = panel.flops * 2.0 ** min(panel.log2_cm.high, 12.0)
+        high = max(high, panel.flops * 2.0**panel.log2_cm.value)
+        if high > c.max() and fit is not None:
+            beyond = np.geomspace(c.max(), high * 1.15, 40)
+            axes.plot(beyond, curve(beyond), color=SLATE, lw=1.4, ls=(0, (4, 3)), zorder=2)
+        _distance(axes, panel, recipe, float(curve(panel.flops)), roomy)
+        high = max(high, min(end, 4 * high))
+    label_at(axes, low, float(curve(low)), recipe, (9, 0), color=MUTED, va="center", ha="left")
+    axes.set_xlim(low * 0.8, high * 1.35)
+    axes.xaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
+    axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: short_flops(value)))
+    axes.xaxis.set_minor_formatter(NullFormatter())
+    axes.xaxis.set_minor_locator(NullLocator())
 
 
-def _title(axes: Axes, text: str, x: float = 0.0) -> None:
-    axes.set_title(text, loc="left", x=x, fontsize=10.5, color=INK, fontweight="bold", pad=10, parse_math=False)
-
-
-def _legend(axes: Axes, **where: Any) -> None:
-    axes.legend(frameon=False, fontsize=8.3, labelcolor=INK, handlelength=1.6, **where)
-
-
-def _whisker(axes: Axes, x: float, interval: Interval, span: tuple[float, float], colour: str) -> None:
-    low, high = max(interval.low, span[0]), min(interval.high, span[1])
-    axes.plot([x, x], [low, high], color=colour, lw=2.0, alpha=0.85, zorder=3)
-    if interval.high > span[1]:
-        axes.plot([x], [high], "^", ms=5, color=colour, clip_on=False, zorder=3)
-
-
-def _annotate_joins(
-    axes: Axes,
-    points: Sequence[Mapping[str, Any]],
-    intervals: Sequence[Interval],
-    key: str,
-    scale: float,
-    end: float,
-    rung: int,
-) -> None:
-    """Beside each point of the lowest rung: what joined and left the trunk, or that it was checked."""
-    before: list[str] = []
-    for point, interval in zip(points, intervals, strict=True):
-        if point["rung"] != rung:
-            continue
-        names = list(point["adopted"])
-        lines = [f"+ {name}" for name in names if name not in before]
-        lines += [f"− {name}" for name in before if name not in names]
-        if len(lines) > 6:
-            lines = [*lines[:5], f"and {len(lines) - 5} more"]
-        x = float(point[key]) / scale
-        text = "\n".join(lines) or f"checked: {cm_text(interval)}"
-        after_middle = x > 0.55 * end
-        _text(
-            axes,
-            x - 0.012 * end if after_middle else x + 0.012 * end,
-            interval.value,
-            text,
-            ha="right" if after_middle else "left",
-            va="top" if lines else "bottom",
-            color=INK,
-            linespacing=1.35,
-        )
-        before = names
+def _distance(axes: Axes, panel: ScalingPanel, recipe: str, here: float, roomy: bool) -> None:
+    """The trunk's point, and the horizontal way from it to the curve: the compute multiplier."""
+    assert panel.flops and panel.log2_cm is not None
+    cm, flops = panel.log2_cm, panel.flops
+    gain = panel.difference
+    reached = flops * 2.0**cm.value
+    fitted = here - gain.value if gain else here
+    axes.plot([flops], [here], "o", ms=8, color="white", mec=SLATE, mew=1.6, zorder=4)
+    axes.plot([flops, flops], [here, fitted], color=TEAL, lw=1.0, ls=(0, (1, 2)), zorder=2)
+    band = [flops * 2.0 ** min(edge, 12.0) for edge in (cm.low, cm.high)]
+    axes.plot(band, [fitted, fitted], color=TEAL, lw=9, alpha=0.16, solid_capstyle="butt", zorder=2)
+    axes.annotate(
+        "", (reached, fitted), (flops, fitted),
+        arrowprops={"arrowstyle": "-|>", "color": TEAL, "lw": 2.0, "shrinkA": 5, "shrinkB": 0}, zorder=4,
+    )  # fmt: skip
+    if gain:
+        axes.plot([flops, flops], [here - gain.low, here - gain.high], color=TEAL, lw=2.2, zorder=4)
+    axes.plot([flops], [fitted], "o", ms=8.5, color=TEAL, mec="white", mew=1.2, zorder=5)
+    low = axes.get_ylim()[0]
+    bottom = min(low, fitted - 0.12 * (axes.get_ylim()[1] - low))
+    axes.plot([reached, reached], [bottom, fitted], color=TEAL, lw=1.0, ls=(0, (1, 2)), zorder=2)
+    axes.set_ylim(bottom=bottom)
+    middle = (flops * reached) ** 0.5
+    text = f"CM {cm_text(cm)}"
+    axes.annotate(
+        text, (middle, fitted), xytext=(0, 7), textcoords="offset points", ha="center", color=TEAL,
+        fontsize=9.5 if roomy else 8, fontweight="bold", zorder=6,
+    )  # fmt: skip
+    if roomy:
+        least = "at least " if cm.bounded else ""
+        more = f"{recipe} needs {least}{cm_number(cm.value)} times the compute for this loss"
+        axes.annotate(
+            more, (middle, fitted), xytext=(0, -15), textcoords="offset points", ha="center",
+            color=MUTED, fontsize=8.4, parse_math=False, zorder=6,
+        )  # fmt: skip
+        label_at(axes, flops, fitted, "trunk", (-9, 0), ha="right", va="center", color=TEAL, weight="bold")

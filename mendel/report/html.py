@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from html import escape
+from typing import TypeAlias
 
 from mendel.report.text import clean
 
@@ -12,10 +13,10 @@ class Html(str):
     """Text that is markup already."""
 
 
-Child = str | Iterable[str] | None
+Child: TypeAlias = "str | None | Iterable[Child]"
 
 
-def el(name: str, *children: Child, **attributes: str | None) -> Html:
+def el(tag: str, /, *children: Child, **attributes: str | None) -> Html:
     """An element. `cls` is its class; an attribute of None is left out. Strings that are not Html are text:
     cleaned and escaped."""
     head = "".join(
@@ -23,9 +24,9 @@ def el(name: str, *children: Child, **attributes: str | None) -> Html:
         for key, value in attributes.items()
         if value is not None
     )
-    if name in ("br", "meta", "col"):
-        return Html(f"<{name}{head}>")
-    return Html(f"<{name}{head}>{join(*children)}</{name}>")
+    if tag in ("br", "meta", "col"):
+        return Html(f"<{tag}{head}>")
+    return Html(f"<{tag}{head}>{join(*children)}</{tag}>")
 
 
 def join(*children: Child) -> Html:

@@ -67,12 +67,12 @@ def quantity(value: float) -> str:
     """A large count in short: 203 k, 1.4 M, 6.0 × 10¹²."""
     for scale, unit in ((1e9, "G"), (1e6, "M"), (1e3, "k")):
         if scale <= value < 1000 * scale:
-            return f"{value / scale:.3g} {unit}"
+            return f"{value / scale:.3g}\u00a0{unit}"
     if value < 1e3:
         return f"{value:.4g}"
     exponent = math.floor(math.log10(value))
     raised = str(exponent).translate(str.maketrans("0123456789", "⁰¹²³⁴⁵⁶⁷⁸⁹"))
-    return f"{value / 10**exponent:.1f} × 10{raised}"
+    return f"{value / 10**exponent:.1f}\u00a0×\u00a010{raised}"
 
 
 def duration(seconds: float) -> str:

@@ -1,0 +1,196 @@
+"""What the campaign says about itself: its blanks, its ledger, its failures and what it never tried."""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from scipy.special import betaincinv
+
+from mendel.records import PlanKind, RunStatus, VerdictKind
+from mendel.report.facts import Facts, Judged
+from mendel.report.html import Child, Html, el, join, table
+from mendel.report.text import clean, cm_text, duration, quantity
+from mendel.store import IdeaState, LedgerRow
+
+MOST_SHOWN = 15
+"""Ideas listed openly in the ledger; the rest is folded away."""
+
+
+def proportion(hits: int, trials: int, level: float = 0.95) -> tuple[float, float]:
+    """Clopper-Pearson interval of a probability after `hits` in `trials`."""
+    tail = (1 - level) / 2
+    low = float(betaincinv(hits, trials - hits + 1, tail)) if hits > 0 else 0.0
+    high = float(betaincinv(hits + 1, trials - hits, 1 - tail)) if hits < trials else 1.0
+    return low, high
+
+
+def blanks_section(found: Facts, summary: Mapping[str, Any], judged: Sequence[Judged]) -> Html:
+    """Every unblinded blank: what it was, how far it went, whether it was claimed; and the rate."""
+    planted, seen = summary.get("blanks_planted", 0), summary.get("blanks_judged", 0)
+    claimed, confirmed = summary.get("blanks_claimed", 0), summary.get("blanks_confirmed", 0)
+    if not planted:
+        return el("p", "No blanks were planted, so this campaign does not measure its own error.")
+    parts: list[Child] = [
+        el(
+            "p",
+            f"{planted} blanks stood in the queue; {seen} were judged, {confirmed} of them in confirmation. "
+            "The judge could not tell them from ideas. Those not judged are not named here.",
+        )
+    ]
+    if seen:
+        low, high = proportion(claimed, seen)
+        span = f"{100 * low:.0f} to {100 * high:.0f} %"
+        rate = f"{claimed} of {seen} blanks claimed; Clopper-Pearson 95 %: {span}."
+        parts.append(el("p", el("b", rate, cls="bad" if claimed else None)))
+    intervals = {row.name: row for row in judged}
+    rows = []
+    for name, blank in sorted(found.blanks.items(), key=lambda item: (item[1].kind, item[0])):
+        row = intervals.get(name)
+        claim = _claimed(found, name)
+        rows.append(
+            [
+                blank.kind,
+                name,
+                _how_far(found, name),
+                str(row.pairs) if row else "–",
+                cm_text(row.log2_cm) if row else "–",
+                el("span", "claimed", cls="bad") if claim else "no",
+            ]
+        )
+    if rows:
+        head = ("kind", "name", "went as far as", "pairs", "CM, 95 % interval", "claimed")
+        parts.append(table(head, rows, numeric=(3, 4)))
+    return join(parts)
+
+
+def _claimed(found: Facts, name: str) -> bool:
+    plans = found.plans_of(name, PlanKind.CONFIRM)
+    return any(v.kind is VerdictKind.BETTER for plan in plans for v in found.verdicts_of(plan.id))
+
+
+def _how_far(found: Facts, name: str) -> str:
+    for kind, text in ((PlanKind.CONFIRM, "confirmation"), (PlanKind.SCREEN, "screening")):
+        if found.plans_of(name, kind):
+            return text
+    return "smoke test"
+
+
+# --- ledger -----------------------------------------------------------------------------------------------
+
+
+def ledger_section(found: Facts, summary: Mapping[str, Any]) -> Html:
+    """What was spent, by stage and by idea."""
+    price = float(found.campaign.config.get("usd_per_hour") or 0.0)
+    rows = found.store.ledger(found.campaign.id, price)
+    if not rows:
+        return el("p", "Nothing was spent yet.")
+    stages, ideas = _sum(rows, "stage"), _sum(rows, "idea")
+    order = sorted(ideas, key=lambda row: -_seconds(row))
+    tables = [
+        el("h3", "By stage"),
+        _ledger_table("stage", stages, price, total=True),
+        el("h3", "By idea"),
+        _ledger_table("idea", order[:MOST_SHOWN], price),
+    ]
+    if len(order) > MOST_SHOWN:
+        rest = order[MOST_SHOWN:]
+        tables.append(el("details", el("summary", f"{len(rest)} more"), _ledger_table("idea", rest, price)))
+    notes = (
+        "Controls and scaling curves are shared by all ideas. Smoke runs measure cost and are not counted as "
+        "runs elsewhere."
+    )
+    tables.append(el("p", notes, cls="note"))
+    overhead = summary.get("overhead_fraction")
+    if overhead is not None and summary.get("loop_seconds") is not None:
+        text = (
+            f"The loop took {duration(summary['loop_seconds'])}; {100 * overhead:.1f} % of its workers' "
+            f"time was "
+            "neither training nor scoring."
+        )
+        tables.append(el("p", text))
+    return join(tables)
+
+
+def _sum(rows: Sequence[LedgerRow], key: str) -> list[LedgerRow]:
+    """Rows added up over everything but `key`."""
+    groups: dict[str | None, list[LedgerRow]] = defaultdict(list)
+    for row in rows:
+        groups[getattr(row, key)].append(row)
+    return [
+        LedgerRow(
+            idea=name if key == "idea" else None,
+            stage=str(name) if key == "stage" else "",
+            runs=sum(row.runs for row in group),
+            tokens=sum(row.tokens for row in group),
+            train_seconds=sum(row.train_seconds for row in group),
+            cpu_seconds=sum(row.cpu_seconds for row in group),
+            score_seconds=sum(row.score_seconds for row in group),
+            dollars=sum(row.dollars for row in group),
+        )
+        for name, group in groups.items()
+    ]
+
+
+def _seconds(row: LedgerRow) -> float:
+    return row.train_seconds + row.score_seconds
+
+
+def _ledger_table(key: str, rows: Sequence[LedgerRow], price: float, total: bool = False) -> Html:
+    head = [key, "runs", "tokens", "training", "scoring", "CPU"] + (["dollars"] if price else [])
+    body = [_ledger_row(getattr(row, key) or "shared (controls, curves)", row, price) for row in rows]
+    if total:
+        everything = sum(_seconds(row) for row in rows) or 1.0
+        head.append("share of time")
+        for cells, row in zip(body, rows, strict=True):
+            share = 100 * _seconds(row) / everything
+            cells.append(join(f"{share:.1f} %", el("span", cls="bar", style=f"width:{share:.1f}%")))
+        body.append([el("b", str(cell)) for cell in _ledger_row("all", _total(rows), price)] + ["100 %"])
+    return table(head, body, numeric=range(1, len(head)))
+
+
+def _total(rows: Sequence[LedgerRow]) -> LedgerRow:
+    anonymous = [LedgerRow(None, "all", *list(vars(row).values())[2:]) for row in rows]
+    return _sum(anonymous, "stage")[0]
+
+
+def _ledger_row(name: str, row: LedgerRow, price: float) -> list[Child]:
+    cells: list[Child] = [name, f"{row.runs:,}", quantity(row.tokens)]
+    cells += [duration(seconds) for seconds in (row.train_seconds, row.score_seconds, row.cpu_seconds)]
+    return [*cells, f"{row.dollars:.2f}"] if price else cells
+
+
+# --- failures ---------------------------------------------------------------------------------------------
+
+
+def failures_section(found: Facts) -> Html:
+    """Ideas that did not apply or run, runs that failed, ideas that were never tried."""
+    lost = [entry for entry in found.ideas if entry.state in (IdeaState.FAILED, IdeaState.STALE)]
+    parts: list[Child] = []
+    if lost:
+        rows = [[entry.idea.name, entry.state.value, clean(entry.note, 600)] for entry in lost]
+        parts.append(table(("idea", "state", "reason"), rows))
+    else:
+        parts.append(el("p", "Every idea that was tried applied and ran."))
+    parts.append(_failed_runs(found))
+    waiting = [entry.idea.name for entry in found.ideas if entry.state is IdeaState.QUEUED]
+    if waiting:
+        parts.append(el("h3", f"{len(waiting)} ideas not tried"))
+        parts.append(el("p", ", ".join(waiting), cls="muted"))
+    return join(parts)
+
+
+def _failed_runs(found: Facts) -> Html | None:
+    failed = [run for run in found.finished if run.result and run.result.status is not RunStatus.DONE]
+    if not failed:
+        return None
+    counts = Counter((run.idea or "control", run.result.status.value) for run in failed if run.result)
+    first = {(run.idea or "control", run.result.status.value): run for run in reversed(failed) if run.result}
+    rows = []
+    for key, count in counts.most_common(60):
+        run = first[key]
+        reason = run.result.reason if run.result else ""
+        rows.append([key[0], key[1], str(count), el("code", run.id), clean(reason, 400)])
+    head = ("idea", "status", "runs", "first run", "its reason")
+    return join(el("h3", f"{len(failed)} runs failed"), table(head, rows, numeric=(2,)))

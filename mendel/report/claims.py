@@ -1,0 +1,148 @@
+"""The section of the report behind each claim: words, numbers, paired runs, code, and how to repeat it."""
+
+from __future__ import annotations
+
+from mendel.records import Finding, Interval, Plan, PlanKind, Verdict
+from mendel.report.curves import evidence
+from mendel.report.facts import Facts, overrides_between, source_of
+from mendel.report.html import Child, Html, commands, diff_block, el, facts, join, table
+from mendel.report.paired import pairs_figure
+from mendel.report.repeat import repeat_command
+from mendel.report.svg import inline
+from mendel.report.text import cm_text, e_value, signed, unified_diff
+from mendel.store import StoreError
+
+MOST_FIGURES = 24
+"""Findings beyond these have no figure: the page must stay light."""
+
+
+def claims_section(found: Facts) -> Html:
+    """Every finding, adopted ones first."""
+    findings = sorted(found.findings, key=lambda f: (not f.adopted, f.round, -f.log2_cm.value))
+    if not findings:
+        return el(
+            "p", "No idea was claimed yet." if found.campaign.state == "running" else "No idea was claimed."
+        )
+    return join(_claim(found, finding, place) for place, finding in enumerate(findings))
+
+
+def _claim(found: Facts, finding: Finding, place: int) -> Html:
+    idea = finding.idea
+    status = "adopted" if finding.adopted else "claimed"
+    confirm, fresh = _plan(found, finding, PlanKind.CONFIRM), _plan(found, finding, PlanKind.ESTIMATE)
+    badge = el("span", "adopted" if finding.adopted else "claimed, not adopted", cls=f"badge {status}")
+    parts: list[Html | None] = [
+        el("h3", f"{idea.name} ", badge, id=f"finding-{idea.name}"),
+        el("p", idea.hypothesis),
+        el("p", idea.mechanism, cls="muted"),
+        _numbers(found, finding, confirm, fresh),
+    ]
+    if fresh and place < MOST_FIGURES:
+        control = found.campaign.recipe if fresh.control == found.original else "trunk"
+        drawn = pairs_figure(
+            evidence(found, fresh, confirm, (control, idea.name)), f"{idea.name}: paired runs"
+        )
+        caption = (
+            "Left: training loss as the runs printed it, one thin line for each fresh seed, against compute "
+            "as charged; for orientation only. Right: what is judged, the scored loss on held-out text, pair "
+            "by pair. Grey pairs made the claim and flatter it; the band is the 95 % interval of the others."
+        )
+        svg = inline(drawn, f"pairs{place}", f"Paired loss curves and differences of {idea.name}")
+        parts.append(el("figure", svg, el("figcaption", caption)))
+    parts += [_code(found, finding), _repetition(found, finding, fresh)]
+    return el("article", parts, cls="finding")
+
+
+def _numbers(found: Facts, finding: Finding, confirm: Plan | None, fresh: Plan | None) -> Html:
+    idea = finding.idea
+    rows: list[tuple[str, Child]] = []
+    estimate, claimed = _verdict(found, finding, fresh), _verdict(found, finding, confirm)
+    rows.append(("Compute multiplier", join(el("b", cm_text(finding.log2_cm)), " on fresh pairs")))
+    if estimate and estimate.difference:
+        rows.append(
+            (
+                "Gain in loss",
+                f"{_difference(estimate.difference)} bits per byte ({estimate.pairs} fresh pairs)",
+            )
+        )
+    if claimed:
+        e_t, e_sign = e_value(claimed.log_e_t), e_value(claimed.log_e_sign)
+        rows.append(("Evidence", f"e-values {e_t} (t mixture) and {e_sign} (signs) after {_count(claimed)}"))
+    rows.append(("Cost per token", _cost(found, finding, fresh or confirm)))
+    rows.append(("Runs behind it", f"{finding.runs} (round {finding.round}, rung {finding.rung})"))
+    expected = cm_text(_forecast(finding))
+    rows.append(("Forecast", f"CM {expected} by {idea.proposer}"))
+    rows.append(("Class", f"{idea.idea_class}, {source_of(idea)}"))
+    rows.append(("Source", idea.citation))
+    rows.append(("Refuted by", finding.refuted_by))
+    return facts(rows)
+
+
+def _count(verdict: Verdict) -> str:
+    failed = f", {verdict.failures} failed treatments" if verdict.failures else ""
+    return f"{verdict.pairs} pairs{failed}"
+
+
+def _difference(interval: Interval) -> str:
+    return f"{signed(interval.value)} [{signed(interval.low)}, {signed(interval.high)}]"
+
+
+def _forecast(finding: Finding) -> Interval:
+    forecast = finding.idea.forecast
+    half = 1.96 * forecast.sd
+    return Interval(value=forecast.mean, low=forecast.mean - half, high=forecast.mean + half)
+
+
+def _cost(found: Facts, finding: Finding, plan: Plan | None) -> str:
+    """What it costs by each instrument, and which was charged."""
+    flops = found.flops_ratio(plan) if plan else None
+    parts = [f"FLOPs × {flops:.3f}"] if flops else []
+    cpu = finding.cpu_ratio
+    if cpu:
+        parts.append(f"CPU seconds × {cpu.value:.3f} [{cpu.low:.3f}, {cpu.high:.3f}]")
+    by_clock = flops is not None and finding.cost_ratio > flops * (1 + 1e-6)
+    parts.append(f"charged × {finding.cost_ratio:.3f}, by {'CPU seconds' if by_clock else 'FLOPs'}")
+    return "; ".join(parts)
+
+
+def _code(found: Facts, finding: Finding) -> Html:
+    """Overrides and source that differ from the control."""
+    try:
+        before, after = found.store.recipe(finding.control), found.store.recipe(finding.treatment)
+        changed = overrides_between(before.overrides, after.overrides)
+        diff = unified_diff(found.store.load_tree(before.tree), found.store.load_tree(after.tree))
+    except StoreError as error:
+        return el("p", f"The change cannot be shown: {error}", cls="bad")
+    parts = []
+    if changed:
+        rows = [[el("code", key), _shown(old), _shown(new)] for key, old, new in changed]
+        parts.append(join(el("h4", "Configuration"), table(("key", "control", "treatment"), rows)))
+    if diff:
+        parts.append(join(el("h4", "Change of the source"), diff_block(diff)))
+    return join(parts)
+
+
+def _shown(value: object) -> str:
+    return "as in the recipe" if value is None else repr(value)
+
+
+def _repetition(found: Facts, finding: Finding, plan: Plan | None) -> Html:
+    lines = [f"mendel show {finding.idea.name} --campaign {found.campaign.id}"]
+    if plan:
+        for spec, name in zip(
+            plan.runs(plan.seeds[0], found.campaign.fingerprint.id), ("control", "treatment"), strict=True
+        ):
+            command = repeat_command(found, spec, f"again-{name}")
+            if command:
+                lines.append(command)
+    return join(el("h4", "To see all of it, and to train the first fresh pair again"), commands(*lines))
+
+
+def _plan(found: Facts, finding: Finding, kind: PlanKind) -> Plan | None:
+    plans = [p for p in found.plans_of(finding.idea.name, kind) if p.round == finding.round]
+    return plans[-1] if plans else None
+
+
+def _verdict(found: Facts, finding: Finding, plan: Plan | None) -> Verdict | None:
+    verdicts = found.verdicts_of(plan.id) if plan else []
+    return verdicts[-1] if verdicts else None

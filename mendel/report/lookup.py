@@ -1,0 +1,337 @@
+"""`mendel show`: one idea, run, plan, recipe, verdict or finding, found by its name or the beginning of "
+"its id.
+
+`describe` returns plain values for JSON, `render` prints them for a person.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Mapping
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from mendel.records import Interval, Plan, Verdict
+from mendel.report.curves import read_text
+from mendel.report.facts import Facts, gather, overrides_between
+from mendel.report.repeat import repeat_command
+from mendel.report.text import clean, cm_text, duration, e_value, signed, unified_diff
+from mendel.store import Campaign, IdeaEntry, Store, StoreError
+
+LOG_LINES = 40
+LOG_WIDTH = 400
+
+
+def describe(store: Store, campaign: Campaign, id: str) -> dict[str, Any]:
+    """Everything about what `id` names; its "type" is idea, run, plan, recipe, verdict or finding.
+
+    An idea is found by its name, anything else by the beginning of its id. Raises StoreError with near names
+    where nothing is found, and with the candidates where the beginning is that of several.
+    """
+    facts = gather(store, campaign)
+    for entry in facts.ideas:
+        if entry.idea.name == id:
+            return _idea(facts, entry)
+    kinds = _ids(facts)
+    hits = [(known, kind) for known, kind in kinds.items() if id and known.startswith(id)]
+    exact = [hit for hit in hits if hit[0] == id]
+    hits = exact or hits
+    if len(hits) > 1:
+        listed = ", ".join(f"{known} ({kind})" for known, kind in hits[:8])
+        more = f" and {len(hits) - 8} more" if len(hits) > 8 else ""
+        raise StoreError(f"{id!r}: the beginning of several ids: {listed}{more}; give more of it")
+    if not hits:
+        raise StoreError(_not_found(facts, id, list(kinds)))
+    known, kind = hits[0]
+    return {"type": kind, "id": known, "campaign": campaign.id, **_READERS[kind](facts, known)}
+
+
+def _ids(facts: Facts) -> dict[str, str]:
+    """Id -> kind of everything of the campaign but its ideas."""
+    recipes = {plan.control for plan in facts.plans.values()} | {
+        plan.treatment for plan in facts.plans.values()
+    }
+    recipes |= {run.spec.recipe for run in facts.runs.values()}
+    kinds = dict.fromkeys(sorted(recipes), "recipe") | dict.fromkeys(facts.runs, "run")
+    kinds |= dict.fromkeys(facts.plans, "plan")
+    kinds |= {verdict.id: "verdict" for verdict in facts.verdicts}
+    return kinds | {finding.id: "finding" for finding in facts.findings}
+
+
+def _not_found(facts: Facts, id: str, known: list[str]) -> str:
+    names = [entry.idea.name for entry in facts.ideas]
+    near = [name for name in names if id and name.startswith(id)][:5]
+    near += [n for n in difflib.get_close_matches(id, [*names, *known], n=5, cutoff=0.5) if n not in near]
+    hint = f"near it: {', '.join(near[:5])}" if near else "`mendel report` names all of them"
+    missing = "has no idea of this name and no id that begins so"
+    return f"{clean(id, 80)!r}: campaign {facts.campaign.id} {missing}; {hint}"
+
+
+# --- ideas and what they led to ---------------------------------------------------------------------------
+
+
+def _idea(facts: Facts, entry: IdeaEntry) -> dict[str, Any]:
+    idea = entry.idea
+    plans = facts.plans_of(idea.name)
+    findings = [finding for finding in facts.findings if finding.idea.name == idea.name]
+    blank = facts.blanks.get(idea.name)
+    return {
+        "type": "idea",
+        "id": idea.name,
+        "campaign": facts.campaign.id,
+        "idea": idea.model_dump(mode="json"),
+        "state": entry.state.value,
+        "note": entry.note,
+        "blank": blank.kind if blank else None,
+        "plans": [_plan_with_pairs(facts, plan) for plan in plans],
+        "finding": findings[-1].model_dump(mode="json", exclude={"idea"}) if findings else None,
+        "change": _change(facts, plans[-1].control, plans[-1].treatment) if plans else None,
+    }
+
+
+def _plan_with_pairs(facts: Facts, plan: Plan) -> dict[str, Any]:
+    return {
+        "id": plan.id,
+        "plan": plan.model_dump(mode="json"),
+        "cost": {"flops_ratio": facts.flops_ratio(plan), "charged_ratio": plan.cost_ratio},
+        "pairs": [{**vars(pair), "difference": pair.difference} for pair in facts.pairs(plan)],
+        "verdicts": [{"id": v.id, **v.model_dump(mode="json")} for v in facts.verdicts_of(plan.id)],
+    }
+
+
+def _change(facts: Facts, control: str, treatment: str) -> dict[str, Any]:
+    """What tells two recipes apart: overrides (key, before, after) and a unified diff of the source."""
+    before, after = facts.store.recipe(control), facts.store.recipe(treatment)
+    diff, missing = "", ""
+    try:
+        diff = unified_diff(facts.store.load_tree(before.tree), facts.store.load_tree(after.tree))
+    except StoreError as error:
+        missing = str(error)
+    overrides = overrides_between(before.overrides, after.overrides)
+    return {
+        "control": control,
+        "treatment": treatment,
+        "overrides": [{"key": key, "control": old, "treatment": new} for key, old, new in overrides],
+        "diff": diff,
+        "error": missing,
+    }
+
+
+def _plan(facts: Facts, id: str) -> dict[str, Any]:
+    plan = facts.plans[id]
+    return {**_plan_with_pairs(facts, plan), "change": _change(facts, plan.control, plan.treatment)}
+
+
+def _verdict(facts: Facts, id: str) -> dict[str, Any]:
+    verdict = next(v for v in facts.verdicts if v.id == id)
+    plan = facts.plans.get(verdict.plan)
+    return {
+        "verdict": verdict.model_dump(mode="json"),
+        "idea": plan.idea if plan else None,
+        "plans": [_plan_with_pairs(facts, plan)] if plan else [],
+    }
+
+
+def _finding(facts: Facts, id: str) -> dict[str, Any]:
+    finding = next(f for f in facts.findings if f.id == id)
+    entry = next((e for e in facts.ideas if e.idea.name == finding.idea.name), None)
+    about = _idea(facts, entry) if entry else {}
+    return {
+        **about,
+        "type": "finding",
+        "id": id,
+        "finding": finding.model_dump(mode="json", exclude={"idea"}),
+    }
+
+
+def _recipe(facts: Facts, id: str) -> dict[str, Any]:
+    original = facts.original
+    used = [plan.id for plan in facts.plans.values() if id in (plan.control, plan.treatment)]
+    costs = {rung: facts.flops_per_token(id, rung) for rung in facts.campaign.config.get("rungs", [0])}
+    return {
+        "recipe": facts.store.recipe(id).model_dump(mode="json"),
+        "label": facts.store.labels().get(id, ""),
+        "source": str(facts.store.tree_folder(facts.store.recipe(id).tree)),
+        "flops_per_token": {str(rung): cost for rung, cost in costs.items() if cost},
+        "plans": used,
+        "runs": [run.id for run in facts.runs.values() if run.spec.recipe == id],
+        "change": _change(facts, original, id) if original and original != id else None,
+    }
+
+
+def _run(facts: Facts, id: str) -> dict[str, Any]:
+    run = facts.runs[id]
+    folder = facts.store.run_folder(facts.campaign.id, id)
+    return {
+        "spec": run.spec.model_dump(mode="json"),
+        "stage": run.stage,
+        "idea": run.idea,
+        "state": run.state.value,
+        "result": run.result.model_dump(mode="json") if run.result else None,
+        "attempts": run.attempts,
+        "started": run.started.isoformat() if run.started else None,
+        "finished": run.finished.isoformat() if run.finished else None,
+        "folder": str(folder.path) if folder.path.is_dir() else None,
+        "log": _log(facts, id),
+        "repeat": repeat_command(facts, run.spec),
+    }
+
+
+def _log(facts: Facts, run: str) -> list[str]:
+    """The last lines of what a run printed, without control characters; untrusted text."""
+    out = facts.store.run_folder(facts.campaign.id, run).out
+    if out.is_symlink():
+        return []
+    text = read_text(out / "train.log", 64_000) or ""
+    return [clean(line, LOG_WIDTH) for line in text.replace("\r", "\n").split("\n") if line.strip()][
+        -LOG_LINES:
+    ]
+
+
+_READERS = {"plan": _plan, "verdict": _verdict, "finding": _finding, "recipe": _recipe, "run": _run}
+
+
+# --- for a person -----------------------------------------------------------------------------------------
+
+
+def render(console: Console, found: Mapping[str, Any]) -> None:
+    """Print what `describe` found."""
+    kind = found["type"]
+    console.print(Text.assemble((clean(found["id"]), "bold"), f"  {kind} of campaign {found['campaign']}"))
+    if kind in ("idea", "finding"):
+        _render_idea(console, found)
+    elif kind == "run":
+        _render_run(console, found)
+    elif kind == "recipe":
+        _render_recipe(console, found)
+    elif kind == "plan":
+        _render_plan(console, found)
+    else:
+        if found["idea"]:
+            _say(console, "idea", found["idea"])
+        for plan in found["plans"]:
+            _render_plan(console, plan)
+    _render_change(console, found.get("change"))
+
+
+def _render_idea(console: Console, found: Mapping[str, Any]) -> None:
+    idea, finding = found["idea"], found["finding"]
+    note = str(found["note"])
+    state = note if note.startswith(found["state"]) else f"{found['state']}{': ' if note else ''}{note}"
+    forecast = idea["forecast"]
+    rows = [("state", state), ("class", idea["idea_class"]), ("hypothesis", idea["hypothesis"])]
+    rows += [("mechanism", idea["mechanism"]), ("source", idea["citation"])]
+    rows += [("forecast", f"log2 CM {forecast['mean']:+.2f} ± {forecast['sd']:.2f} by {idea['proposer']}")]
+    if found["blank"]:
+        rows.append(("planted", f"a blank: {found['blank']}"))
+    if finding:
+        rows.append(("finding", f"CM {cm_text(Interval.model_validate(finding['log2_cm']))} on fresh pairs"))
+        rows.append(("refuted by", finding["refuted_by"]))
+    for name, value in rows:
+        _say(console, name, value)
+    for plan in found["plans"]:
+        _render_plan(console, plan)
+
+
+def _render_plan(console: Console, found: Mapping[str, Any]) -> None:
+    plan, cost = found["plan"], found["cost"]
+    flops = f"{cost['flops_ratio']:.3f} by FLOPs, " if cost["flops_ratio"] else ""
+    console.print()
+    title = f"{plan['kind']} in round {plan['round']}, rung {plan['rung']}, {plan['shard']} shard"
+    console.print(Text.assemble((title, "bold"), f"  plan {found['id']}"))
+    _say(console, "arms", f"control {plan['control']}, treatment {plan['treatment']}")
+    _say(console, "cost per token", f"{flops}{cost['charged_ratio']:.3f} charged")
+    for verdict in found["verdicts"]:
+        _say(
+            console,
+            "verdict",
+            _verdict_line(Verdict.model_validate({k: v for k, v in verdict.items() if k != "id"})),
+        )
+    if found["pairs"]:
+        table = Table(box=None, pad_edge=False, padding=(0, 2))
+        for name in ("seed", "control", "treatment", "difference", "control run", "treatment run"):
+            table.add_column(
+                name, justify="right" if name in ("control", "treatment", "difference") else "left"
+            )
+        for pair in found["pairs"]:
+            table.add_row(
+                str(pair["seed"]),
+                _loss(pair["control_loss"], pair["control_status"]),
+                _loss(pair["treatment_loss"], pair["treatment_status"]),
+                "" if pair["difference"] is None else signed(pair["difference"], 4),
+                pair["control"],
+                pair["treatment"],
+            )
+        console.print(table)
+
+
+def _verdict_line(verdict: Verdict) -> str:
+    parts = [f"{verdict.kind.value} after {verdict.pairs} pairs"]
+    if verdict.failures:
+        parts.append(f"{verdict.failures} failed")
+    if verdict.log2_cm:
+        parts.append(f"CM {cm_text(verdict.log2_cm)}")
+    if verdict.difference:
+        parts.append(f"{signed(verdict.difference.value, 4)} bits per byte")
+    if verdict.log_e_t or verdict.log_e_sign:
+        parts.append(f"e-values {e_value(verdict.log_e_t)} and {e_value(verdict.log_e_sign)}")
+    return "; ".join([*parts, verdict.reason])
+
+
+def _loss(loss: float | None, status: str) -> str:
+    return status or "not run" if loss is None else f"{loss:.4f}"
+
+
+def _render_run(console: Console, found: Mapping[str, Any]) -> None:
+    spec, result = found["spec"], found["result"]
+    _say(console, "for", f"{found['stage']}, {found['idea'] or 'control'}")
+    what = f"recipe {spec['recipe']}, rung {spec['rung']}, seed {spec['seed']}, {spec['tokens']:,} tokens"
+    _say(console, "trains", f"{what}, scored on the {spec['shard']} shard")
+    lost = f", {found['attempts']} attempts lost" if found["attempts"] else ""
+    _say(console, "state", f"{found['state']}{lost}")
+    if result:
+        loss = result["bits_per_byte"]
+        score = f"{loss:.6f} bits per byte" if loss is not None else result["reason"]
+        _say(console, "result", f"{result['status']}: {score}")
+        times = (("training", "train_seconds"), ("CPU", "cpu_seconds"), ("scoring", "score_seconds"))
+        _say(console, "time", ", ".join(f"{duration(result[key])} {name}" for name, key in times))
+    _say(console, "folder", found["folder"] or "not here")
+    if found["repeat"]:
+        _say(console, "to repeat", found["repeat"])
+    for line in found["log"]:
+        console.print(Text(f"  | {line}", style="dim"), soft_wrap=True)
+
+
+def _render_recipe(console: Console, found: Mapping[str, Any]) -> None:
+    recipe = found["recipe"]
+    _say(console, "label", found["label"])
+    _say(console, "base", f"{recipe['base']} of testbed {recipe['testbed']}")
+    for key, value in recipe["overrides"].items():
+        _say(console, "override", f"{key} = {value!r}")
+    for rung, cost in found["flops_per_token"].items():
+        _say(console, "cost", f"{cost:,.0f} FLOPs per token at rung {rung}")
+    _say(console, "source", found["source"])
+    _say(console, "used by", f"{len(found['plans'])} plans, {len(found['runs'])} runs")
+
+
+def _render_change(console: Console, change: Mapping[str, Any] | None) -> None:
+    if not change:
+        return
+    console.print()
+    console.print(Text.assemble(("change", "bold"), f"  from {change['control']} to {change['treatment']}"))
+    for row in change["overrides"]:
+        old = "as in the recipe" if row["control"] is None else repr(row["control"])
+        new = "as in the recipe" if row["treatment"] is None else repr(row["treatment"])
+        _say(console, clean(row["key"]), f"{old} -> {new}")
+    if change["error"]:
+        _say(console, "source", change["error"])
+    styles = {"+": "green", "-": "red", "@": "cyan"}
+    for line in clean(change["diff"]).split("\n") if change["diff"] else ():
+        console.print(Text(line, style=styles.get(line[:1], "")), soft_wrap=True)
+
+
+def _say(console: Console, name: str, value: object) -> None:
+    console.print(Text.assemble((f"{name:<15}", "dim"), clean(value, 2000)), soft_wrap=True)

@@ -1,0 +1,331 @@
+"""The page: headline, trunk, ideas, findings, blanks, ledger, failures, how to read it, provenance."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+from importlib import resources
+from typing import Any
+
+from mendel import __version__
+from mendel.records import Interval, PlanKind
+from mendel.report import figures
+from mendel.report.account import blanks_section, failures_section, ledger_section, proportion
+from mendel.report.claims import claims_section
+from mendel.report.curves import evidence
+from mendel.report.facts import Facts, Judged, gather
+from mendel.report.html import Child, Html, commands, el, facts, join, table
+from mendel.report.paired import pairs_figure
+from mendel.report.repeat import settings_toml
+from mendel.report.svg import inline
+from mendel.report.text import clean, cm_text, duration, quantity
+from mendel.store import Campaign, CampaignState, Store
+
+SECTIONS = {
+    "trunk": "The trunk",
+    "ideas": "Ideas judged",
+    "findings": "Findings",
+    "blanks": "Blanks",
+    "ledger": "Ledger",
+    "failures": "Failures and ideas not tried",
+    "reading": "How to read this",
+    "provenance": "Provenance",
+}
+
+
+def make_page(
+    store: Store, campaign: Campaign, summary: Mapping[str, Any], trunk_points: Sequence[Mapping[str, Any]]
+) -> str:
+    """The whole report as HTML: no scripts, no external references, all text escaped."""
+    found = gather(store, campaign)
+    judged = found.judged()
+    bodies = {
+        "trunk": _trunk(found, trunk_points),
+        "ideas": _ideas(judged),
+        "findings": claims_section(found),
+        "blanks": blanks_section(found, summary, judged),
+        "ledger": ledger_section(found, summary),
+        "failures": failures_section(found),
+        "reading": _reading(),
+        "provenance": _provenance(found),
+    }
+    sections = [el("section", el("h2", SECTIONS[key]), body, id=key) for key, body in bodies.items()]
+    links = [el("li", el("a", title, href=f"#{key}")) for key, title in SECTIONS.items()]
+    style = resources.files("mendel.report").joinpath("style.css").read_text(encoding="utf-8")
+    title = f"Mendel: {campaign.recipe}, campaign {campaign.id}"
+    head = el(
+        "head",
+        el("meta", charset="utf-8"),
+        el("meta", name="viewport", content="width=device-width, initial-scale=1"),
+        el("title", title),
+        el("style", Html(style)),
+    )
+    body = el(
+        "body",
+        el("header", _headline(found, summary), el("nav", el("ol", links), aria_label="Contents")),
+        el("main", sections),
+        el("footer", f"Written by mendel {__version__}, {datetime.now(UTC):%d %B %Y, %H:%M} UTC."),
+    )
+    return "<!doctype html>\n" + el("html", head, body, lang="en")
+
+
+# --- headline ---------------------------------------------------------------------------------------------
+
+
+def _headline(found: Facts, summary: Mapping[str, Any]) -> Html:
+    campaign = found.campaign
+    eyebrow = f"Mendel campaign {campaign.id} · {campaign.created:%d %B %Y} · {_standing(campaign)}"
+    return join(
+        el("p", eyebrow, cls="eyebrow"),
+        el("h1", _title(campaign, summary)),
+        _in_words(found, summary),
+        _tiles(found, summary),
+        facts(_particulars(found, summary)),
+    )
+
+
+def _standing(campaign: Campaign) -> str:
+    """A running or stopped campaign must not be read as a finished one."""
+    return {
+        CampaignState.FINISHED: "finished",
+        CampaignState.RUNNING: "still running: everything here may change",
+        CampaignState.STOPPED: "stopped before its end",
+    }[campaign.state]
+
+
+def _title(campaign: Campaign, summary: Mapping[str, Any]) -> str:
+    low, cm = summary.get("trunk_cm_low"), summary.get("trunk_cm")
+    if cm is None or low is None or low <= 1:
+        return f"Searching for a better {campaign.recipe}"
+    return (
+        f"{campaign.recipe}, {cm:.1f} times cheaper to train" if cm >= 1.95 else f"A better {campaign.recipe}"
+    )
+
+
+def _in_words(found: Facts, summary: Mapping[str, Any]) -> Html:
+    recipe, cm = found.campaign.recipe, summary.get("trunk_cm")
+    names = [row["id"] for row in summary.get("adopted", ())]
+    if cm is None:
+        judged = len({plan.idea for plan in found.plans.values() if plan.idea and found.verdicts_of(plan.id)})
+        so_far = " so far" if found.campaign.state is CampaignState.RUNNING else ""
+        text = f"No change was adopted{so_far}: of {judged} ideas judged, none was shown to beat {recipe}."
+        return el(
+            "p", text if judged else f"No idea has been judged{so_far or ' in this campaign'}.", cls="lead"
+        )
+    low, high = summary["trunk_cm_low"], summary["trunk_cm_high"]
+    interval = f" (95 % interval {low:.2f} to {high:.2f})"
+    changes = f"{len(names)} change{'s' if len(names) != 1 else ''}"
+    if low <= 1:
+        text = f"The trunk with {changes} has CM {cm:.2f}{interval}: no gain over {recipe} is shown."
+        return el("p", text, cls="lead")
+    return el(
+        "p",
+        f"With {changes} adopted, the trunk reaches a loss for which {recipe} would need ",
+        el("b", f"{cm:.2f} times the compute"),
+        f"{interval}, measured on fresh seeds and held-out text.",
+        cls="lead",
+    )
+
+
+def _tiles(found: Facts, summary: Mapping[str, Any]) -> Html:
+    cm = summary.get("trunk_cm")
+    claimed, judged = summary.get("blanks_claimed", 0), summary.get("blanks_judged", 0)
+    span = "none judged yet"
+    if judged:
+        low, high = proportion(claimed, judged)
+        span = f"Clopper-Pearson 95 %: {100 * low:.0f} to {100 * high:.0f}\u00a0%"
+    interval = "no check of the trunk yet"
+    if cm is not None:
+        interval = f"95 %: {summary['trunk_cm_low']:.2f} to {summary['trunk_cm_high']:.2f}"
+    tiles = (
+        ("Trunk CM", "–" if cm is None else f"{cm:.2f}", interval),
+        ("Adopted changes", str(len(summary.get("adopted", ()))), f"of {len(found.findings)} claimed"),
+        ("Blanks claimed", f"{claimed} of {judged}", span),
+        (
+            "Runs",
+            f"{summary['runs']:,}",
+            f"{duration(found.worker_seconds)} of one worker, {quantity(found.flops)} FLOPs",
+        ),
+    )
+    return el("div", [_tile(*tile) for tile in tiles], cls="tiles")
+
+
+def _tile(name: str, value: str, more: str) -> Html:
+    parts = (("name", name), ("value", value), ("more", more))
+    return el("div", [el("div", text, cls=kind) for kind, text in parts], cls="tile")
+
+
+def _particulars(found: Facts, summary: Mapping[str, Any]) -> list[tuple[str, Child]]:
+    campaign = found.campaign
+    claimed = {finding.idea.name for finding in found.findings}
+    rows: list[tuple[str, Child]] = []
+    adopted: list[Child] = []
+    for row in summary.get("adopted", ()):
+        numbers = f" {row['cm']:.2f} [{row['cm_low']:.2f}, {row['cm_high']:.2f}]"
+        target = f"#finding-{row['id']}" if row["id"] in claimed else None
+        adopted.append(el("div", el("a", row["id"], href=target), el("span", numbers, cls="muted")))
+    if adopted:
+        adopted.append(el("div", "Each CM is over the trunk that the change joined.", cls="note"))
+        rows.append(("Adopted", adopted))
+    by_rung = summary.get("trunk_by_rung", {})
+    if len(by_rung) > 1:
+        texts = (
+            f"rung {r}: {'≥ ' if c['bounded'] else ''}{c['cm']:.2f} [{c['cm_low']:.2f}, {c['cm_high']:.2f}]"
+            for r, c in by_rung.items()
+        )
+        rows.append(("Trunk by rung", "; ".join(texts)))
+    rows.append(("Goal", str(campaign.config.get("goal", ""))))
+    rows.append(("Isolation of patch code", _isolation(summary.get("isolation"))))
+    rows.append(("Corpus", el("code", campaign.fingerprint.corpus)))
+    rows.append(("Fingerprint", join(el("code", campaign.fingerprint.id), f" ({_machine(found)})")))
+    return rows
+
+
+def _isolation(isolation: Any) -> Html:
+    if not isolation:
+        return el("span", "not recorded yet", cls="muted")
+    record = isolation if isinstance(isolation, Mapping) else {"level": isolation}
+    level, reason = str(record.get("level", "none")), str(record.get("reason") or "")
+    text = f"{level}{': ' if reason else ''}{reason}"
+    if level == "none":
+        return el("span", f"{text}. Patch code could reach this machine's files and network.", cls="bad")
+    return el("span", text)
+
+
+def _machine(found: Facts) -> str:
+    p = found.campaign.fingerprint
+    libraries = ", ".join(f"{name} {version}" for name, version in p.libraries.items())
+    return f"{p.device}, {p.instruction_set}, {p.threads} thread(s), {p.precision}; {libraries}"
+
+
+# --- trunk and ideas --------------------------------------------------------------------------------------
+
+
+def _trunk(found: Facts, points: Sequence[Mapping[str, Any]]) -> Html:
+    recipe = found.campaign.recipe
+    by_runs = bool((found.campaign.config.get("budget") or {}).get("runs"))
+    total = len(found.finished) if by_runs else found.worker_seconds
+    growth = inline(figures.trunk_figure(points, recipe, by_runs, total), "growth", "Trunk CM against cost")
+    meaning = inline(
+        figures.scaling_figure(found.panels(points), recipe),
+        "scaling",
+        f"Scaling curve of {recipe} and the trunk",
+    )
+    told = (
+        f"Grey: {recipe} trained with more and less compute, single runs and the curve through them. The "
+        f"trunk "
+        "got the compute of the open circle and reached the loss of the green point; the arrow is the way "
+        f"{recipe} would still have to go, and the shaded band its 95 % interval. Dashed is beyond what was "
+        "measured."
+    )
+    parts: list[Child] = [
+        el("figure", meaning, el("figcaption", told)),
+        el(
+            "figure",
+            growth,
+            el("figcaption", "Each point is measured on its own fresh seeds and held-out text."),
+        ),
+    ]
+    checks = [p for p in found.plans.values() if p.kind is PlanKind.VERIFY and p.control == found.original]
+    for place, plan in enumerate(plan for plan in checks if found.verdicts_of(plan.id)):
+        names = (recipe, "trunk")
+        drawn = pairs_figure(evidence(found, plan, None, names), f"Last check, rung {plan.rung}")
+        parts.append(el("figure", inline(drawn, f"check{place}", "Paired runs of trunk and original")))
+    if points:
+        rows = [
+            [
+                str(point["round"]),
+                str(point["rung"]),
+                cm_text(Interval.model_validate(point["log2_cm"])),
+                f"{point['runs']:,}",
+                duration(point["worker_seconds"]),
+                ", ".join(point["adopted"]) or "nothing",
+            ]
+            for point in points
+        ]
+        head = ("round", "rung", "CM over the original", "runs so far", "worker time so far", "trunk")
+        parts.append(table(head, rows, numeric=(0, 1, 2, 3, 4)))
+    return join(parts)
+
+
+def _ideas(judged: Sequence[Judged]) -> Html:
+    if not judged:
+        return el("p", "No idea has been measured yet.")
+    drawn = inline(figures.forest_figure(judged), "forest", "Compute multipliers of all judged ideas")
+    told = (
+        "Filled points are measured on fresh pairs after the claim. Open points are not: confirmation "
+        "stops when "
+        "the numbers say so, and screening picks the lucky ones. Intervals of screening are no claims."
+    )
+    rows = [
+        [
+            row.name,
+            figures.MEANINGS[row.group],
+            row.stage.value,
+            str(row.pairs),
+            cm_text(row.log2_cm),
+            row.blank or "",
+        ]
+        for row in judged
+    ]
+    head = ("idea", "standing", "measured in", "pairs", "CM, 95 % interval", "blank")
+    return join(
+        el("figure", drawn, el("figcaption", told)),
+        el("details", el("summary", f"All {len(judged)} as a table"), table(head, rows, numeric=(3, 4))),
+    )
+
+
+# --- the end of the page ----------------------------------------------------------------------------------
+
+
+def _reading() -> Html:
+    lines = (
+        "A compute multiplier (CM) of 1.25 says: the original would need 1.25 times the compute to reach "
+        "the same "
+        "loss. Treatments are trained at equal cost, so what they spend more per token they get fewer "
+        "tokens.",
+        "Control and treatment of a pair share seed and data order. The test is on the difference of "
+        "their scored "
+        "losses on held-out text, in bits per byte; the CM is then read off the control's own scaling curve.",
+        "An e-value is a bet against “no gain”: if there were none, it would exceed 100 at most once in "
+        "a hundred "
+        "campaigns, however often one looks. Claims are chosen by e-BH, which bounds the share of false "
+        "ones.",
+        "The pairs that made a claim flatter it, because it was made when they looked good. Effects are "
+        "therefore "
+        "measured once more, on pairs with fresh seeds.",
+        "Screening intervals are for choosing what to test: the best of many noisy numbers is mostly "
+        "lucky. Blanks "
+        "are planted changes of no effect; the share of them that is claimed measures this lab's own error.",
+    )
+    return el("ol", [el("li", line) for line in lines], cls="reading")
+
+
+def _provenance(found: Facts) -> Html:
+    campaign, settings = found.campaign, settings_toml(found.campaign.config)
+    openings = len(found.store.held_out_openings(campaign.id))
+    ends = [run.finished for run in found.finished if run.finished]
+    rows: list[tuple[str, Child]] = [
+        ("Campaign", f"{campaign.id}, settings {campaign.name}, seed {campaign.seed}"),
+        (
+            "Testbed and recipe",
+            f"{campaign.testbed}, {campaign.recipe} ({found.original or 'not trained yet'})",
+        ),
+        ("Began", f"{campaign.created:%Y-%m-%d %H:%M:%S} UTC"),
+        ("Last run ended", f"{max(ends):%Y-%m-%d %H:%M:%S} UTC" if ends else "none yet"),
+        ("Held-out shard opened", f"{openings:,} times, each for one planned run"),
+        ("Version", f"mendel {__version__}"),
+    ]
+    exact = (campaign.config.get("budget") or {}).get("runs")
+    note = (
+        "A budget in runs: the same settings on a machine of this fingerprint give the same numbers."
+        if exact
+        else "A budget in time: how far a campaign comes depends on the machine; single runs repeat exactly."
+    )
+    return join(
+        facts(rows),
+        el("p", "To repeat the campaign, save these settings as campaign.toml and run:"),
+        commands("mendel run --config campaign.toml --fresh"),
+        el("p", note, cls="note"),
+        el("details", el("summary", "Settings"), el("pre", clean(settings))),
+    )

@@ -1,0 +1,171 @@
+"""Campaigns on the toy testbed: a corpus, planted ideas, and ways to run them."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import json
+import random
+import runpy
+import time
+from pathlib import Path
+
+from mendel.campaign.budget import Meter
+from mendel.campaign.config import CampaignConfig, Settings
+from mendel.campaign.lab import Lab
+from mendel.campaign.loop import run_campaign
+from mendel.campaign.progress import Progress
+from mendel.campaign.session import make_fingerprint, queue
+from mendel.campaign.session import run as run_session
+from mendel.ideas.userfile import to_toml
+from mendel.records import Edit, Forecast, Idea, Patch, RunResult, RunStatus
+from mendel.runs import Job
+from mendel.runs.fake import FakeExecutor
+from mendel.runs.guardian import _children
+from mendel.store import Store
+from mendel.testbeds import load_testbed
+from mendel.yardstick import build_corpus
+
+TESTBED = Path(__file__).with_name("toy_testbed")
+POLICY = {
+    "screen_ideas": 12,
+    "curve_seeds": 2,
+    "max_pairs": 8,
+    "estimate_pairs": 4,
+    "verify_pairs": 4,
+    "blank_share": 0.0,
+}
+
+
+def corpus_folder(folder: Path) -> Path:
+    """The smallest text that the yardstick takes: 24 unrelated documents."""
+    folder.mkdir(parents=True)
+    for number in range(24):
+        words = random.Random(number).choices([f"word{i}" for i in range(3000)], k=1300)
+        (folder / f"{number:02}.txt").write_text(" ".join(words))
+    return folder
+
+
+def idea(name, overrides=None, edits=(), mean=0.1, sd=0.3, slot=None, idea_class="optimiser"):
+    """An idea of the toy testbed; `edits` are (search, replace) of train.py, or (path, search, replace)."""
+    edits = [edit if len(edit) == 3 else ("train.py", *edit) for edit in edits]
+    patch = Patch(
+        edits=tuple(Edit(path=path, search=search, replace=replace) for path, search, replace in edits),
+        overrides=overrides or {},
+        slot=slot,
+    )
+    words = {"hypothesis": f"{name} helps.", "mechanism": "By its knob.", "citation": "made up"}
+    forecast = Forecast(mean=mean, sd=sd)
+    return Idea(name=name, idea_class=idea_class, forecast=forecast, patch=patch, proposer="user", **words)
+
+
+GOOD = (
+    idea("good-knob", {"gain_a": 1.5}),
+    idea("good-source", edits=[("EFFICIENCY = 1.0", "EFFICIENCY = 1.6")]),
+)
+NULL = (idea("null-one", {"label": "one"}), idea("null-two", {"label": "two"}))
+HARMFUL = (idea("harmful", {"gain_b": 0.5}),)
+
+
+def write_ideas(path: Path, ideas) -> Path:
+    path.write_text("\n".join(to_toml(one) for one in ideas))
+    return path
+
+
+def config(ideas: Path | str, data: Path, **changes) -> CampaignConfig:
+    """A campaign on the toy testbed with a small policy."""
+    policy = {**POLICY, **changes.pop("policy", {})}
+    settings = {"budget": "300runs", "workers": 2, "seed": 1, **changes}
+    common = {"testbed": str(TESTBED), "data": str(data), "ideas": str(ideas), "policy": policy}
+    return CampaignConfig.model_validate({**common, **settings})
+
+
+def run_local(settings: CampaignConfig, root: Path, **options):
+    """The campaign in real processes; the open store and the campaign."""
+    return run_session(settings, Settings(root=root), Progress(), **options)
+
+
+def run_fake(settings: CampaignConfig, root: Path, workers: int, order: int | None, answer=None):
+    """The campaign with the trainer called as a function, runs finishing in an order of their own."""
+    testbed = load_testbed(settings.testbed)
+    corpus = build_corpus(Path(settings.data), root)
+    store = Store(root)
+    fingerprint = make_fingerprint(testbed, corpus)
+    recipe = settings.recipe or testbed.recipes[0]
+    campaign = store.create_campaign(
+        "toy", settings.seed, "toy", recipe, settings.model_dump(mode="json"), fingerprint
+    )
+    ideas, blanks = queue(settings)
+    store.add_ideas(campaign.id, ideas)
+    store.add_blanks(campaign.id, blanks)
+    executor = FakeExecutor(answer or train_here, workers, seed=order)
+    meter = Meter(settings.budget, workers)
+    lab = Lab(store, campaign, testbed, corpus, executor, meter, Progress())
+    outcome = run_campaign(lab, settings)
+    return store, store.campaign(campaign.id), outcome
+
+
+def train_here(job: Job) -> RunResult:
+    """What the executor would report of a job, with the job's own source, in this process."""
+    said = io.StringIO()
+    with contextlib.redirect_stdout(said), contextlib.redirect_stderr(said):
+        try:
+            code = runpy.run_path(str(job.source / job.argv[0]))["main"](list(job.argv[1:]))
+        except (RuntimeError, SystemExit) as error:
+            said.write(str(error))
+            code = 1
+    checkpoint = job.out / "model.json"
+    if code == 0 and not checkpoint.exists():
+        code, said = 1, io.StringIO("scoring: no checkpoint")
+    last = (said.getvalue().strip().splitlines() or [""])[-1]
+    measured = {"train_seconds": 1.0, "cpu_seconds": 1.0, "score_seconds": 0.1}
+    measured["tokens"] = int(job.argv[job.argv.index("--tokens") + 1])
+    if code:
+        status = RunStatus.DIVERGED if code == 3 else RunStatus.CRASHED
+        return RunResult(status=status, reason=last, **measured)
+    loss = json.loads(checkpoint.read_text())["bits_per_byte"]
+    return RunResult(status=RunStatus.DONE, bits_per_byte=loss, **measured)
+
+
+# --- what came of it ----------------------------------------------------------------------------------
+
+
+def verdict_records(store: Store, campaign: str) -> list[dict]:
+    """All verdicts in the order in which they were decided."""
+    return [verdict.model_dump(mode="json") for verdict in store.verdicts(campaign)]
+
+
+def finding_records(store: Store, campaign: str) -> list[dict]:
+    """All findings, without the one number that a clock gave."""
+    return [finding.model_dump(mode="json", exclude={"cpu_ratio"}) for finding in store.findings(campaign)]
+
+
+def states(store: Store, campaign: str) -> dict[str, tuple[str, str]]:
+    """Idea -> (state, note)."""
+    return {entry.idea.name: (entry.state.value, entry.note) for entry in store.ideas(campaign)}
+
+
+# --- processes ----------------------------------------------------------------------------------------
+
+
+def descendants(pid: int) -> list[int]:
+    """All living descendants of a process."""
+    below = []
+    with contextlib.suppress(OSError):
+        below = _children(pid)
+    return below + [grandchild for child in below for grandchild in descendants(child)]
+
+
+def alive(pid: int) -> bool:
+    """Whether a process still runs; a zombie does not."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except (FileNotFoundError, ProcessLookupError):
+        return False
+
+
+def wait_until(condition, seconds=20.0) -> None:
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline, "it did not happen in time"
+        time.sleep(0.02)
