@@ -103,7 +103,8 @@ def main() -> None:
         row = result[kind]
         low, high = row["interval"]
         print(
-            f"{kind} blanks: {row['claimed']} of {row['judged']} claimed, 95 % interval {low:.2%} to {high:.2%}"
+            f"{kind} blanks: {row['claimed']} of {row['judged']} claimed, "
+            f"95 % interval {low:.2%} to {high:.2%}"
         )
 
 

@@ -93,7 +93,7 @@ def show_summary(console: Console, summary: dict[str, Any]) -> None:
     )
     if summary["loop_seconds"] is not None:
         console.print(
-            f"Loop: {summary['loop_seconds']:.0f} s, of which {summary['overhead_fraction']:.1%} of the workers' "
-            "time was neither training nor scoring.",
+            f"Loop: {summary['loop_seconds']:.0f} s; {summary['overhead_fraction']:.1%} of the workers' time "
+            "was neither training nor scoring.",
             highlight=False,
         )

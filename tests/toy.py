@@ -5,10 +5,13 @@ from __future__ import annotations
 import contextlib
 import io
 import json
+import math
 import random
 import runpy
 import time
 from pathlib import Path
+
+import numpy as np
 
 from mendel.campaign.budget import Meter
 from mendel.campaign.config import CampaignConfig, Settings
@@ -124,6 +127,8 @@ def train_here(job: Job) -> RunResult:
         status = RunStatus.DIVERGED if code == 3 else RunStatus.CRASHED
         return RunResult(status=status, reason=last, **measured)
     loss = json.loads(checkpoint.read_text())["bits_per_byte"]
+    # As score.py and the yardstick would: through log-probabilities in single precision.
+    loss = -float(np.float32(-loss * math.log(2))) / math.log(2)
     return RunResult(status=RunStatus.DONE, bits_per_byte=loss, **measured)
 
 

@@ -127,9 +127,10 @@ class Lab:
             if attempt + 1 < CONTROL_ATTEMPTS:
                 again = {request.spec.id for pair in failed for request in pair}
                 self.store.retry(self.campaign.id, sorted(again))
+        run = failed[0][0].spec.id
         raise LabError(
-            f"control run {failed[0][0].spec.id} failed {CONTROL_ATTEMPTS} times "
-            f"({first.status}: {first.reason}); see {self.store.run_folder(self.campaign.id, failed[0][0].spec.id).path}"
+            f"control run {run} failed {CONTROL_ATTEMPTS} times "
+            f"({first.status}: {first.reason}); see {self.store.run_folder(self.campaign.id, run).path}"
         )
 
     def smoke(self, recipes: Sequence[tuple[str, int, str | None]]) -> dict[tuple[str, int], RunResult]:

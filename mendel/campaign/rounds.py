@@ -17,7 +17,7 @@ from mendel.records import Interval, PlanKind, Rule
 from mendel.verdicts.curve import fit_curve
 from mendel.verdicts.effects import compute_multiplier
 
-BOUND_DOUBLINGS = 4.0
+BOUND_DOUBLINGS = 3.0
 """Differences are clipped at what this many doublings of the control's compute are worth."""
 CURVE = (0.5, 1.0, 2.0, 4.0)
 """Multiples of a rung's compute at which the original's scaling curve is measured."""

@@ -21,8 +21,8 @@ from mendel.campaign.config import CampaignConfig, ConfigError, Settings
 from mendel.campaign.lab import Interrupted, Lab, OutOfMoney
 from mendel.campaign.loop import run_campaign
 from mendel.campaign.progress import Progress
+from mendel.ideas import catalog
 from mendel.ideas.blanks import make_blanks
-from mendel.ideas.catalog import load_catalog
 from mendel.ideas.userfile import load_ideas
 from mendel.records import Fingerprint, Idea, Testbed
 from mendel.runs import executor_class
@@ -69,7 +69,7 @@ def run(
         campaign = None if fresh else find(store, config)
         fingerprint = make_fingerprint(testbed, corpus)
         if campaign is None:
-            campaign = _create(store, config, recipe, fingerprint)
+            campaign = _create(store, config, testbed.name, recipe, fingerprint)
         elif campaign.fingerprint != fingerprint:
             raise ConfigError(_changed(campaign.fingerprint, fingerprint))
         elif campaign.state is CampaignState.FINISHED:
@@ -142,28 +142,37 @@ def find(store: Store, config: CampaignConfig) -> Campaign | None:
     return same[-1] if same else None
 
 
-def _create(store: Store, config: CampaignConfig, recipe: str, fingerprint: Fingerprint) -> Campaign:
+def _create(
+    store: Store, config: CampaignConfig, testbed: str, recipe: str, fingerprint: Fingerprint
+) -> Campaign:
     with store.transaction():
         campaign = store.create_campaign(
             config.id, config.seed, config.testbed, recipe, config.model_dump(mode="json"), fingerprint
         )
-        ideas, blanks = queue(config)
+        ideas, blanks = queue(config, testbed)
         store.add_ideas(campaign.id, ideas)
         store.add_blanks(campaign.id, blanks)
     return campaign
 
 
-def queue(config: CampaignConfig) -> tuple[list[Idea], dict[str, str]]:
-    """The ideas of a campaign with its blanks among them, and the kind of each blank by name."""
+def queue(config: CampaignConfig, testbed: str) -> tuple[list[Idea], dict[str, str]]:
+    """The ideas of a campaign with its blanks among them, and the kind of each blank by name.
+
+    Catalog and blanks are patches of the built-in testbed; another brings its own ideas and has no blanks.
+    """
+    if testbed != catalog.TESTBED and config.ideas in ("catalog", "blanks"):
+        raise ConfigError(
+            f"ideas: {config.ideas!r} is written for testbed {catalog.TESTBED!r}; for {testbed!r} give a file"
+        )
     if config.ideas == "blanks":
         planted = make_blanks(LIVE_BLANKS, config.seed)
         return [idea for idea, _ in planted], {idea.name: kind for idea, kind in planted}
     if config.ideas != "catalog" and not Path(config.ideas).suffix:
         raise ConfigError(
-            f"ideas: {config.ideas!r} is unknown; allowed are catalog, blanks, or a .toml or .md file of ideas"
+            f"ideas: {config.ideas!r} is unknown; allowed are catalog, blanks, or a .toml or .md file"
         )
-    ideas = list(load_catalog() if config.ideas == "catalog" else load_ideas(Path(config.ideas)))
-    share = config.policy.blank_share
+    ideas = list(catalog.load_catalog() if config.ideas == "catalog" else load_ideas(Path(config.ideas)))
+    share = config.policy.blank_share if testbed == catalog.TESTBED else 0.0
     planted = make_blanks(round(len(ideas) * share / (1 - share)), config.seed) if share else ()
     mixed = sorted([*ideas, *(idea for idea, _ in planted)], key=lambda idea: idea.name)
     return mixed, {idea.name: kind for idea, kind in planted}

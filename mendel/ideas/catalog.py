@@ -11,10 +11,12 @@ from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
 
-from mendel.ideas.userfile import load_ideas, untried
+from mendel.ideas.userfile import IdeasError, load_ideas, untried
 from mendel.records import IDEA_CLASSES, Finding, Idea
 
 FOLDER = Path(__file__).with_name("catalog")
+TESTBED = "gpt"
+"""The testbed whose source the edits and knobs are written for."""
 
 
 class Catalog:
@@ -33,9 +35,9 @@ def load_catalog() -> tuple[Idea, ...]:
 
 
 def find(name: str) -> Idea:
-    """The idea called `name`. ValueError, with all names, if there is none."""
+    """The idea called `name`. IdeasError, with all names, if there is none."""
     for idea in load_catalog():
         if idea.name == name:
             return idea
     names = ", ".join(sorted(idea.name for idea in load_catalog()))
-    raise ValueError(f"idea {name!r} is not in the catalog; allowed are {names}")
+    raise IdeasError(f"idea {name!r} is not in the catalog; allowed are {names}")

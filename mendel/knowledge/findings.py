@@ -42,7 +42,7 @@ def refutation(rung: int, log2_cm: Interval) -> str:
     """What further evidence would take the claim back."""
     if log2_cm.low <= 0:
         return (
-            f"It is not established yet: on fresh seeds at rung {rung} the interval of the compute multiplier "
+            f"Not established yet: on fresh seeds at rung {rung} the interval of the compute multiplier "
             f"({2**log2_cm.low:.2f} to {2**log2_cm.high:.2f}) includes 1."
         )
     return (

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from mendel.records import Finding, Interval, Plan, PlanKind, Verdict
-from mendel.report.curves import evidence
+from mendel.report.curves import Evidence, evidence
 from mendel.report.facts import Facts, overrides_between, source_of
 from mendel.report.html import Child, Html, commands, diff_block, el, facts, join, table
-from mendel.report.paired import pairs_figure
+from mendel.report.paired import differences_figure, loss_figure
 from mendel.report.repeat import repeat_command
 from mendel.report.svg import inline
 from mendel.report.text import cm_text, e_value, signed, unified_diff
@@ -39,18 +39,23 @@ def _claim(found: Facts, finding: Finding, place: int) -> Html:
     ]
     if fresh and place < MOST_FIGURES:
         control = found.campaign.recipe if fresh.control == found.original else "trunk"
-        drawn = pairs_figure(
-            evidence(found, fresh, confirm, (control, idea.name)), f"{idea.name}: paired runs"
-        )
         caption = (
             "Left: training loss as the runs printed it, one thin line for each fresh seed, against compute "
             "as charged; for orientation only. Right: what is judged, the scored loss on held-out text, pair "
             "by pair. Grey pairs made the claim and flatter it; the band is the 95 % interval of the others."
         )
-        svg = inline(drawn, f"pairs{place}", f"Paired loss curves and differences of {idea.name}")
-        parts.append(el("figure", svg, el("figcaption", caption)))
+        shown = evidence(found, fresh, confirm, (control, idea.name))
+        parts.append(paired(shown, f"{idea.name}: paired runs", f"pairs{place}", caption))
     parts += [_code(found, finding), _repetition(found, finding, fresh)]
     return el("article", parts, cls="finding")
+
+
+def paired(shown: Evidence, title: str, name: str, caption: str | None = None) -> Html:
+    """Loss curves and differences side by side, or below each other where there is no room."""
+    curves = inline(loss_figure(shown, title), f"{name}-loss", f"{title}: training loss")
+    each = inline(differences_figure(shown), f"{name}-each", f"{title}: difference of each pair")
+    told = el("figcaption", caption) if caption else None
+    return el("figure", el("div", el("div", curves), el("div", each), cls="pair"), told)
 
 
 def _numbers(found: Facts, finding: Finding, confirm: Plan | None, fresh: Plan | None) -> Html:

@@ -12,7 +12,8 @@ from matplotlib.ticker import FixedFormatter, FixedLocator, NullLocator
 
 INK, MUTED, RULE, FAINT = "#1c2733", "#66717e", "#d9dee4", "#eef1f4"
 TEAL, BLUE, SLATE, RUST, PALE = "#0b7a6b", "#2c66b8", "#7b8794", "#bf4a26", "#bcc4cd"
-WIDTH = 9.0
+WIDTH, NARROW = 9.0, 4.7
+"""Inches: for a page on a desk, and for a telephone or half a page."""
 
 
 def cm_axis(
@@ -57,11 +58,13 @@ def time_unit(seconds: float) -> tuple[str, float]:
     return ("worker minutes", 60.0) if seconds < 3 * 3600 else ("worker hours", 3600.0)
 
 
-def new_figure(height: float, left: float = 0.085, right: float = 0.975) -> tuple[Figure, Axes]:
-    figure = Figure(figsize=(WIDTH, height), facecolor="white")
-    axes = figure.add_axes((left, 0.62 / height, right - left, 1 - (0.62 + 0.42) / height))
-    if left > 0.2:  # the forest keeps a line for its legend
-        axes.set_position((left, 0.82 / height, right - left, 1 - (0.82 + 0.42) / height))
+def new_figure(
+    height: float, width: float = WIDTH, left: float = 0.76, right: float = 0.2, bottom: float = 0.6
+) -> tuple[Figure, Axes]:
+    """A figure with one pair of axes; all lengths in inches."""
+    figure = Figure(figsize=(width, height), facecolor="white")
+    box = (left / width, bottom / height, 1 - (left + right) / width, 1 - (bottom + 0.42) / height)
+    axes = figure.add_axes(box)
     plain(axes)
     return figure, axes
 
@@ -101,6 +104,7 @@ def label_at(
 
 
 def put_title(axes: Axes, text: str, x: float = 0.0) -> None:
+    """A title over the left edge of the axes, or `x` of their width from it."""
     axes.set_title(
         text, loc="left", x=x, fontsize=10.5, color=INK, fontweight="bold", pad=10, parse_math=False
     )

@@ -23,6 +23,7 @@ from mendel.report.drawing import (
     FAINT,
     INK,
     MUTED,
+    NARROW,
     PALE,
     RULE,
     RUST,
@@ -32,7 +33,6 @@ from mendel.report.drawing import (
     cm_axis,
     label_at,
     new_figure,
-    plain,
     put_legend,
     put_text,
     put_title,
@@ -56,13 +56,15 @@ MOST_ROWS = 60
 """Rows of the forest plot; a larger campaign is cut to its weightiest ideas."""
 
 
-def trunk_figure(points: Sequence[Mapping[str, Any]], recipe: str, by_runs: bool, total: float) -> Figure:
+def trunk_figure(
+    points: Sequence[Mapping[str, Any]], recipe: str, by_runs: bool, total: float, narrow: bool = False
+) -> Figure:
     """The trunk's CM over the original recipe against what the campaign had spent by then.
 
     `points` are those of `mendel.campaign.summary.trunk_points`, `total` is all that was spent, in runs
     (`by_runs`) or worker seconds.
     """
-    figure, axes = new_figure(3.7)
+    figure, axes = new_figure(3.7, NARROW if narrow else WIDTH)
     unit, scale = ("runs", 1.0) if by_runs else time_unit(total)
     key = "runs" if by_runs else "worker_seconds"
     rungs = sorted({int(point["rung"]) for point in points}) or [0]
@@ -121,7 +123,9 @@ def _annotate_joins(
         if not lines:
             low = max(interval.low, axes.get_ylim()[0])
             side = "right" if x > 0.85 * end else "center"
-            label_at(axes, x, low, f"checked: {cm_text(interval)}", (0, -6), ha=side, va="top", color=MUTED)
+            box = {"facecolor": "white", "edgecolor": "none", "pad": 0.6}
+            text = f"checked: {cm_text(interval)}"
+            label_at(axes, x, low, text, (0, -6), ha=side, va="top", color=MUTED, bbox=box)
         # Left of the rise and above the old level, or right of it and below the new one: both are empty.
         elif x > 0.5 * end:
             _stack(
@@ -149,13 +153,15 @@ def _stack(
 # --- forest -----------------------------------------------------------------------------------------------
 
 
-def forest_figure(rows: Sequence[Judged]) -> Figure:
+def forest_figure(rows: Sequence[Judged], narrow: bool = False) -> Figure:
     """Every judged idea with its interval, on a logarithmic CM axis that is symmetric around 1.
 
     `rows` come weightiest first; of more than MOST_ROWS only the first are drawn.
     """
     shown = list(rows[:MOST_ROWS])
-    figure, axes = new_figure(1.45 + 0.235 * max(1, len(shown)), left=0.225, right=0.755)
+    height = 1.45 + 0.235 * max(1, len(shown))
+    margins = {"left": 1.72, "right": 0.15} if narrow else {"left": 2.02, "right": 2.2}
+    figure, axes = new_figure(height, NARROW if narrow else WIDTH, **margins, bottom=1.1 if narrow else 0.84)
     weighty = [r.log2_cm for r in shown if r.group != "screened"]
     ends = [b for i in weighty for b in (i.value, i.low, i.high)]
     ends += [row.log2_cm.value for row in shown if row.group == "screened"]
@@ -166,17 +172,19 @@ def forest_figure(rows: Sequence[Judged]) -> Figure:
         if row.group != before:
             axes.axhline(place - 0.5, color=RULE, lw=0.8, zorder=0)
             before = row.group
-        _forest_row(axes, place, row, span)
+        _forest_row(axes, place, row, span, numbers=not narrow)
     axes.set_ylim(max(1, len(shown)) - 0.4, -0.6)
     axes.yaxis.set_major_locator(NullLocator())
-    axes.set_xlabel("compute multiplier over the trunk of its round, 95 % interval (log scale)")
+    over = "CM over its round's trunk" if narrow else "compute multiplier over the trunk of its round"
+    axes.set_xlabel(f"{over}, 95 % interval (log scale)")
     cut = f" ({len(shown)} of {len(rows)})" if len(rows) > len(shown) else ""
-    put_title(axes, f"Every judged idea{cut}", x=-0.37)
-    _forest_legend(figure, axes, shown)
+    inches = axes.get_position().width * figure.get_figwidth()
+    put_title(axes, f"Every judged idea{cut}", x=(0.1 - margins["left"]) / inches)
+    _forest_legend(figure, shown, columns=2 if narrow else 6)
     return figure
 
 
-def _forest_row(axes: Axes, place: int, row: Judged, span: tuple[float, float]) -> None:
+def _forest_row(axes: Axes, place: int, row: Judged, span: tuple[float, float], numbers: bool) -> None:
     colour, light = COLOURS[row.group], row.group == "screened"
     low, high = max(row.log2_cm.low, span[0]), min(row.log2_cm.high, span[1])
     value = min(max(row.log2_cm.value, span[0]), span[1])
@@ -194,14 +202,16 @@ def _forest_row(axes: Axes, place: int, row: Judged, span: tuple[float, float]) 
     put_text(
         axes, -0.018, place, name, ha="right", va="center", transform=left, color=MUTED if light else INK
     )
+    if not numbers:
+        return
     failed = f", {row.failures} failed" if row.failures else ""
     shade = MUTED if light else INK
     put_text(axes, 1.02, place, cm_text(row.log2_cm), va="center", transform=right, color=shade, size=8)
     pairs = f"{row.pairs} pairs{failed}"
-    put_text(axes, 1.265, place, pairs, va="center", transform=right, color=MUTED, size=8)
+    put_text(axes, 1.28, place, pairs, va="center", transform=right, color=MUTED, size=8)
 
 
-def _forest_legend(figure: Figure, axes: Axes, rows: Sequence[Judged]) -> None:
+def _forest_legend(figure: Figure, rows: Sequence[Judged], columns: int) -> None:
     groups = [group for group in COLOURS if any(row.group == group for row in rows)]
     handles = [
         Line2D(
@@ -222,7 +232,7 @@ def _forest_legend(figure: Figure, axes: Axes, rows: Sequence[Judged]) -> None:
     if handles:
         low = 0.04 / figure.get_figheight()
         figure.legend(
-            handles=handles, loc="lower center", bbox_to_anchor=(0.5, low), ncols=len(handles), frameon=False,
+            handles=handles, loc="lower center", bbox_to_anchor=(0.5, low), ncols=min(columns, len(handles)), frameon=False,
             fontsize=8, handlelength=1.8, columnspacing=1.4, labelcolor=INK,
         )  # fmt: skip
 
@@ -233,26 +243,13 @@ ALPHAS = np.geomspace(0.02, 2.5, 240)
 """Exponents tried for the drawn curve."""
 
 
-def scaling_figure(panels: Sequence[ScalingPanel], recipe: str) -> Figure:
-    """What a compute multiplier is: the original's loss against compute, and how far along its curve one
-    would have to go to reach the trunk. One panel for each rung."""
-    shown = list(panels[-3:]) or [ScalingPanel(0, ())]
-    height = 4.3 if len(shown) == 1 else 3.7
-    figure = Figure(figsize=(WIDTH, height), facecolor="white")
-    width = (0.89 - 0.07 * (len(shown) - 1)) / len(shown)
-    for place, panel in enumerate(shown):
-        left = 0.085 + place * (width + 0.07)
-        axes = figure.add_axes((left, 0.62 / height, width, 1 - 1.04 / height))
-        plain(axes)
-        _scaling_panel(axes, panel, recipe, roomy=len(shown) == 1)
-        if place == 0:
-            axes.set_ylabel("bits per byte")
-    first = figure.axes[0]
-    put_title(
-        first, "What the compute multiplier means" + (f": rung {shown[0].rung}" if len(shown) > 1 else "")
-    )
-    for axes, panel in zip(figure.axes[1:], shown[1:], strict=True):
-        put_title(axes, f"rung {panel.rung}")
+def scaling_figure(panel: ScalingPanel, recipe: str, narrow: bool = False) -> Figure:
+    """What a compute multiplier is: the original's loss against compute at one rung, and how far along its
+    curve one would have to go to reach the trunk."""
+    figure, axes = new_figure(3.9 if narrow else 4.3, NARROW if narrow else WIDTH)
+    axes.set_ylabel("bits per byte")
+    _scaling_panel(axes, panel, recipe, roomy=not narrow)
+    put_title(axes, f"What the compute multiplier means (rung {panel.rung})")
     return figure
 
 

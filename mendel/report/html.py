@@ -50,7 +50,11 @@ def table(head: Sequence[str], rows: Iterable[Sequence[Child]], numeric: Sequenc
 
     header = el("tr", [cell("th", i, text) for i, text in enumerate(head)])
     body = [el("tr", [cell("td", i, content) for i, content in enumerate(row)]) for row in rows]
-    return el("div", el("table", el("thead", header), el("tbody", body)), cls="wide")
+    return el(
+        "div",
+        el("table", el("thead", header), el("tbody", body), cls="many" if len(head) > 4 else None),
+        cls="wide",
+    )
 
 
 def facts(rows: Iterable[tuple[str, Child]]) -> Html:

@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from importlib import resources
 from typing import Any
 
+from matplotlib.figure import Figure
+
 from mendel import __version__
 from mendel.records import Interval, PlanKind
-from mendel.report import figures
 from mendel.report.account import blanks_section, failures_section, ledger_section, proportion
-from mendel.report.claims import claims_section
+from mendel.report.claims import claims_section, paired
 from mendel.report.curves import evidence
-from mendel.report.facts import Facts, Judged, gather
+from mendel.report.facts import Facts, Judged, ScalingPanel, gather
+from mendel.report.figures import MEANINGS, forest_figure, scaling_figure, trunk_figure
 from mendel.report.html import Child, Html, commands, el, facts, join, table
-from mendel.report.paired import pairs_figure
 from mendel.report.repeat import settings_toml
 from mendel.report.svg import inline
 from mendel.report.text import clean, cm_text, duration, quantity
@@ -205,12 +206,14 @@ def _trunk(found: Facts, points: Sequence[Mapping[str, Any]]) -> Html:
     recipe = found.campaign.recipe
     by_runs = bool((found.campaign.config.get("budget") or {}).get("runs"))
     total = len(found.finished) if by_runs else found.worker_seconds
-    growth = inline(figures.trunk_figure(points, recipe, by_runs, total), "growth", "Trunk CM against cost")
-    meaning = inline(
-        figures.scaling_figure(found.panels(points), recipe),
-        "scaling",
-        f"Scaling curve of {recipe} and the trunk",
-    )
+    growth = _two_widths("growth", "Trunk CM against cost", trunk_figure, points, recipe, by_runs, total)
+    panels = found.panels(points)[-4:] or [ScalingPanel(0, ())]
+    about = f"Scaling curve of {recipe} and the trunk"
+    if len(panels) == 1:
+        meaning = _two_widths("scaling", about, scaling_figure, panels[0], recipe)
+    else:
+        drawn = [inline(scaling_figure(p, recipe, narrow=True), f"scaling{p.rung}", about) for p in panels]
+        meaning = el("div", [el("div", svg) for svg in drawn], cls="halves")
     told = (
         f"Grey: {recipe} trained with more and less compute, single runs and the curve through them. The "
         f"trunk "
@@ -229,8 +232,8 @@ def _trunk(found: Facts, points: Sequence[Mapping[str, Any]]) -> Html:
     checks = [p for p in found.plans.values() if p.kind is PlanKind.VERIFY and p.control == found.original]
     for place, plan in enumerate(plan for plan in checks if found.verdicts_of(plan.id)):
         names = (recipe, "trunk")
-        drawn = pairs_figure(evidence(found, plan, None, names), f"Last check, rung {plan.rung}")
-        parts.append(el("figure", inline(drawn, f"check{place}", "Paired runs of trunk and original")))
+        shown = evidence(found, plan, None, names)
+        parts.append(paired(shown, f"Last check of the trunk, rung {plan.rung}", f"check{place}"))
     if points:
         rows = [
             [
@@ -248,10 +251,16 @@ def _trunk(found: Facts, points: Sequence[Mapping[str, Any]]) -> Html:
     return join(parts)
 
 
+def _two_widths(name: str, about: str, draw: Callable[..., Figure], *what: object) -> Html:
+    """A figure drawn for a desk and again for a telephone; the style sheet shows one of them."""
+    wide = el("div", inline(draw(*what), name, about), cls="on-wide")
+    return join(wide, el("div", inline(draw(*what, narrow=True), f"{name}-narrow", about), cls="on-narrow"))
+
+
 def _ideas(judged: Sequence[Judged]) -> Html:
     if not judged:
         return el("p", "No idea has been measured yet.")
-    drawn = inline(figures.forest_figure(judged), "forest", "Compute multipliers of all judged ideas")
+    drawn = _two_widths("forest", "Compute multipliers of all judged ideas", forest_figure, judged)
     told = (
         "Filled points are measured on fresh pairs after the claim. Open points are not: confirmation "
         "stops when "
@@ -260,7 +269,7 @@ def _ideas(judged: Sequence[Judged]) -> Html:
     rows = [
         [
             row.name,
-            figures.MEANINGS[row.group],
+            MEANINGS[row.group],
             row.stage.value,
             str(row.pairs),
             cm_text(row.log2_cm),

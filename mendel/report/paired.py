@@ -19,8 +19,7 @@ from mendel.report.drawing import (
     RUST,
     SLATE,
     TEAL,
-    WIDTH,
-    plain,
+    new_figure,
     put_legend,
     put_title,
     short_flops,
@@ -29,18 +28,19 @@ from mendel.report.drawing import (
 Floats = NDArray[np.float64]
 
 
-def pairs_figure(found: Evidence, title: str) -> Figure:
-    """Paired loss curves (left) and the scored differences of each pair (right)."""
-    height = 3.35
-    figure = Figure(figsize=(WIDTH, height), facecolor="white")
-    left = figure.add_axes((0.075, 0.58 / height, 0.52, 1 - 1.0 / height))
-    right = figure.add_axes((0.69, 0.58 / height, 0.285, 1 - 1.0 / height))
-    for axes in (left, right):
-        plain(axes)
-    _loss_curves(left, found)
-    put_title(left, title)
-    _seed_differences(right, found)
-    put_title(right, "Scored difference of each pair")
+def loss_figure(found: Evidence, title: str) -> Figure:
+    """Training loss of both arms against compute: a thin line for each run, a thick one for their median."""
+    figure, axes = new_figure(3.3, 5.4)
+    _loss_curves(axes, found)
+    put_title(axes, title)
+    return figure
+
+
+def differences_figure(found: Evidence) -> Figure:
+    """The scored difference of each pair, with the mean of the fresh ones and its interval."""
+    figure, axes = new_figure(3.3, 3.6)
+    _seed_differences(axes, found)
+    put_title(axes, "Scored difference of each pair")
     return figure
 
 
@@ -128,7 +128,8 @@ def _seed_differences(axes: Axes, found: Evidence) -> None:
     axes.set_xlabel("pair (one seed each)")
     axes.margins(y=0.18)
     low, high = axes.get_ylim()
-    axes.set_ylim(min(low, -0.12 * high), max(high, 0.0))
+    low, high = min(low, -0.06 * high), max(high, 0.0)
+    axes.set_ylim(low, high + 0.14 * (high - low))
     axes.grid(True, axis="y", color=FAINT, lw=0.9, zorder=0)
     if found.selected or found.fresh:
-        put_legend(axes, loc="lower right")
+        put_legend(axes, loc="upper left", ncols=2, columnspacing=1.2, handletextpad=0.2)
