@@ -1,6 +1,6 @@
 """How often the judge claims something of nothing, on real differences between equal recipes.
 
-    mendel run --ideas blanks --budget 500runs
+    mendel run --ideas blanks --budget 900runs
     python benchmarks/aa_rate.py [--root .mendel] [--blanks 1000] [--json]
 
 Takes the paired differences of every live blank of an A/A campaign, and builds further blanks from them: each

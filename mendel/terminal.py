@@ -10,7 +10,6 @@ from typing import Any
 from rich.console import Console, Group, RenderableType
 from rich.live import Live
 from rich.markup import escape
-from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
@@ -18,6 +17,8 @@ from mendel.campaign.progress import Progress
 
 LINES = 8
 """Newest lines of the log in the live view."""
+BAR = 40
+"""Characters of the budget bar."""
 
 
 class View:
@@ -32,9 +33,9 @@ class View:
         elapsed = time.monotonic() - self.start
         head = Table.grid(padding=(0, 2))
         head.add_row("stage", f"{p.stage}  {p.batch_done}/{p.batch} runs of this batch")
-        bar = ProgressBar(total=1.0, completed=p.used, width=40)
+        bar = "━" * round(BAR * p.used) + "─" * (BAR - round(BAR * p.used))
         left = f"about {_clock(elapsed / p.used - elapsed)} left" if p.used > 0.02 else ""
-        head.add_row("budget", Group(bar, Text(f"{p.used:.0%} used, {_clock(elapsed)} so far {left}")))
+        head.add_row("budget", f"{bar} {p.used:.0%} used, {_clock(elapsed)} so far {left}")
         trunk = " + ".join(p.trunk) or "the original recipe"
         if p.trunk_cm is not None:
             cm = p.trunk_cm

@@ -88,8 +88,11 @@ def run_local(settings: CampaignConfig, root: Path, **options):
     return run_session(settings, Settings(root=root), Progress(), **options)
 
 
-def run_fake(settings: CampaignConfig, root: Path, workers: int, order: int | None, answer=None):
-    """The campaign with the trainer called as a function, runs finishing in an order of their own."""
+def run_fake(settings, root: Path, workers: int = 2, order: int | None = None, answer=None, blanks=None):
+    """The campaign with the trainer called as a function, runs finishing in an order of their own.
+
+    `blanks` are those of its ideas that count as planted: name -> kind.
+    """
     testbed = load_testbed(settings.testbed)
     corpus = build_corpus(Path(settings.data), root)
     store = Store(root)
@@ -98,9 +101,8 @@ def run_fake(settings: CampaignConfig, root: Path, workers: int, order: int | No
     campaign = store.create_campaign(
         "toy", settings.seed, "toy", recipe, settings.model_dump(mode="json"), fingerprint
     )
-    ideas, blanks = queue(settings)
-    store.add_ideas(campaign.id, ideas)
-    store.add_blanks(campaign.id, blanks)
+    store.add_ideas(campaign.id, queue(settings, testbed.name)[0])
+    store.add_blanks(campaign.id, blanks or {})
     executor = FakeExecutor(answer or train_here, workers, seed=order)
     meter = Meter(settings.budget, workers)
     lab = Lab(store, campaign, testbed, corpus, executor, meter, Progress())

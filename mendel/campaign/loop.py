@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from mendel.campaign.adopt import adopt_claims, record_trunk
-from mendel.campaign.config import CampaignConfig
+from mendel.campaign.config import CampaignConfig, ConfigError
 from mendel.campaign.confirm import confirm
 from mendel.campaign.lab import Lab, LabError
 from mendel.campaign.rounds import CURVE, CurveError, ErrorBudget, Points, Round, at_bound, measure_curve
@@ -85,6 +85,8 @@ def run_campaign(lab: Lab, config: CampaignConfig) -> Outcome:
     while True:
         names = lab.once(f"{number}/ideas", lambda: _next_ideas(lab, config, number, trunk))  # noqa: B023
         if not names:
+            if number == 0:
+                raise ConfigError(_too_small(lab, config))
             break
         by_name = {entry.idea.name: entry.idea for entry in lab.store.ideas(lab.campaign.id)}
         round = Round(lab, shelf, config, errors, number, trunk, original, rung, planned)
@@ -127,6 +129,14 @@ def _next_ideas(lab: Lab, config: CampaignConfig, number: int, trunk: Line) -> l
     while count >= least and _round_price(config, count, number) > left:
         count -= 1
     return names[:count] if count >= least else []
+
+
+def _too_small(lab: Lab, config: CampaignConfig) -> str:
+    count = min(LEAST_IDEAS, len(lab.store.ideas(lab.campaign.id)))
+    if not count:
+        return f"ideas: {config.ideas!r} holds no idea"
+    needed = math.ceil(TIMID * (_round_price(config, count, 0) + _verify_price(lab, config)))
+    return f"budget: {config.budget} is too small; {count} ideas and the last check need {needed} runs"
 
 
 def second_chances(lab: Lab, trunk: Line) -> list[str]:

@@ -232,8 +232,8 @@ def _forest_legend(figure: Figure, rows: Sequence[Judged], columns: int) -> None
     if handles:
         low = 0.04 / figure.get_figheight()
         figure.legend(
-            handles=handles, loc="lower center", bbox_to_anchor=(0.5, low), ncols=min(columns, len(handles)), frameon=False,
-            fontsize=8, handlelength=1.8, columnspacing=1.4, labelcolor=INK,
+            handles=handles, loc="lower center", bbox_to_anchor=(0.5, low), frameon=False,
+            ncols=min(columns, len(handles)), fontsize=8, handlelength=1.8, columnspacing=1.4, labelcolor=INK,
         )  # fmt: skip
 
 

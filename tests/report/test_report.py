@@ -1,0 +1,213 @@
+"""The page: whole, safe to open, and equal to what the store says."""
+
+from __future__ import annotations
+
+import os
+import re
+from html.parser import HTMLParser
+from pathlib import Path
+
+import pytest
+
+from mendel.campaign.config import read_config
+from mendel.campaign.summary import summarise, trunk_points
+from mendel.records import Interval, PlanKind, Verdict, VerdictKind
+from mendel.report import write_report
+from mendel.report.account import proportion
+from mendel.report.facts import gather
+from mendel.report.page import SECTIONS
+from mendel.report.repeat import settings_toml
+from mendel.store import CampaignState
+from tests.report.campaigns import Builder, idea, whole_campaign
+
+VOID = {"meta", "br", "col"}
+
+
+class Page(HTMLParser):
+    """A page taken apart, which insists that every element is closed where it should be."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__(convert_charrefs=True)
+        self.open: list[str] = []
+        self.tags: set[str] = set()
+        self.ids: list[str] = []
+        self.links: list[str] = []
+        self.attributes: list[tuple[str, str | None]] = []
+        self.text = ""
+        self.feed(text)
+        self.close()
+        assert not self.open, f"never closed: {self.open}"
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.add(tag)
+        self.attributes += attrs
+        self.ids += [value or "" for key, value in attrs if key == "id"]
+        self.links += [value or "" for key, value in attrs if key in ("href", "src", "xlink:href")]
+        if tag not in VOID:
+            self.open.append(tag)
+
+    def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.handle_starttag(tag, attrs)
+        if tag not in VOID:
+            self.open.pop()
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self.open and self.open[-1] == tag, f"</{tag}> closes {self.open[-1:]}"
+        self.open.pop()
+
+    def handle_data(self, data: str) -> None:
+        if self.open[-1:] != ["style"]:
+            self.text += data
+
+
+def make(b: Builder, path: Path) -> str:
+    campaign = b.now()
+    write_report(b.store, campaign, summarise(b.store, campaign), trunk_points(b.store, campaign), path)
+    return path.read_text(encoding="utf-8")
+
+
+@pytest.fixture(scope="module")
+def html(finished: Builder, tmp_path_factory: pytest.TempPathFactory) -> str:
+    return make(finished, tmp_path_factory.mktemp("report") / "deep" / "report.html")
+
+
+def plain(html: str) -> str:
+    return re.sub(r"\s+", " ", Page(html).text)
+
+
+def test_the_page_is_well_formed_and_has_every_section(html: str) -> None:
+    page = Page(html)
+    assert set(SECTIONS) <= set(page.ids)
+    assert len(page.ids) == len(set(page.ids)), "identifiers of two figures collide"
+    assert "svg" in page.tags
+    inner = {link[1:] for link in page.links if link.startswith("#")}
+    assert inner <= set(page.ids), "a link or a figure refers to what is not there"
+
+
+def test_the_page_refers_to_nothing_outside_itself(html: str) -> None:
+    page = Page(html)
+    assert all(link.startswith("#") for link in page.links)
+    assert not page.tags & {"script", "link", "iframe", "img", "object", "base"}
+    assert not re.search(r"https?://|//[a-z]|@import|url\((?!#)", html)
+
+
+def test_what_ideas_and_runs_wrote_stays_text(html: str) -> None:
+    page = Page(html)
+    assert "<script" not in html and '<script>alert("x")</script>' in page.text
+    assert not [key for key, _ in page.attributes if key.startswith("on")]
+    assert "<b>bold</b>" in page.text  # of a source file
+    assert not set("\x1b\x00\u202e") & set(html)
+
+
+def test_numbers_are_the_stores(finished: Builder, html: str) -> None:
+    text, store = plain(html), finished.store
+    summary = summarise(store, finished.now())
+    assert f"{summary['trunk_cm']:.2f} times the compute" in text
+    finding = store.findings(finished.id)[0]
+    low, high = 2**finding.log2_cm.low, 2**finding.log2_cm.high
+    assert f"2.00 [{low:.2f}, {high:.2f}]" in text
+    assert "+0.250 [+0.200, +0.300] bits per byte (3 fresh pairs)" in text
+    assert "0 of 1 blanks claimed; Clopper-Pearson 95 %: 0 to 98 %." in text
+    ledger = store.ledger(finished.id)
+    assert f"all{sum(row.runs for row in ledger)}" in text.replace(",", "").replace(" ", "")
+    assert finding.refuted_by in text and "charged × 1.000, by FLOPs" in text
+    assert finished.now().fingerprint.corpus in text and finished.now().fingerprint.id in text
+
+
+def test_failures_and_ideas_not_tried_are_told(html: str) -> None:
+    text = plain(html)
+    failures = text[text.rindex("Failures and ideas not tried") :]
+    assert "smoke run crashed" in failures and "does not apply any more" in failures
+    assert "1 runs failed" in failures and "diverged" in failures
+    assert "2 ideas not tried" in failures and "waiting" in failures
+
+
+def test_a_blank_that_is_still_in_play_is_not_given_away(html: str) -> None:
+    text = plain(html)
+    assert "quiet-blank (blank)" in text
+    assert "hidden-blank (blank)" not in text and "initial stream" not in text
+
+
+def test_missing_isolation_is_a_warning(html: str) -> None:
+    assert re.search(r'<span class="bad">none: ', html)
+
+
+def test_an_intervals_group_follows_its_verdict(finished: Builder) -> None:
+    rows = {row.name: row for row in gather(finished.store, finished.now()).judged()}
+    assert rows["good"].group == "adopted" and rows["good"].stage is PlanKind.ESTIMATE
+    assert rows["dropped"].group == "worse" and rows["dropped"].failures == 1
+    assert rows["screened"].group == "screened" and rows["screened"].blank is None
+
+
+def test_a_campaign_that_has_only_begun_has_a_report(tmp_path: Path) -> None:
+    b = Builder(tmp_path / "lab")
+    text = plain(make(b, tmp_path / "r.html"))
+    assert "still running" in text and "No idea has been judged so far." in text
+    assert "No idea has been measured yet." in text and "No idea was claimed yet." in text
+
+
+def test_a_stopped_campaign_without_findings_says_so(tmp_path: Path) -> None:
+    b = Builder(tmp_path / "lab")
+    b.store.add_ideas(b.id, [idea("one")])
+    other = b.recipe("x = 3\n", {}, "other")
+    plan = b.plan(PlanKind.SCREEN, "one", other, (1, 2))
+    b.pairs(plan, [None, None], -3.0, VerdictKind.FAILED)
+    b.store.set_state(b.id, CampaignState.STOPPED)
+    text = plain(make(b, tmp_path / "r.html"))
+    assert "stopped before its end" in text and "No change was adopted" in text
+    assert "No blanks were planted" in text and "No idea was claimed." in text
+
+
+def test_run_folders_that_are_gone_or_hostile_do_not_stop_the_report(tmp_path: Path) -> None:
+    b = whole_campaign(tmp_path / "lab")
+    secret = tmp_path / "secret"
+    secret.write_text('{"tokens": 1, "loss": 1}\n' * 50)
+    runs = sorted((b.store.root / "runs" / b.id).iterdir())
+    for place, folder in enumerate(runs):
+        metrics = folder / "out" / "metrics.jsonl"
+        metrics.unlink()
+        if place % 2:
+            metrics.symlink_to(secret)
+        else:
+            os.mkfifo(metrics)
+    assert "the run folders are not here" in make(b, tmp_path / "r.html")
+
+
+def test_hundreds_of_ideas_keep_the_forest_to_a_page(tmp_path: Path) -> None:
+    b = Builder(tmp_path / "lab")
+    b.store.add_ideas(b.id, [idea(f"idea-{i:03}") for i in range(150)])
+    other = b.recipe("x = 3\n", {}, "other")
+    for i in range(150):
+        plan = b.plan(PlanKind.SCREEN, f"idea-{i:03}", other, (i,))
+        cm = Interval(value=0.01 * i, low=float("-inf"), high=20.0)
+        verdict = Verdict(plan=plan.id, kind=VerdictKind.NO_DIFFERENCE_SHOWN, pairs=2, log2_cm=cm)
+        b.store.put_verdict(b.id, verdict)
+    text = plain(make(b, tmp_path / "r.html"))
+    assert "Every judged idea (60 of 150)" in text and "All 150 as a table" in text
+    assert "idea-149" in text and "idea-000" in text
+
+
+def test_a_report_that_cannot_be_finished_leaves_the_old_one(finished: Builder, tmp_path: Path) -> None:
+    path = tmp_path / "r.html"
+    path.write_text("the old one")
+    with pytest.raises(KeyError):
+        write_report(finished.store, finished.now(), {"trunk_cm": 2.0, "trunk_cm_low": 1.5}, [], path)
+    assert path.read_text() == "the old one" and list(tmp_path.iterdir()) == [path]
+
+
+def test_the_settings_in_the_report_are_those_of_the_campaign(tmp_path: Path) -> None:
+    for number, config in enumerate(
+        ({"budget": "20m"}, {"budget": "300runs", "goal": 'Say "hi"\\\n', "rungs": [0, 1]})
+    ):
+        b = Builder(tmp_path / str(number), **config)
+        file = tmp_path / f"{number}.toml"
+        file.write_text(settings_toml(b.campaign.config))
+        assert read_config(file, {}).model_dump(mode="json") == b.campaign.config
+
+
+@pytest.mark.parametrize(
+    ("hits", "trials", "low", "high"),
+    [(0, 4, 0.0, 0.6024), (1, 10, 0.0025, 0.4450), (4, 4, 0.3976, 1.0), (5, 100, 0.0164, 0.1128)],
+)
+def test_clopper_pearson_as_tabled(hits: int, trials: int, low: float, high: float) -> None:
+    assert proportion(hits, trials) == pytest.approx((low, high), abs=1e-4)
