@@ -349,7 +349,7 @@ def _store() -> Store:
     settings = Settings()
     if settings.database_url is None and not (settings.root / "mendel.db").is_file():
         raise ConfigError(f"{settings.root}: no lab here yet; begin with `mendel demo` or `mendel run`")
-    return Store(settings.root, settings.database_url)
+    return Store(settings.root, settings.database_url, settings.database_timeout)
 
 
 def _read_rungs(text: str) -> list[int]:

@@ -69,7 +69,11 @@ def watching(progress: Progress, console: Console, quiet: bool) -> Iterator[None
 def show_summary(console: Console, summary: dict[str, Any]) -> None:
     """The result of a campaign in a few lines."""
     adopted = summary["adopted"]
-    if adopted:
+    if adopted and not console.is_terminal:
+        for row in adopted:
+            line = f"Adopted {row['id']}: CM {row['cm']:.2f} ({row['cm_low']:.2f} to {row['cm_high']:.2f})"
+            console.print(line, markup=False, highlight=False, soft_wrap=True)
+    elif adopted:
         table = Table(title="Adopted changes", title_justify="left")
         table.add_column("change")
         table.add_column("compute multiplier", justify="right")
@@ -77,9 +81,10 @@ def show_summary(console: Console, summary: dict[str, Any]) -> None:
         for row in adopted:
             table.add_row(row["id"], f"{row['cm']:.2f}", f"{row['cm_low']:.2f} to {row['cm_high']:.2f}")
         console.print(table)
-        console.print("Each over the trunk it joined, on fresh seeds and held-out text.", highlight=False)
     else:
         console.print("No change was adopted.")
+    if adopted:
+        console.print("Each over the trunk it joined, on fresh seeds and held-out text.", highlight=False)
     for rung, cm in summary["trunk_by_rung"].items():
         bound = ">= " if cm["bounded"] else ""
         console.print(

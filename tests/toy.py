@@ -116,8 +116,11 @@ def train_here(job: Job) -> RunResult:
     with contextlib.redirect_stdout(said), contextlib.redirect_stderr(said):
         try:
             code = runpy.run_path(str(job.source / job.argv[0]))["main"](list(job.argv[1:]))
-        except (RuntimeError, SystemExit) as error:
+        except SystemExit as error:
             said.write(str(error))
+            code = 1
+        except RuntimeError as error:
+            said.write(f"RuntimeError: {error}")
             code = 1
     checkpoint = job.out / "model.json"
     if code == 0 and not checkpoint.exists():

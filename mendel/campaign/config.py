@@ -101,7 +101,7 @@ class CampaignConfig(Record):
 
 
 class Settings(BaseSettings):
-    """Where the lab keeps things; from the environment (`MENDEL_ROOT`, `MENDEL_DATABASE_URL`)."""
+    """Where the lab keeps things; from the environment (`MENDEL_ROOT`, `MENDEL_DATABASE_URL`, ...)."""
 
     model_config = SettingsConfigDict(env_prefix="MENDEL_", validate_default=True)
 
@@ -109,6 +109,8 @@ class Settings(BaseSettings):
     """Folder of the store, the corpora and the reports."""
     database_url: str | None = None
     """SQLAlchemy URL; a SQLite file in `root` when not set."""
+    database_timeout: float = Field(default=30.0, gt=0)
+    """Seconds to wait for another writer."""
 
     @field_validator("root")
     @classmethod

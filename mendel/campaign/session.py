@@ -64,7 +64,7 @@ def run(
     progress.stage = "reading the corpus"
     corpus = build_corpus(config.data if config.data == "default" else Path(config.data), settings.root)
     corpus.verify()
-    store = Store(settings.root, settings.database_url)
+    store = Store(settings.root, settings.database_url, settings.database_timeout)
     try:
         campaign = None if fresh else find(store, config)
         fingerprint = make_fingerprint(testbed, corpus)

@@ -36,7 +36,8 @@ def blanks_section(found: Facts, summary: Mapping[str, Any], judged: Sequence[Ju
         el(
             "p",
             f"{planted} blanks stood in the queue; {seen} were judged, {confirmed} of them in confirmation. "
-            "The judge could not tell them from ideas. Those not judged are not named here.",
+            "The judge could not tell them from ideas. Those not judged are not named here. Only what enters "
+            "confirmation can be claimed at all.",
         )
     ]
     if seen:
@@ -105,9 +106,8 @@ def ledger_section(found: Facts, summary: Mapping[str, Any]) -> Html:
     overhead = summary.get("overhead_fraction")
     if overhead is not None and summary.get("loop_seconds") is not None:
         text = (
-            f"The loop took {duration(summary['loop_seconds'])}; {100 * overhead:.1f} % of its workers' "
-            f"time was "
-            "neither training nor scoring."
+            f"The loop took {duration(summary['loop_seconds'])}; "
+            f"{100 * overhead:.1f} % of its workers' time was neither training nor scoring."
         )
         tables.append(el("p", text))
     return join(tables)

@@ -126,13 +126,12 @@ def _annotate_joins(
             box = {"facecolor": "white", "edgecolor": "none", "pad": 0.6}
             text = f"checked: {cm_text(interval)}"
             label_at(axes, x, low, text, (0, -6), ha=side, va="top", color=MUTED, bbox=box)
-        # Left of the rise and above the old level, or right of it and below the new one: both are empty.
-        elif x > 0.5 * end:
-            _stack(
-                axes, x, level, lines, (-7, 5 + 11.5 * (min(len(lines), MOST_LINES) - 1)), "right", "bottom"
-            )
         else:
-            _stack(axes, x, interval.value, lines, (7, -6), "left", "top")
+            gaps = (
+                x - max([0.0, *(p for p in places if p < x)]),
+                min([end, *(p for p in places if p > x)]) - x,
+            )
+            _stack(axes, x, (level, interval.value), lines, gaps)
         names, level = now, interval.value
 
 
@@ -141,13 +140,23 @@ MOST_LINES = 8
 
 
 def _stack(
-    axes: Axes, x: float, y: float, lines: list[str], offset: tuple[float, float], ha: str, va: str
+    axes: Axes, x: float, levels: tuple[float, float], lines: list[str], gaps: tuple[float, float]
 ) -> None:
-    """Lines of text below each other, each its own element: a page lays it out in its own font."""
+    """Lines of text beside the rise at `x` from one level to the next, in the wider of the gaps to the points
+    before and after it. Each line is its own element: a page lays it out in its own font."""
     if len(lines) > MOST_LINES:
         lines = [*lines[: MOST_LINES - 1], f"and {len(lines) - MOST_LINES + 1} more"]
+    figure = axes.get_figure(root=True)
+    assert figure is not None
+    inches = axes.get_position().width * figure.get_figwidth() / (axes.get_xlim()[1] - axes.get_xlim()[0])
+    needed = 0.066 * max(len(line) for line in lines) + 0.15
+    # Left of the rise and above the old level, or right of it and below the new one: both are empty.
+    if gaps[0] * inches >= min(needed, gaps[1] * inches):
+        at, first, side, edge = levels[0], (-7.0, 5 + 11.5 * (len(lines) - 1)), "right", "bottom"
+    else:
+        at, first, side, edge = levels[1], (7.0, -6.0), "left", "top"
     for place, line in enumerate(lines):
-        label_at(axes, x, y, line, (offset[0], offset[1] - 11.5 * place), ha=ha, va=va, color=INK)
+        label_at(axes, x, at, line, (first[0], first[1] - 11.5 * place), ha=side, va=edge, color=INK)
 
 
 # --- forest -----------------------------------------------------------------------------------------------
@@ -297,7 +306,8 @@ def _scaling_panel(axes: Axes, panel: ScalingPanel, recipe: str, roomy: bool) ->
         if high > c.max() and fit is not None:
             beyond = np.geomspace(c.max(), high * 1.15, 40)
             axes.plot(beyond, curve(beyond), color=SLATE, lw=1.4, ls=(0, (4, 3)), zorder=2)
-        _distance(axes, panel, recipe, float(curve(panel.flops)), roomy)
+        end_of_way = float(curve(panel.flops * 2.0**panel.log2_cm.value))
+        _distance(axes, panel, recipe, float(curve(panel.flops)), end_of_way, roomy)
         high = max(high, min(end, 4 * high))
     label_at(axes, low, float(curve(low)), recipe, (9, 0), color=MUTED, va="center", ha="left")
     axes.set_xlim(low * 0.8, high * 1.35)
@@ -307,13 +317,14 @@ def _scaling_panel(axes: Axes, panel: ScalingPanel, recipe: str, roomy: bool) ->
     axes.xaxis.set_minor_locator(NullLocator())
 
 
-def _distance(axes: Axes, panel: ScalingPanel, recipe: str, here: float, roomy: bool) -> None:
+def _distance(axes: Axes, panel: ScalingPanel, recipe: str, here: float, there: float, roomy: bool) -> None:
     """The trunk's point, and the horizontal way from it to the curve: the compute multiplier."""
     assert panel.flops and panel.log2_cm is not None
     cm, flops = panel.log2_cm, panel.flops
     gain = panel.difference
     reached = flops * 2.0**cm.value
-    fitted = here - gain.value if gain else here
+    # Where the last check has not been made yet, the loss is the one its multiplier stands for.
+    fitted = here - gain.value if gain else there
     axes.plot([flops], [here], "o", ms=8, color="white", mec=SLATE, mew=1.6, zorder=4)
     axes.plot([flops, flops], [here, fitted], color=TEAL, lw=1.0, ls=(0, (1, 2)), zorder=2)
     band = [flops * 2.0 ** min(edge, 12.0) for edge in (cm.low, cm.high)]
@@ -326,20 +337,15 @@ def _distance(axes: Axes, panel: ScalingPanel, recipe: str, here: float, roomy: 
         axes.plot([flops, flops], [here - gain.low, here - gain.high], color=TEAL, lw=2.2, zorder=4)
     axes.plot([flops], [fitted], "o", ms=8.5, color=TEAL, mec="white", mew=1.2, zorder=5)
     low = axes.get_ylim()[0]
-    bottom = min(low, fitted - 0.12 * (axes.get_ylim()[1] - low))
+    bottom = min(low, fitted - 0.2 * (axes.get_ylim()[1] - low))
     axes.plot([reached, reached], [bottom, fitted], color=TEAL, lw=1.0, ls=(0, (1, 2)), zorder=2)
     axes.set_ylim(bottom=bottom)
-    middle = (flops * reached) ** 0.5
+    # Below the arrow and left of its end: there the falling curve never is.
     text = f"CM {cm_text(cm)}"
-    axes.annotate(
-        text, (middle, fitted), xytext=(0, 7), textcoords="offset points", ha="center", color=TEAL,
-        fontsize=9.5 if roomy else 8, fontweight="bold", zorder=6,
-    )  # fmt: skip
+    size = 9.5 if roomy else 8.3
+    label_at(axes, reached, fitted, text, (-5, -8), size, ha="right", va="top", color=TEAL, weight="bold")
     if roomy:
         least = "at least " if cm.bounded else ""
         more = f"{recipe} needs {least}{cm_number(cm.value)} times the compute for this loss"
-        axes.annotate(
-            more, (middle, fitted), xytext=(0, -15), textcoords="offset points", ha="center",
-            color=MUTED, fontsize=8.4, parse_math=False, zorder=6,
-        )  # fmt: skip
+        label_at(axes, reached, fitted, more, (-5, -21), 8.4, ha="right", va="top", color=MUTED)
         label_at(axes, flops, fitted, "trunk", (-9, 0), ha="right", va="center", color=TEAL, weight="bold")

@@ -204,51 +204,56 @@ def _machine(found: Facts) -> str:
 
 def _trunk(found: Facts, points: Sequence[Mapping[str, Any]]) -> Html:
     recipe = found.campaign.recipe
+    parts: list[Child] = [_meaning(found.panels(points)[-4:], recipe)]
+    if not points:
+        parts.append(el("p", f"The trunk is still {recipe}: nothing has joined it."))
+        return join(parts)
     by_runs = bool((found.campaign.config.get("budget") or {}).get("runs"))
     total = len(found.finished) if by_runs else found.worker_seconds
     growth = _two_widths("growth", "Trunk CM against cost", trunk_figure, points, recipe, by_runs, total)
-    panels = found.panels(points)[-4:] or [ScalingPanel(0, ())]
-    about = f"Scaling curve of {recipe} and the trunk"
-    if len(panels) == 1:
-        meaning = _two_widths("scaling", about, scaling_figure, panels[0], recipe)
-    else:
-        drawn = [inline(scaling_figure(p, recipe, narrow=True), f"scaling{p.rung}", about) for p in panels]
-        meaning = el("div", [el("div", svg) for svg in drawn], cls="halves")
-    told = (
-        f"Grey: {recipe} trained with more and less compute, single runs and the curve through them. The "
-        f"trunk "
-        "got the compute of the open circle and reached the loss of the green point; the arrow is the way "
-        f"{recipe} would still have to go, and the shaded band its 95 % interval. Dashed is beyond what was "
-        "measured."
+    reach = (
+        "Each point is measured on its own fresh seeds and held-out text. No multiplier is read beyond four "
+        "times the largest measured budget: an interval that ends there is cut off."
     )
-    parts: list[Child] = [
-        el("figure", meaning, el("figcaption", told)),
-        el(
-            "figure",
-            growth,
-            el("figcaption", "Each point is measured on its own fresh seeds and held-out text."),
-        ),
-    ]
+    parts.append(el("figure", growth, el("figcaption", reach)))
     checks = [p for p in found.plans.values() if p.kind is PlanKind.VERIFY and p.control == found.original]
     for place, plan in enumerate(plan for plan in checks if found.verdicts_of(plan.id)):
-        names = (recipe, "trunk")
-        shown = evidence(found, plan, None, names)
+        shown = evidence(found, plan, None, (recipe, "trunk"))
         parts.append(paired(shown, f"Last check of the trunk, rung {plan.rung}", f"check{place}"))
-    if points:
-        rows = [
-            [
-                str(point["round"]),
-                str(point["rung"]),
-                cm_text(Interval.model_validate(point["log2_cm"])),
-                f"{point['runs']:,}",
-                duration(point["worker_seconds"]),
-                ", ".join(point["adopted"]) or "nothing",
-            ]
-            for point in points
+    rows = [
+        [
+            str(point["round"]),
+            str(point["rung"]),
+            cm_text(Interval.model_validate(point["log2_cm"])),
+            f"{point['runs']:,}",
+            duration(point["worker_seconds"]),
+            ", ".join(point["adopted"]) or "nothing",
         ]
-        head = ("round", "rung", "CM over the original", "runs so far", "worker time so far", "trunk")
-        parts.append(table(head, rows, numeric=(0, 1, 2, 3, 4)))
+        for point in points
+    ]
+    head = ("round", "rung", "CM over the original", "runs so far", "worker time so far", "trunk")
+    parts.append(table(head, rows, numeric=(0, 1, 2, 3, 4)))
     return join(parts)
+
+
+def _meaning(panels: Sequence[ScalingPanel], recipe: str) -> Html:
+    """The scaling curve of the original at each rung, with the trunk on it."""
+    if not panels:
+        return el("p", f"The scaling curve of {recipe} has not been measured yet.")
+    about = f"Scaling curve of {recipe} and the trunk"
+    if len(panels) == 1:
+        drawn = _two_widths("scaling", about, scaling_figure, panels[0], recipe)
+    else:
+        each = [inline(scaling_figure(p, recipe, narrow=True), f"scaling{p.rung}", about) for p in panels]
+        drawn = el("div", [el("div", svg) for svg in each], cls="halves")
+    told = f"Grey: {recipe} trained with more and less compute, single runs and the curve through them."
+    if any(panel.log2_cm for panel in panels):
+        told += (
+            " The trunk got the compute of the open circle and reached the loss of the green point; the "
+            f"arrow is the way {recipe} would still have to go, and the shaded band its 95 % interval. "
+            "Dashed is beyond what was measured."
+        )
+    return el("figure", drawn, el("figcaption", told))
 
 
 def _two_widths(name: str, about: str, draw: Callable[..., Figure], *what: object) -> Html:
@@ -263,8 +268,8 @@ def _ideas(judged: Sequence[Judged]) -> Html:
     drawn = _two_widths("forest", "Compute multipliers of all judged ideas", forest_figure, judged)
     told = (
         "Filled points are measured on fresh pairs after the claim. Open points are not: confirmation "
-        "stops when "
-        "the numbers say so, and screening picks the lucky ones. Intervals of screening are no claims."
+        "stops when the numbers say so, and screening picks the lucky ones. Intervals of screening are no "
+        "claims."
     )
     rows = [
         [
@@ -289,23 +294,19 @@ def _ideas(judged: Sequence[Judged]) -> Html:
 
 def _reading() -> Html:
     lines = (
-        "A compute multiplier (CM) of 1.25 says: the original would need 1.25 times the compute to reach "
-        "the same "
-        "loss. Treatments are trained at equal cost, so what they spend more per token they get fewer "
-        "tokens.",
-        "Control and treatment of a pair share seed and data order. The test is on the difference of "
-        "their scored "
-        "losses on held-out text, in bits per byte; the CM is then read off the control's own scaling curve.",
-        "An e-value is a bet against “no gain”: if there were none, it would exceed 100 at most once in "
-        "a hundred "
-        "campaigns, however often one looks. Claims are chosen by e-BH, which bounds the share of false "
-        "ones.",
+        "A compute multiplier (CM) of 1.25 says: the original would need 1.25 times the compute to reach the "
+        "same loss. Treatments are trained at equal cost: one that costs more per token gets fewer tokens.",
+        "Control and treatment of a pair share seed and data order. The test is on the difference of their "
+        "scored losses on held-out text, in bits per byte; the CM is then read off the control's own scaling "
+        "curve.",
+        "An e-value is a bet against “no gain”: if there were none, it would exceed 100 at most once in a "
+        "hundred campaigns, however often one looks. Claims are chosen by e-BH, which bounds the expected "
+        "share of false ones.",
         "The pairs that made a claim flatter it, because it was made when they looked good. Effects are "
-        "therefore "
-        "measured once more, on pairs with fresh seeds.",
-        "Screening intervals are for choosing what to test: the best of many noisy numbers is mostly "
-        "lucky. Blanks "
-        "are planted changes of no effect; the share of them that is claimed measures this lab's own error.",
+        "therefore measured once more, on pairs with fresh seeds.",
+        "Screening intervals are for choosing what to test: the best of many noisy numbers is mostly lucky. "
+        "Blanks are planted changes of no effect; the share of them that is claimed measures this lab's own "
+        "error.",
     )
     return el("ol", [el("li", line) for line in lines], cls="reading")
 

@@ -32,7 +32,8 @@ PER_TOKEN = 1e5
 TOKENS = 200_000
 CONTROL, GAIN = 3.5, 0.25
 FINGERPRINT = Fingerprint(
-    device="cpu", instruction_set="test", threads=1, precision="float32", libraries={"torch": "2"}, corpus="c0ffee"
+    device="cpu", instruction_set="test", threads=1, precision="float32", libraries={"torch": "2"},
+    corpus="c0ffee",
 )  # fmt: skip
 
 
@@ -70,30 +71,27 @@ class Builder:
         self.store.put_cost(self.id, made, 0, PER_TOKEN, done)
         return made
 
-    def run(
-        self, spec: RunSpec, stage: str, name: str | None, result: RunResult, losses: object = None
-    ) -> None:
+    def run(self, spec: RunSpec, stage: str, name: str | None, result: RunResult, steps: int = 0) -> None:
         if not self.store.enqueue(self.id, [spec], stage, name):
             return
         self.store.claim(self.id, spec.id)
         self.store.finish(self.id, spec.id, result)
-        if losses is not None:
+        if steps:
             tree = self.store.recipe(spec.recipe).tree
             folder = self.store.new_run_folder(self.id, spec.id, {}, tree)
-            lines = [
-                json.dumps({"tokens": 1000 * (i + 1), "loss": 5 - 0.02 * i}) for i in range(int(str(losses)))
-            ]
+            lines = [json.dumps({"tokens": 1000 * (i + 1), "loss": 5 - 0.02 * i}) for i in range(steps)]
             (folder.out / "metrics.jsonl").write_text("\n".join([*lines, HOSTILE, '{"tokens": 1e400}', "[]"]))
             (folder.out / "train.log").write_text(f"first\n{HOSTILE}\nlast\n")
 
-    def curve(self) -> None:
+    def curve(self, rung: int = 0) -> None:
+        tokens = TOKENS * 2**rung
         for multiple in (0.5, 1.0, 2.0, 4.0):
             for seed in (1, 2):
                 spec = RunSpec(
                     recipe=self.original,
-                    rung=0,
+                    rung=rung,
                     seed=seed,
-                    tokens=int(multiple * TOKENS),
+                    tokens=int(multiple * tokens),
                     shard=Shard.VALIDATION,
                     fingerprint=FINGERPRINT.id,
                 )
@@ -121,10 +119,10 @@ class Builder:
         """Runs for the first seeds of `plan`, a gain for each (None: the treatment diverged)."""
         for seed, gain in zip(plan.seeds, gains, strict=False):
             control, treatment = plan.runs(seed, FINGERPRINT.id)
-            self.run(control, plan.kind.value, None, done(CONTROL), losses=50)
+            self.run(control, plan.kind.value, None, done(CONTROL), steps=50)
             lost = RunResult(status=RunStatus.DIVERGED, reason=HOSTILE, tokens=10)
             result = lost if gain is None else done(CONTROL - gain)
-            self.run(treatment, plan.kind.value, plan.idea or "trunk", result, losses=50)
+            self.run(treatment, plan.kind.value, plan.idea or "trunk", result, steps=50)
         values = [-plan.rule.bound if gain is None else gain for gain in gains]
         mean = sum(values) / len(values)
         verdict = Verdict(

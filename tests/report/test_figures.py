@@ -36,14 +36,15 @@ def test_the_drawn_curve_is_the_one_behind_the_points() -> None:
     assert fit_for_drawing(points[:4]) is None
 
 
-def test_the_arrow_of_the_scaling_figure_ends_at_the_multiplier() -> None:
+@pytest.mark.parametrize("checked", [True, False])
+def test_the_arrow_of_the_scaling_figure_ends_at_the_multiplier(checked: bool) -> None:
     points = tuple((c * 1e10, 1.2 + 2.0 * c**-0.3) for c in (0.5, 1.0, 2.0, 4.0))
     gain = 2.0 * (1 - 3.0**-0.3)  # what three times the compute are worth at 1e10
     panel = ScalingPanel(
         rung=0,
         points=points,
         flops=1e10,
-        difference=Interval(value=gain, low=gain - 0.01, high=gain + 0.01),
+        difference=Interval(value=gain, low=gain - 0.01, high=gain + 0.01) if checked else None,
         log2_cm=Interval(value=np.log2(3), low=1.4, high=1.8),
     )
     figure = scaling_figure(panel, "gpt$2")

@@ -11,14 +11,14 @@ import pytest
 
 from mendel.campaign.config import read_config
 from mendel.campaign.summary import summarise, trunk_points
-from mendel.records import Interval, PlanKind, Verdict, VerdictKind
+from mendel.records import Interval, PlanKind, RunResult, RunStatus, Verdict, VerdictKind
 from mendel.report import write_report
 from mendel.report.account import proportion
 from mendel.report.facts import gather
 from mendel.report.page import SECTIONS
 from mendel.report.repeat import settings_toml
 from mendel.store import CampaignState
-from tests.report.campaigns import Builder, idea, whole_campaign
+from tests.report.campaigns import PER_TOKEN, Builder, idea, whole_campaign
 
 VOID = {"meta", "br", "col"}
 
@@ -142,6 +142,7 @@ def test_an_intervals_group_follows_its_verdict(finished: Builder) -> None:
 def test_a_campaign_that_has_only_begun_has_a_report(tmp_path: Path) -> None:
     b = Builder(tmp_path / "lab")
     text = plain(make(b, tmp_path / "r.html"))
+    assert [file.name for file in tmp_path.iterdir() if file.is_file()] == ["r.html"]
     assert "still running" in text and "No idea has been judged so far." in text
     assert "No idea has been measured yet." in text and "No idea was claimed yet." in text
 
@@ -156,6 +157,22 @@ def test_a_stopped_campaign_without_findings_says_so(tmp_path: Path) -> None:
     text = plain(make(b, tmp_path / "r.html"))
     assert "stopped before its end" in text and "No change was adopted" in text
     assert "No blanks were planted" in text and "No idea was claimed." in text
+
+
+def test_every_rung_has_its_own_curve_and_trunk(tmp_path: Path) -> None:
+    b = whole_campaign(tmp_path / "lab")
+    done = RunResult(status=RunStatus.DONE, bits_per_byte=5.0, tokens=4096)
+    b.store.put_cost(b.id, b.original, 1, 2 * PER_TOKEN, done)
+    b.curve(rung=1)
+    plan = b.store.plans(b.id, PlanKind.VERIFY)[0]
+    b.store.put_plan(b.id, plan.model_copy(update={"rung": 1}))
+    summary, points = summarise(b.store, b.now()), trunk_points(b.store, b.now())
+    points.append({**points[0], "rung": 1, "log2_cm": Interval(value=0.5, low=0.2, high=0.9).model_dump()})
+    summary["trunk_by_rung"]["1"] = {"cm": 1.414, "cm_low": 1.149, "cm_high": 1.866, "bounded": False}
+    write_report(b.store, b.now(), summary, points, tmp_path / "r.html")
+    text = plain((tmp_path / "r.html").read_text(encoding="utf-8"))
+    assert "(rung 0)" in text and "(rung 1)" in text and "CM 1.41 [1.15, 1.87]" in text
+    assert "rung 1: 1.41 [1.15, 1.87]" in text
 
 
 def test_run_folders_that_are_gone_or_hostile_do_not_stop_the_report(tmp_path: Path) -> None:

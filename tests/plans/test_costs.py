@@ -1,0 +1,67 @@
+"""What a treatment is charged."""
+
+import math
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from mendel.plans.costs import charge, cpu_intervals
+from mendel.records import Interval
+
+
+def test_the_pooled_interval_covers_the_true_ratio_as_often_as_it_says():
+    rng = np.random.default_rng(0)
+    truth = {f"idea{i}": math.log(1 + i / 10) for i in range(8)}
+    covered = total = 0
+    for _ in range(400):
+        logs = {name: list(mean + 0.05 * rng.standard_normal(2)) for name, mean in truth.items()}
+        for name, interval in cpu_intervals(logs).items():
+            covered += interval.low <= math.exp(truth[name]) <= interval.high
+            total += 1
+    assert covered / total == pytest.approx(0.95, abs=0.015)
+
+
+def test_pooling_makes_intervals_of_two_pairs_useful():
+    rng = np.random.default_rng(1)
+    logs = {f"idea{i}": list(0.05 * rng.standard_normal(2)) for i in range(12)}
+    pooled = cpu_intervals(logs)
+    widths = [interval.high / interval.low for interval in pooled.values()]
+    alone = [next(iter(cpu_intervals({name: pair}).values())) for name, pair in logs.items()]
+    assert max(widths) < 1.25 < np.median([interval.high / interval.low for interval in alone])
+
+
+@given(st.dictionaries(st.text(max_size=3), st.lists(st.floats(-3, 3), max_size=4), max_size=5))
+def test_intervals_hold_their_value_and_leave_out_what_was_not_measured(logs):
+    intervals = cpu_intervals(logs)
+    assert set(intervals) <= {name for name, values in logs.items() if values}
+    assert not intervals or any(len(values) > 1 for values in logs.values())
+    for name, interval in intervals.items():
+        assert 0 < interval.low <= interval.value <= interval.high
+        assert interval.value == pytest.approx(math.exp(sum(logs[name]) / len(logs[name])))
+
+
+SECONDS = Interval(value=1.3, low=1.2, high=1.4)
+
+
+@pytest.mark.parametrize(
+    ("flops_ratio", "seconds", "by_seconds", "ratio", "by"),
+    [
+        (1.0, SECONDS, True, 1.4, "CPU seconds"),  # beyond the interval: its upper bound
+        (1.25, SECONDS, True, 1.25, "FLOPs"),  # within the interval they agree
+        (1.2, SECONDS, True, 1.2, "FLOPs"),
+        (2.0, SECONDS, True, 2.0, "FLOPs"),  # FLOPs say more: a fast kernel is no discount
+        (1.0, SECONDS, False, 1.0, "FLOPs"),  # the same on any machine
+        (1.1, None, True, 1.1, "FLOPs"),
+    ],
+)
+def test_the_larger_instrument_is_charged_beyond_the_interval(flops_ratio, seconds, by_seconds, ratio, by):
+    charged = charge(flops_ratio, seconds, by_seconds)
+    assert (charged.ratio, charged.by, charged.cpu_ratio) == (ratio, by, seconds)
+
+
+@given(st.floats(0.1, 10), st.floats(0.1, 10), st.floats(1, 2))
+def test_nobody_is_charged_less_than_the_flops(flops_ratio, value, width):
+    seconds = Interval(value=value, low=value / width, high=value * width)
+    assert charge(flops_ratio, seconds, True).ratio >= flops_ratio
