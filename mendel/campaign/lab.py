@@ -7,6 +7,7 @@ that depended on the clock by their key.
 
 from __future__ import annotations
 
+import shutil
 import threading
 import time
 from collections.abc import Callable, Sequence
@@ -18,7 +19,7 @@ from mendel.campaign.budget import Meter
 from mendel.campaign.progress import Progress
 from mendel.records import Recipe, RunResult, RunSpec, RunStatus, Shard, Testbed
 from mendel.runs import Executor, Job
-from mendel.store import Campaign, RunState, Store
+from mendel.store import Campaign, RunState, Store, StoreError
 from mendel.yardstick import Corpus, Shards, score, windows
 
 SMOKE_TOKENS = 4096
@@ -26,6 +27,8 @@ SCORE_WINDOWS = 128
 SCORE_LENGTH = 512
 CONTROL_ATTEMPTS = 3
 """Times a control is trained before the campaign gives up: its failure is the lab's fault, not an idea's."""
+LEAST_DISK = 1 << 25
+"""Bytes of free disk below which no run is begun."""
 
 T = TypeVar("T")
 
@@ -107,6 +110,8 @@ class Lab:
                 self.progress.start(request.spec.id, request.stage, request.idea, request.spec.rung)
             for run, result in self.executor.wait(0.2):
                 request = running.pop(run)
+                if result.status is RunStatus.CRASHED:
+                    self._check_disk()
                 self._finish(request, result)
                 done[run] = result
         return done
@@ -158,6 +163,8 @@ class Lab:
                 self.progress.start(job.id, "smoke", item[2], item[1])
             for run, result in self.executor.wait(0.2):
                 recipe, rung, idea = jobs.pop(run)
+                if result.status is RunStatus.CRASHED:
+                    self._check_disk()
                 self.progress.end(run)
                 self.progress.smoke_seconds += result.train_seconds + result.score_seconds
                 per_token = result.flops / result.tokens if result.flops and result.tokens else None
@@ -204,6 +211,7 @@ class Lab:
     # --- helpers ----------------------------------------------------------------------------------------
 
     def _check(self) -> None:
+        self._check_disk()
         self.meter.elapsed = self.time()
         self.progress.used = self.meter.used()
         if self.stop.is_set():
@@ -213,6 +221,15 @@ class Lab:
             dollars = self.progress.worker_seconds / 3600 * config["usd_per_hour"]
             if dollars >= config["max_usd"]:
                 raise OutOfMoney(f"{dollars:.2f} dollars of {config['max_usd']:.2f} are spent")
+
+    def _check_disk(self) -> None:
+        """A run that cannot write its checkpoint would be blamed for it: end before that."""
+        free = shutil.disk_usage(self.store.root).free
+        if free < LEAST_DISK:
+            raise StoreError(
+                f"{self.store.root}: only {free:,} bytes are free on its disk, runs need {LEAST_DISK:,}; make room "
+                "and run the same command again, nothing that was recorded is lost"
+            )
 
     def _job(self, request: Request) -> Job:
         spec = request.spec

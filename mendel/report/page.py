@@ -98,9 +98,9 @@ def _title(campaign: Campaign, summary: Mapping[str, Any]) -> str:
     low, cm = summary.get("trunk_cm_low"), summary.get("trunk_cm")
     if cm is None or low is None or low <= 1:
         return f"Searching for a better {campaign.recipe}"
-    return (
-        f"{campaign.recipe}, {cm:.1f} times cheaper to train" if cm >= 1.95 else f"A better {campaign.recipe}"
-    )
+    if cm < 1.95:
+        return f"A better {campaign.recipe}"
+    return f"{campaign.recipe}, {cm:.1f} times cheaper to train at rung {campaign.config['rungs'][0]}"
 
 
 def _in_words(found: Facts, summary: Mapping[str, Any]) -> Html:
@@ -123,7 +123,7 @@ def _in_words(found: Facts, summary: Mapping[str, Any]) -> Html:
         "p",
         f"With {changes} adopted, the trunk reaches a loss for which {recipe} would need ",
         el("b", f"{cm:.2f} times the compute"),
-        f"{interval}, measured on fresh seeds and held-out text.",
+        f"{interval}, measured at rung {found.campaign.config['rungs'][0]} on fresh seeds and held-out text.",
         cls="lead",
     )
 
