@@ -227,8 +227,8 @@ class Lab:
         free = shutil.disk_usage(self.store.root).free
         if free < LEAST_DISK:
             raise StoreError(
-                f"{self.store.root}: only {free:,} bytes are free on its disk, runs need {LEAST_DISK:,}; make room "
-                "and run the same command again, nothing that was recorded is lost"
+                f"{self.store.root}: only {free:,} bytes are free on its disk, runs need {LEAST_DISK:,}; "
+                "make room and run the same command again, nothing that was recorded is lost"
             )
 
     def _job(self, request: Request) -> Job:

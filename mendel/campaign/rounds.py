@@ -80,10 +80,6 @@ class Round:
         multiples = CURVE if self.control.recipe == self.original.recipe else SHORT_CURVE
         seeds = self.seeds(PlanKind.CURVE, self.config.policy.curve_seeds)
         self.points = measure_curve(self.lab, self.control, self.rung, multiples, seeds)
-        try:
-            self.slope()
-        except ValueError as error:
-            raise LabError(f"scaling curve of the trunk at rung {self.rung}: {error}") from None
 
     def slope(self) -> float:
         """Bits per byte that a doubling of the control's compute is worth at this rung. Raises CurveError."""

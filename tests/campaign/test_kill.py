@@ -17,7 +17,8 @@ KILLS = 10
 
 @pytest.fixture(scope="module")
 def settings(toy_data, fast_disk):
-    file = toy.write_ideas(fast_disk / "kill.toml", [*toy.GOOD, *toy.NULL, toy.idea("bad", {"fail": "late_nan"})])
+    ideas = [*toy.GOOD, *toy.NULL, toy.idea("bad", {"fail": "late_nan"})]
+    file = toy.write_ideas(fast_disk / "kill.toml", ideas)
     return toy.config(file, toy_data)
 
 

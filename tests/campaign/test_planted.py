@@ -24,7 +24,8 @@ UNFIT = {
     ),
     "absent": (
         ("EFFICIENCY = 2.0", "EFFICIENCY = 3.0"),
-        "train.py: edit 1 of 1: the search text 'EFFICIENCY = 2.0' occurs 0 times, it must occur exactly once",
+        "train.py: edit 1 of 1: the search text 'EFFICIENCY = 2.0' occurs 0 times, "
+        "it must occur exactly once",
     ),
     "forbidden": (
         ("score.py", "-bits_per_byte", "-0.5 * bits_per_byte"),

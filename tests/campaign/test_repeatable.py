@@ -73,4 +73,4 @@ def test_a_finished_campaign_is_not_run_again_but_a_fresh_one_is(ideas, toy_data
     store, fresh = toy.run_local(settings, lab_root, fresh=True)
     with store:
         assert fresh.id != first.id
-        assert 0 < len(store.runs(fresh.id)) and runs == len(store.runs(first.id))
+        assert len(store.runs(fresh.id)) > 0 and runs == len(store.runs(first.id))

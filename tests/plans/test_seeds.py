@@ -35,7 +35,9 @@ def test_seeds_fit_into_what_generators_take(place):
     assert 0 <= max(seed_block(campaign, number, kind, BLOCK, rung)) < 2**63
 
 
-@pytest.mark.parametrize(("number", "count", "rung"), [(0, 0, 0), (0, BLOCK + 1, 0), (1000, 1, 0), (0, 1, 10)])
+@pytest.mark.parametrize(
+    ("number", "count", "rung"), [(0, 0, 0), (0, BLOCK + 1, 0), (1000, 1, 0), (0, 1, 10)]
+)
 def test_a_block_that_would_run_into_the_next_is_refused(number, count, rung):
     with pytest.raises(ValueError, match=f"round {number}, rung {rung}, {count} seeds"):
         seed_block(1, number, PlanKind.SCREEN, count, rung)

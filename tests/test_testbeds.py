@@ -1,0 +1,86 @@
+"""A testbed is a contract: what its testbed.toml may say, and what is told where it is wrong."""
+
+import shutil
+import sys
+
+import pytest
+import toy
+
+from mendel.records import Rung
+from mendel.testbeds import BUILT_IN, TestbedError, check_rung, load_testbed
+
+
+@pytest.fixture
+def copy(tmp_path):
+    """copy(old, new): a toy testbed with one text of its testbed.toml replaced; its folder."""
+
+    def make(old="", new=""):
+        folder = shutil.copytree(toy.TESTBED, tmp_path / "mine")
+        path = folder / "testbed.toml"
+        assert old in path.read_text()
+        path.write_text(path.read_text().replace(old, new, 1))
+        return folder
+
+    return make
+
+
+def test_a_folder_is_read_through_its_file_alone():
+    testbed = load_testbed(toy.TESTBED)
+    assert (testbed.name, testbed.root, testbed.python) == ("toy", str(toy.TESTBED), sys.executable)
+    assert testbed.rungs == (Rung(flops=40_000, timeout=4), Rung(flops=160_000, timeout=4))
+    assert (testbed.editable, testbed.count_flops) == (("train.py",), False)
+
+
+@pytest.mark.parametrize("name", BUILT_IN)
+def test_a_built_in_testbed_is_loaded_like_anyones(name):
+    testbed = load_testbed(name)
+    assert testbed == load_testbed(BUILT_IN[name])
+    assert testbed.name == name
+    assert testbed.score not in testbed.editable, "a patch must not score itself"
+    ratios = [high.flops / low.flops for low, high in zip(testbed.rungs, testbed.rungs[1:], strict=False)]
+    assert ratios == pytest.approx([4.0] * 3, rel=0.01)
+
+
+def test_placeholders_of_a_command_are_the_documented_ones():
+    for name in (*BUILT_IN, toy.TESTBED):
+        testbed = load_testbed(name)
+        values = dict.fromkeys(("recipe", "rung", "seed", "tokens", "data", "out"), "x")
+        assert all("{" not in part.format(**values) for part in testbed.command)
+        assert all("{" not in part.format(key="k", value=1) for part in testbed.override)
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        ('name = "toy"', "", "testbed.toml: name: Field required"),
+        ('name = "toy"', "name = 3", "testbed.toml: name: Input should be a valid string (found 3)"),
+        ("memory", "memori", "testbed.toml: memori: Extra inputs are not permitted"),
+        ("flops = 40_000", "flops = 0", "testbed.toml: rungs.0.flops: Input should be greater than 0"),
+        ('files = ["train.py"', 'files = ["trian.py"', "testbed.toml: files: 'trian.py' does not exist in"),
+        ('editable = ["train.py"]', 'editable = ["a.py"]', "testbed.toml: editable: 'a.py' is not in files"),
+        ('score = "score.py"', 'score = "s.py"', "'s.py' does not exist in"),
+        ("command = [", "command = ", "testbed.toml: "),
+    ],
+)
+def test_an_error_names_file_key_and_value(copy, old, new, message):
+    folder = copy(old, new)
+    with pytest.raises(TestbedError) as error:
+        load_testbed(folder)
+    assert message in str(error.value) and str(folder) in str(error.value)
+    assert "\n" not in str(error.value)
+
+
+def test_a_missing_file_is_told_with_the_built_in_ones(tmp_path):
+    with pytest.raises(TestbedError, match="testbed.toml: no such file; .* one of: gpt"):
+        load_testbed(tmp_path)
+
+
+@pytest.mark.parametrize("number", [-1, 2, 99])
+def test_an_unknown_rung_is_told_with_the_known_ones(number):
+    with pytest.raises(TestbedError, match=rf"testbed.toml: rung {number} is unknown; allowed are 0 to 1"):
+        check_rung(load_testbed(toy.TESTBED), number)
+
+
+def test_the_lab_runs_with_the_interpreter_that_a_testbed_names(copy):
+    folder = copy('name = "toy"', 'name = "toy"\npython = "/opt/python/bin/python"')
+    assert load_testbed(folder).python == "/opt/python/bin/python"
