@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Mapping
 from enum import StrEnum
 from typing import Any
 
@@ -36,6 +37,11 @@ def content_hash(value: Any, length: int = 12) -> str:
     """First `length` hex digits of the SHA-256 of `value` as canonical JSON."""
     text = json.dumps(value, sort_keys=True, separators=(",", ":"))
     return hashlib.sha256(text.encode()).hexdigest()[:length]
+
+
+def tree_hash(tree: Mapping[str, str]) -> str:
+    """Content hash of a source tree (path -> text), whatever order its files were read in."""
+    return content_hash(dict(tree))
 
 
 class Record(BaseModel):

@@ -269,7 +269,8 @@ def test_a_corpus_that_changed_under_a_campaign_stops_it_and_nothing_is_lost(pla
     file.write_bytes(before)
     with Store(folder / ".mendel") as store:
         assert [found.id for found in store.campaigns()] == [campaign]
-    assert mendel(folder, "run", "--json")[0] == 0
+    if what == "source":
+        assert mendel(folder, "run", "--json")[0] == 0
 
 
 def test_a_locked_database_is_told_with_who_holds_it(place):

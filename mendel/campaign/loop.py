@@ -20,7 +20,7 @@ from mendel.campaign.rounds import CURVE, CurveError, ErrorBudget, Points, Round
 from mendel.campaign.screen import screen
 from mendel.campaign.trunk import Line, Refused, Shelf, differences, pair_plan, run_pairs, tokens_at
 from mendel.ideas.triage import Past, rank
-from mendel.patches import read_tree, tree_hash
+from mendel.patches import read_tree
 from mendel.plans.seeds import seed_block
 from mendel.records import (
     Interval,
@@ -31,6 +31,7 @@ from mendel.records import (
     Trunk,
     Verdict,
     VerdictKind,
+    tree_hash,
 )
 from mendel.store import IdeaState
 from mendel.verdicts.curve import fit_curve

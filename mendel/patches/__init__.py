@@ -7,7 +7,7 @@ written to the folder of a run; every function here returns a new tree and leave
 from mendel.patches.check import PatchError, check_patched
 from mendel.patches.edits import apply_patch
 from mendel.patches.merge import MergeConflict, merge3
-from mendel.patches.tree import Tree, diff, read_tree, tree_hash, write_tree
+from mendel.patches.tree import Tree, diff, read_tree, write_tree
 from mendel.patches.trunk import (
     Built,
     Composition,
@@ -40,6 +40,5 @@ __all__ = [
     "read_tree",
     "rebase",
     "remove",
-    "tree_hash",
     "write_tree",
 ]

@@ -11,7 +11,7 @@ import difflib
 from collections.abc import Mapping
 from pathlib import Path, PurePosixPath
 
-from mendel.records import Testbed, content_hash
+from mendel.records import Testbed
 
 Tree = dict[str, str]
 
@@ -20,11 +20,6 @@ def read_tree(testbed: Testbed) -> Tree:
     """The files that `testbed.files` names. ValueError for a file that is missing, lies outside the
     testbed or is not UTF-8 text."""
     return {path: _read(testbed, path) for path in testbed.files}
-
-
-def tree_hash(tree: Mapping[str, str]) -> str:
-    """Content hash of paths and texts, whatever order the files were read in."""
-    return content_hash(dict(tree))
 
 
 def write_tree(tree: Mapping[str, str], folder: Path) -> None:

@@ -19,8 +19,8 @@ from typing import NamedTuple
 from mendel.patches.check import PatchError, check_patched
 from mendel.patches.edits import Miss, apply_patch, check_paths, replay
 from mendel.patches.merge import MergeConflict, merge3
-from mendel.patches.tree import Tree, tree_hash
-from mendel.records import Idea, Patch, Recipe, Scalar, Trunk
+from mendel.patches.tree import Tree
+from mendel.records import Idea, Patch, Recipe, Scalar, Trunk, tree_hash
 
 
 class Stale(ValueError):

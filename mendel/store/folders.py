@@ -25,7 +25,7 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from mendel.records import content_hash
+from mendel.records import tree_hash
 from mendel.store.errors import StoreError, explained_os_error
 
 Tree = Mapping[str, str]
@@ -34,11 +34,6 @@ Tree = Mapping[str, str]
 _held: set[Path] = set()
 """Locks this process holds: the system's locks do not keep a process from locking a file twice."""
 _held_guard = threading.Lock()
-
-
-def tree_hash(tree: Tree) -> str:
-    """Content hash of a source tree, as `Recipe.tree` names it."""
-    return content_hash(dict(tree))
 
 
 def write_tree(folder: Path, tree: Tree) -> str:

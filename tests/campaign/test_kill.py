@@ -19,7 +19,7 @@ KILLS = 10
 def settings(toy_data, fast_disk):
     ideas = [*toy.GOOD, *toy.NULL, toy.idea("bad", {"fail": "late_nan"})]
     file = toy.write_ideas(fast_disk / "kill.toml", ideas)
-    return toy.config(file, toy_data)
+    return toy.config(file, toy_data, workers=3)
 
 
 def start(settings: CampaignConfig, root) -> int:

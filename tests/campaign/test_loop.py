@@ -114,6 +114,15 @@ def test_an_idea_that_went_stale_at_its_second_chance_is_not_tried_for_ever(camp
     assert len(rounds) <= 4 and len(curves) <= 40
 
 
+def test_a_trunk_without_a_scaling_curve_ends_the_search_and_not_the_campaign(campaign):
+    """The change writes a checkpoint of its own making: nothing is left that falls with compute."""
+    edit = ('"bits_per_byte": loss * TEMPERATURE', '"bits_per_byte": 0.5')
+    store, found = campaign([idea("levelling", edits=[edit]), *toy.NULL, *toy.HARMFUL], budget="400runs")
+    assert toy.states(store, found)["levelling"][0] == "adopted"
+    assert any("no further rounds on this trunk" in event.message for event in store.events(found))
+    assert summarise(store, store.campaign(found))["trunk_by_rung"]["0"]["bounded"]
+
+
 def test_a_control_that_fails_by_accident_is_trained_again_with_its_pairs(campaign):
     failures = []
 

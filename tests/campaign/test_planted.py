@@ -41,8 +41,6 @@ IDEAS = [
     idea("boasting", {"boast": True}),
     idea("silent", {"fail": "silent"}),
     idea("overtaken", edits=[("EFFICIENCY = 1.0", "EFFICIENCY = 1.2")], **LATER),
-    # Writes a checkpoint of its own making: nothing is left that falls with compute.
-    idea("levelling", edits=[('"bits_per_byte": loss * TEMPERATURE', '"bits_per_byte": 0.5')], **LATER),
 ]
 
 
@@ -101,18 +99,12 @@ def test_a_patch_whose_lines_the_trunk_changed_is_stale(states):
     assert note.endswith("(also edited by: good-source)")
 
 
-def test_a_trunk_without_a_scaling_curve_ends_the_search_and_not_the_campaign(planted, states):
-    store, campaign = planted
-    assert states["levelling"][0] == "adopted"
-    assert any("no further rounds on this trunk" in event.message for event in store.events(campaign))
-
-
 def test_findings_have_their_evidence(planted):
     store, campaign = planted
     verdicts = {verdict.id: verdict for verdict in store.verdicts(campaign)}
     plans = {plan.id: plan for plan in store.plans(campaign)}
     findings = store.findings(campaign)
-    assert {finding.idea.name for finding in findings} == {"good-knob", "good-source", "levelling"}
+    assert {finding.idea.name for finding in findings} == {"good-knob", "good-source"}
     for finding in findings:
         kinds = [plans[verdicts[one].plan].kind for one in finding.verdicts]
         assert kinds == [PlanKind.CONFIRM, PlanKind.ESTIMATE]
@@ -161,15 +153,10 @@ def test_seeds_of_confirmations_and_estimates_are_fresh(planted):
 def test_plans_of_a_cohort_are_fixed_before_any_of_its_runs_exists(planted):
     store, campaign = planted
     for kind in (PlanKind.CONFIRM, PlanKind.ESTIMATE):
-        for number in (0, 1):
-            plans = store.plans(campaign, kind, number)
-            recipes = {plan.control for plan in plans} | {plan.treatment for plan in plans}
-            runs = [
-                run.created
-                for run in store.runs(campaign, stage=kind.value)
-                if run.spec.recipe in recipes and run.spec.seed in plans[0].seeds
-            ]
-            assert runs and max(_created(store, campaign, plans)) < min(runs)
+        plans = store.plans(campaign, kind, 0)
+        runs = [run.created for run in store.runs(campaign, stage=kind.value)]
+        assert len(plans) >= 2 and runs
+        assert max(_created(store, campaign, plans)) < min(runs)
 
 
 def _created(store, campaign, plans):

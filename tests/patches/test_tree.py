@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mendel.patches import diff, read_tree, tree_hash, write_tree
-from mendel.records import Rung, Testbed
+from mendel.patches import diff, read_tree, write_tree
+from mendel.records import Rung, Testbed, tree_hash
 
 from .trees import TREE
 

@@ -1,7 +1,6 @@
 """Small sources and ideas that the tests of this room share."""
 
-from mendel.patches import tree_hash
-from mendel.records import Edit, Forecast, Idea, Patch, Recipe, Scalar, Trunk
+from mendel.records import Edit, Forecast, Idea, Patch, Recipe, Scalar, Trunk, tree_hash
 
 MODEL = """\
 import math

@@ -10,7 +10,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from mendel.store import Store, StoreError, tree_hash
+from mendel.records import tree_hash
+from mendel.store import Store, StoreError
 from mendel.store.folders import read_tree, write_tree
 
 from .samples import start
