@@ -23,7 +23,7 @@ bench: $(READY)
 	$(BIN)/python benchmarks/pairing.py
 
 clean:
-	rm -rf $(VENV) .mendel build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -rf $(VENV) build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # torch comes first and by itself: its CPU build, a fraction of the size of the default one.

@@ -3,10 +3,14 @@
     mendel run --ideas blanks --budget 900runs
     python benchmarks/aa_rate.py [--root .mendel] [--blanks 1000] [--json]
 
-Takes the paired differences of every live blank of an A/A campaign, and builds further blanks from them: each
-draws pairs with replacement from one live blank, with signs flipped at random as one (control and treatment
-of a blank are exchangeable), and goes through the judge in cohorts as a campaign of `planned` ideas would.
-Prints the claim rate of the live and of the resampled blanks with Clopper-Pearson 95 % intervals.
+Takes the paired differences of all live blanks of an A/A campaign as one pool, and builds further blanks from
+it: each draws pairs with replacement and flips the sign of each by itself (control and treatment of a blank
+are exchangeable), so that their mean is zero whatever was drawn, and goes through the judge in cohorts as a
+campaign of `planned` ideas would. A pair with a failed run counts as -bound, as in the judge.
+
+Prints the claim rate of the live and of the resampled blanks with Clopper-Pearson 95 % intervals. Resampled
+blanks share the real pairs: their interval is that of the resampling alone, and says nothing of how the rate
+would vary with another pool.
 """
 
 from __future__ import annotations
@@ -32,37 +36,37 @@ def clopper_pearson(claimed: int, count: int) -> tuple[float, float]:
     return low, high
 
 
-def live_blanks(store: Store) -> tuple[list[np.ndarray], Rule, int, int]:
-    """Differences of each blank's confirmation pairs, the rule, and (claimed, judged)."""
+def live_blanks(store: Store) -> tuple[np.ndarray, Rule, int, int]:
+    """Differences of all blanks' confirmation pairs, bits per byte, (pairs,); the rule; how many blanks were
+    claimed, and judged."""
     campaign = store.campaign()
     names = {blank.name for blank in store.blanks(campaign.id)}
     verdicts = {verdict.plan: verdict for verdict in store.verdicts(campaign.id)}
-    pools, claimed, judged, rule = [], 0, 0, Rule()
+    pool, claimed, judged, rule = [], 0, 0, Rule()
     for plan in store.plans(campaign.id, PlanKind.CONFIRM):
         if plan.idea not in names or plan.id not in verdicts:
             continue
         rule, judged = plan.rule, judged + 1
         claimed += verdicts[plan.id].kind is VerdictKind.BETTER
-        differences = []
         for seed in plan.seeds:
             pair = [spec.id for spec in plan.runs(seed, campaign.fingerprint.id)]
             found = store.results(campaign.id, pair)
             if len(found) == 2:
                 control, treatment = (found[run].bits_per_byte for run in pair)
-                differences.append(control - treatment)
-        pools.append(np.array(differences))
-    return pools, rule, claimed, judged
+                failed = control is None or treatment is None
+                pool.append(-rule.bound if failed else control - treatment)
+    return np.array(pool), rule, claimed, judged
 
 
-def resampled_claims(pools: list[np.ndarray], rule: Rule, blanks: int, seed: int) -> int:
+def resampled_claims(pool: np.ndarray, rule: Rule, blanks: int, seed: int) -> int:
     """Claims among `blanks` resampled blanks, judged in campaigns of `rule.planned`."""
     rng, claims = np.random.default_rng(seed), 0
     for start in range(0, blanks, rule.planned):
         names = [f"blank-{i}" for i in range(start, min(blanks, start + rule.planned))]
         paths = {}
         for name in names:
-            pool = pools[rng.integers(len(pools))] * rng.choice((-1.0, 1.0))
-            paths[name] = list(pool[rng.integers(len(pool), size=rule.max_pairs)])
+            signs = rng.choice((-1.0, 1.0), size=rule.max_pairs)
+            paths[name] = list(signs * rng.choice(pool, size=rule.max_pairs))
         live, frozen, claimed, pairs = set(names), {}, frozenset(), rule.min_pairs
         while live:
             looked = judge_round(rule, names, {name: paths[name][:pairs] for name in live}, frozen)
@@ -81,12 +85,12 @@ def main() -> None:
     parser.add_argument("--json", action="store_true")
     args = parser.parse_args()
     with Store(args.root) as store:
-        pools, rule, claimed, judged = live_blanks(store)
-    if not pools:
+        pool, rule, claimed, judged = live_blanks(store)
+    if not len(pool):
         parser.error(
             f"{args.root}: the latest campaign confirmed no blank; mendel run --ideas blanks makes one"
         )
-    resampled = resampled_claims(pools, rule, args.blanks, args.seed)
+    resampled = resampled_claims(pool, rule, args.blanks, args.seed)
     result = {
         "schema": 1,
         "live": {"claimed": claimed, "judged": judged, "interval": clopper_pearson(claimed, judged)},

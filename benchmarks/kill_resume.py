@@ -51,7 +51,8 @@ def main() -> int:
     else:
         for key, value in found.items():
             print(f"{key:>24}  {value}")
-    return 0 if found["same"] and not found["touched_again"] and not found["left_behind"] else 1
+    failures = found["exit_code"] or found["touched_again"] or found["left_behind"]
+    return 0 if found["same"] and not failures else 1
 
 
 def start(command: list[str], root: Path) -> subprocess.Popen[str]:

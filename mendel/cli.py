@@ -16,7 +16,7 @@ from rich.console import Console
 from rich.table import Table
 
 from mendel import __version__
-from mendel.campaign.config import CampaignConfig, ConfigError, Settings, read_config
+from mendel.campaign.config import CampaignConfig, ConfigError, read_config, read_settings
 from mendel.campaign.lab import Interrupted, LabError
 from mendel.campaign.progress import Progress
 from mendel.campaign.session import MissingExtra
@@ -301,7 +301,7 @@ def doctor(*, json: Json = False) -> None:
     """Check what this machine offers: the trainer's libraries, cores, isolation, the store."""
     from mendel.campaign.doctor import examine
 
-    facts = examine(Settings())
+    facts = examine(read_settings())
     if json:
         _print_json(facts)
         return
@@ -326,7 +326,7 @@ def _campaign(config: CampaignConfig, fresh: bool, as_json: bool) -> None:
     console = Console(stderr=as_json)
     progress = Progress()
     with watching(progress, console, quiet=as_json):
-        store, campaign = run_session(config, Settings(), progress, fresh)
+        store, campaign = run_session(config, read_settings(), progress, fresh)
     with store:
         path = _write_report(store, campaign, None)
         summary = {**summarise(store, campaign), "report": str(path)}
@@ -346,7 +346,7 @@ def _write_report(store: Store, campaign: Campaign, out: Path | None) -> Path:
 
 
 def _store() -> Store:
-    settings = Settings()
+    settings = read_settings()
     if settings.database_url is None and not (settings.root / "mendel.db").is_file():
         raise ConfigError(f"{settings.root}: no lab here yet; begin with `mendel demo` or `mendel run`")
     return Store(settings.root, settings.database_url, settings.database_timeout)

@@ -315,6 +315,8 @@ class Interval(Record):
     level: float = 0.95
     bounded: bool = False
     """True when the value was cut at the edge of the measured curve: read it as `>= value`."""
+    high_bounded: bool = False
+    """True when `high` was cut at the edge of the measured curve: read it as `>= high`."""
 
 
 class Verdict(Record):

@@ -71,7 +71,7 @@ def show_summary(console: Console, summary: dict[str, Any]) -> None:
     adopted = summary["adopted"]
     if adopted and not console.is_terminal:
         for row in adopted:
-            line = f"Adopted {row['id']}: CM {row['cm']:.2f} ({row['cm_low']:.2f} to {row['cm_high']:.2f})"
+            line = f"Adopted {row['id']}: CM {row['cm']:.2f} ({_interval(row)})"
             console.print(line, markup=False, highlight=False, soft_wrap=True)
     elif adopted:
         table = Table(title="Adopted changes", title_justify="left")
@@ -79,7 +79,7 @@ def show_summary(console: Console, summary: dict[str, Any]) -> None:
         table.add_column("compute multiplier", justify="right")
         table.add_column("95 % interval", justify="right")
         for row in adopted:
-            table.add_row(row["id"], f"{row['cm']:.2f}", f"{row['cm_low']:.2f} to {row['cm_high']:.2f}")
+            table.add_row(row["id"], f"{row['cm']:.2f}", _interval(row))
         console.print(table)
     else:
         console.print("No change was adopted.")
@@ -88,13 +88,13 @@ def show_summary(console: Console, summary: dict[str, Any]) -> None:
     for rung, cm in summary["trunk_by_rung"].items():
         bound = ">= " if cm["bounded"] else ""
         console.print(
-            f"Trunk over {summary['recipe']} at rung {rung}: CM {bound}{cm['cm']:.2f} "
-            f"({cm['cm_low']:.2f} to {cm['cm_high']:.2f})",
+            f"Trunk over {summary['recipe']} at rung {rung}: CM {bound}{cm['cm']:.2f} ({_interval(cm)})",
             highlight=False,
         )
     console.print(
-        f"Blanks: {summary['blanks_claimed']} claimed of {summary['blanks_judged']} judged "
-        f"({summary['blanks_planted']} planted). Runs: {summary['runs']}.",
+        f"Blanks: {summary['blanks_claimed']} claimed of {summary['blanks_judged']} judged, "
+        f"{summary['blanks_confirmed']} of them in confirmation ({summary['blanks_planted']} planted). "
+        f"Runs: {summary['runs']}.",
         highlight=False,
     )
     if summary["loop_seconds"] is not None:
@@ -103,3 +103,8 @@ def show_summary(console: Console, summary: dict[str, Any]) -> None:
             "was neither training nor scoring.",
             highlight=False,
         )
+
+
+def _interval(cm: dict[str, Any]) -> str:
+    """Both ends of a multiplier's interval; an end that was cut where the curve stops says so."""
+    return f"{cm['cm_low']:.2f} to {'> ' if cm['high_bounded'] else ''}{cm['cm_high']:.2f}"

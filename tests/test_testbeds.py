@@ -60,6 +60,23 @@ def test_placeholders_of_a_command_are_the_documented_ones():
         ('editable = ["train.py"]', 'editable = ["a.py"]', "testbed.toml: editable: 'a.py' is not in files"),
         ('score = "score.py"', 'score = "s.py"', "'s.py' does not exist in"),
         ("command = [", "command = ", "testbed.toml: "),
+        ('name = "toy"', 'name = "toy"\nroot = "/x"', "testbed.toml: root: '/x' found; it is the file's own"),
+        (
+            '"{seed}"',
+            '"{sed}"',
+            "testbed.toml: command: placeholder {sed} in '{sed}' is unknown; "
+            "allowed are {recipe} {rung} {seed} {tokens} {data} {out}",
+        ),
+        ('"{seed}"', '"{}"', "testbed.toml: command: placeholder {} in '{}' is unknown; allowed"),
+        ('"{seed}"', '"{key}"', "testbed.toml: command: placeholder {key} in"),
+        ('"{seed}"', '"{seed:{width}}"', "testbed.toml: command: placeholder {width} in"),
+        ('"{seed}"', '"{seed"', "testbed.toml: command: expected '}' before end of string in '{seed'"),
+        (
+            "{key}={value}",
+            "{key}={seed}",
+            "testbed.toml: override: placeholder {seed} in '{key}={seed}' is unknown; "
+            "allowed are {key} {value}",
+        ),
     ],
 )
 def test_an_error_names_file_key_and_value(copy, old, new, message):
@@ -68,6 +85,19 @@ def test_an_error_names_file_key_and_value(copy, old, new, message):
         load_testbed(folder)
     assert message in str(error.value) and str(folder) in str(error.value)
     assert "\n" not in str(error.value)
+
+
+def test_a_file_that_is_not_utf8_is_told_with_the_place(copy):
+    folder = copy()
+    path = folder / "testbed.toml"
+    path.write_bytes(b"# caf\xe9\n" + path.read_bytes())
+    with pytest.raises(TestbedError, match=r"testbed\.toml: not UTF-8 at byte offset 5"):
+        load_testbed(folder)
+
+
+def test_doubled_braces_are_text(copy):
+    folder = copy('"{seed}"', '"{{seed}}={seed:03d}"')
+    assert "{{seed}}={seed:03d}" in load_testbed(folder).command
 
 
 def test_a_missing_file_is_told_with_the_built_in_ones(tmp_path):

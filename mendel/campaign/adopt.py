@@ -10,15 +10,18 @@ from collections.abc import Sequence
 
 from mendel.campaign.confirm import Claim
 from mendel.campaign.rounds import Points, Round, at_bound
-from mendel.campaign.trunk import Line, Pairs, affords, differences, pair_plan, run_pairs
+from mendel.campaign.trunk import Line, Pairs, affords, differences, run_pairs
 from mendel.knowledge.findings import make_finding
 from mendel.records import Interval, Plan, PlanKind, RunResult, RunStatus, Shard, Verdict, VerdictKind
 from mendel.store import IdeaState
 from mendel.verdicts.effects import compute_multiplier, paired_interval
 
+STACK, ORIGINAL = "+stack", "+original"
+"""Arms beside the ideas; no idea can have such a name."""
+
 
 def adopt_claims(round: Round, claims: Sequence[Claim], original_points: Points) -> Line:
-    """Measure the claims, adopt those that hold, and return the trunk of the next round."""
+    """Measure the claims, adopt their stack or the best of them, and return the trunk of the next round."""
     real = [claim for claim in claims if not _is_blank(round, claim.candidate.idea.name)]
     if not real:
         return round.control
@@ -29,56 +32,35 @@ def adopt_claims(round: Round, claims: Sequence[Claim], original_points: Points)
     label = f"trunk of round {round.number + 1}"
     stack = round.shelf.stack(round.control, ideas, prices, label)
     arms = {claim.candidate.idea.name: claim.candidate.line for claim in real}
-    plans, pairs = _measure(round, PlanKind.ESTIMATE, arms, stack)
-
-    effects = {name: _estimate(round, plans[name], pairs[plans[name].id]) for name in arms}
-    holding = [idea for idea in ideas if _interval(effects[idea.name]).low > 0]
-    if len(holding) < len(ideas):
-        stack = round.shelf.stack(round.control, holding, prices, label)
-        if len(stack.names) > len(round.control.names) + 1:
-            more, found = _measure(round, PlanKind.VERIFY, {}, stack)
-            plans, pairs = {**plans, **more}, {**pairs, **found}
-    chosen, new = _choose(round, stack, arms, [idea.name for idea in holding], plans, pairs)
-    _record(round, real, effects, new)
+    plans, pairs = _measure(round, arms, stack)
+    effects = {name: _estimate(round, plans[name], pairs[plans[name].id]) for name in arms if name in plans}
+    chosen, new = _choose(round, arms, stack, plans, pairs)
+    _record(round, [claim for claim in real if claim.candidate.idea.name in effects], effects, new)
     if chosen:
         over_original = _over_original(plans, pairs, chosen)
-        record_trunk(round, new, compute_multiplier(original_points, round.flops, over_original))
+        record_trunk(
+            round, new, compute_multiplier(original_points, round.flops, over_original), checked=False
+        )
     return new
 
 
-def _measure(
-    round: Round, kind: PlanKind, arms: dict[str, Line], stack: Line
-) -> tuple[dict[str, Plan], Pairs]:
+def _measure(round: Round, arms: dict[str, Line], stack: Line) -> tuple[dict[str, Plan], Pairs]:
     """Pairs of the trunk with each arm, with the stack of them all, and with the original recipe."""
     wanted = dict(arms)
     if stack.recipe not in {line.recipe for line in [round.control, *wanted.values()]}:
-        wanted["stack"] = stack
+        wanted[STACK] = stack
     if round.original.recipe != round.control.recipe:
-        wanted["original"] = round.original
+        wanted[ORIGINAL] = round.original
     smoked = round.lab.smoke([(line.recipe, round.rung, None) for line in wanted.values()])
-    wanted = {
-        name: line
-        for name, line in wanted.items()
-        if smoked[line.recipe, round.rung].status is RunStatus.DONE and affords(round.lab, line, round.rung)
-    }
-    seeds = round.seeds(kind, round.config.policy.estimate_pairs)
+    seeds = round.seeds(PlanKind.ESTIMATE, round.config.policy.estimate_pairs)
     plans = {}
     with round.lab.store.transaction():
         for name, line in wanted.items():
-            idea = name if name in arms else None
-            plans[name] = pair_plan(
-                round.lab,
-                kind,
-                round.number,
-                idea,
-                round.control,
-                line,
-                round.rung,
-                seeds,
-                Shard.HELD_OUT,
-                round.rule(),
-            )
-            round.lab.store.put_plan(round.campaign, plans[name])
+            runs = smoked[line.recipe, round.rung].status is RunStatus.DONE
+            if runs and affords(round.lab, line, round.rung):
+                idea = name if name in arms else None
+                plans[name] = round.plan(PlanKind.ESTIMATE, idea, line, seeds, Shard.HELD_OUT)
+                round.lab.store.put_plan(round.campaign, plans[name])
     return plans, run_pairs(round.lab, list(plans.values()), 0, len(seeds))
 
 
@@ -88,20 +70,21 @@ def _is_blank(round: Round, name: str) -> bool:
     if blank is None:
         return False
     note = f"claimed, but planted as a blank ({blank.kind}): a false claim of this campaign"
-    round.lab.store.set_idea_state(round.campaign, name, IdeaState.DROPPED, note)
+    round.move(name, IdeaState.DROPPED, note, "blank")
     round.lab.say(f"{round.number}/blank/{name}", "adopt", f"{name}: {note}", name)
     return True
 
 
 def _estimate(round: Round, plan: Plan, results: Sequence[tuple[RunResult, RunResult]]) -> Verdict:
     pairs = differences(results)
+    log2_cm = round.multiplier(pairs, plan.rule)
     verdict = Verdict(
         plan=plan.id,
-        kind=VerdictKind.BETTER,
+        kind=kind_of(log2_cm),
         pairs=len(pairs),
         failures=sum(d is None for d in pairs),
         difference=paired_interval(at_bound(pairs, plan.rule)),
-        log2_cm=round.multiplier(pairs, plan.rule),
+        log2_cm=log2_cm,
         reason="effect on fresh pairs, measured after the claim",
     )
     round.lab.store.put_verdict(round.campaign, verdict)
@@ -113,48 +96,41 @@ def _interval(verdict: Verdict) -> Interval:
     return verdict.log2_cm
 
 
+def kind_of(log2_cm: Interval) -> VerdictKind:
+    """What an interval says by itself, outside the error budget of the claims."""
+    if log2_cm.low > 0:
+        return VerdictKind.BETTER
+    return VerdictKind.WORSE if log2_cm.high < 0 else VerdictKind.NO_DIFFERENCE_SHOWN
+
+
 def _choose(
-    round: Round,
-    stack: Line,
-    arms: dict[str, Line],
-    holding: Sequence[str],
-    plans: dict[str, Plan],
-    pairs: Pairs,
+    round: Round, arms: dict[str, Line], stack: Line, plans: dict[str, Plan], pairs: Pairs
 ) -> tuple[str, Line]:
-    """The arm with the largest mean gain on its block, of the stack and the claims that hold; ("", the old
-    trunk) if none holds. A stack that is worse than its best part is not adopted."""
-    lines = {name: arms[name] for name in holding}
-    if "stack" in plans and plans["stack"].treatment == stack.recipe:
-        lines["stack"] = stack
-    if not lines:
-        return "", round.control
+    """The arm with the largest mean gain on the block, of the stack and the single claims; ("", the old
+    trunk) if none gained. No claim is left out for its interval here: that would flatter those that stay."""
+    lines = {name: line for name, line in {**arms, STACK: stack}.items() if name in plans}
 
     def gain(name: str) -> float:
         values = at_bound(differences(pairs[plans[name].id]), plans[name].rule)
         return sum(values) / len(values)
 
-    best = max(sorted(lines), key=gain)
-    return best, lines[best]
+    best = max(sorted(lines), key=gain, default="")
+    return (best, lines[best]) if best and gain(best) > 0 else ("", round.control)
 
 
 def _over_original(plans: dict[str, Plan], pairs: Pairs, chosen: str) -> list[float]:
     """Loss of the original minus loss of the new trunk, seed by seed, through the control they share."""
     gains = at_bound(differences(pairs[plans[chosen].id]), plans[chosen].rule)
-    if "original" not in plans:
+    if ORIGINAL not in plans:
         return gains
-    same_block = plans["original"].seeds == plans[chosen].seeds
-    assert same_block, "the original is measured on every block"
-    deficits = at_bound(differences(pairs[plans["original"].id]), plans["original"].rule)
+    deficits = at_bound(differences(pairs[plans[ORIGINAL].id]), plans[ORIGINAL].rule)
     return [gain - deficit for gain, deficit in zip(gains, deficits, strict=True)]
 
 
 def _record(round: Round, real: Sequence[Claim], effects: dict[str, Verdict], new: Line) -> None:
-    store, campaign = round.lab.store, round.campaign
     for held in round.control.trunk.adopted:
         if held.name not in new.names:
-            store.set_idea_state(
-                campaign, held.name, IdeaState.DROPPED, f"superseded in round {round.number}"
-            )
+            round.move(held.name, IdeaState.DROPPED, f"superseded in round {round.number}", "adopt")
     for claim in real:
         idea, verdict = claim.candidate.idea, effects[claim.candidate.idea.name]
         adopted = idea.name in new.names
@@ -172,18 +148,17 @@ def _record(round: Round, real: Sequence[Claim], effects: dict[str, Verdict], ne
             runs=2 * (claim.verdict.pairs + verdict.pairs),
             adopted=adopted,
         )
-        store.put_finding(campaign, finding)
+        round.lab.store.put_finding(round.campaign, finding)
         state = IdeaState.ADOPTED if adopted else IdeaState.CLAIMED
-        store.set_idea_state(
-            campaign, idea.name, state, f"{'adopted' if adopted else 'claimed'}: CM {cm(effect)}"
-        )
+        round.move(idea.name, state, f"{state.value}: CM {cm(effect)}", "adopt")
         outcome = "adopted" if adopted else "claimed, not adopted"
         message = f"{idea.name}: {outcome}, CM {cm(effect)} on fresh pairs"
         round.lab.say(f"{round.number}/adopt/{idea.name}", "adopt", message, idea.name)
 
 
-def record_trunk(round: Round, line: Line, log2_cm: Interval) -> None:
-    """Keep where the trunk stands against the original, and what that took."""
+def record_trunk(round: Round, line: Line, log2_cm: Interval, checked: bool) -> None:
+    """Keep where the trunk stands against the original, and what that took. `checked`: on seeds that had no
+    part in choosing it."""
     lab = round.lab
 
     def point() -> dict[str, object]:
@@ -193,6 +168,7 @@ def record_trunk(round: Round, line: Line, log2_cm: Interval) -> None:
             "recipe": line.recipe,
             "adopted": list(line.names),
             "log2_cm": log2_cm.model_dump(),
+            "checked": checked,
             "runs": lab.meter.runs,
             "worker_seconds": lab.progress.worker_seconds,
         }
@@ -208,5 +184,5 @@ def record_trunk(round: Round, line: Line, log2_cm: Interval) -> None:
 
 def cm(log2_cm: Interval) -> str:
     """A compute multiplier in words, such as `1.42 [1.31, 1.55]`."""
-    least = ">= " if log2_cm.bounded else ""
-    return f"{least}{2**log2_cm.value:.2f} [{2**log2_cm.low:.2f}, {2**log2_cm.high:.2f}]"
+    least, most = ">= " if log2_cm.bounded else "", "> " if log2_cm.high_bounded else ""
+    return f"{least}{2**log2_cm.value:.2f} [{2**log2_cm.low:.2f}, {most}{2**log2_cm.high:.2f}]"

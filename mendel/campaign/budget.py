@@ -66,7 +66,8 @@ class Meter:
         self.workers = workers
         self.runs = 0
         self.run_seconds = 0.0
-        """Mean worker-seconds of one run of the lowest rung so far, 0 while unknown."""
+        """Mean worker-seconds of a full run of the lowest rung so far, 0 while unknown."""
+        self._observed = 0
         self.elapsed = 0.0
         """Seconds of wall-clock time, earlier sessions included."""
 
@@ -88,3 +89,8 @@ class Meter:
             return min(1.0, self.runs / self.budget.runs)
         assert self.budget.seconds is not None
         return min(1.0, self.elapsed / self.budget.seconds)
+
+    def observe(self, seconds: float) -> None:
+        """Count what a full run of the lowest rung took, in worker-seconds."""
+        self._observed += 1
+        self.run_seconds += (seconds - self.run_seconds) / self._observed

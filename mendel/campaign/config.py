@@ -86,6 +86,12 @@ class CampaignConfig(Record):
             return value
         return parse_budget(value if isinstance(value, str) else repr(value))
 
+    @field_validator("testbed", "data", "ideas")
+    @classmethod
+    def _absolute(cls, value: str) -> str:
+        """A campaign is found again by its settings, from whatever folder it is continued."""
+        return str(Path(value).absolute()) if Path(value).exists() else value
+
     @field_validator("rungs")
     @classmethod
     def _ascending(cls, rungs: tuple[int, ...]) -> tuple[int, ...]:
@@ -118,6 +124,16 @@ class Settings(BaseSettings):
         return root.absolute()  # runs have working folders of their own
 
 
+def read_settings() -> Settings:
+    """The environment's settings. Raises ConfigError, naming variable, value and what is allowed."""
+    try:
+        return Settings()
+    except ValidationError as error:
+        first = error.errors()[0]
+        name = f"MENDEL_{'_'.join(map(str, first['loc'])).upper()}"
+        raise ConfigError(f"environment: {name}: {first['msg']} (found {first['input']!r:.60})") from None
+
+
 def read_config(file: Path | None, changes: dict[str, Any]) -> CampaignConfig:
     """The settings in `file` (the working folder's mendel.toml if there is one), with `changes` on top.
 
@@ -127,11 +143,13 @@ def read_config(file: Path | None, changes: dict[str, Any]) -> CampaignConfig:
     path = file or Path(FILE)
     if file is not None and not path.is_file():
         raise ConfigError(f"{path}: no such file; `mendel init` writes one")
-    if path.is_file():
+    if path.exists():
         try:
             table = tomllib.loads(path.read_text())
         except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
             raise ConfigError(f"{path}: {error}") from None
+        except OSError as error:
+            raise ConfigError(f"{path}: {error.strerror}; it must be a file of settings") from None
     policy = table.pop("policy", {})
     if not isinstance(policy, dict):
         raise ConfigError(f"{path}: policy: {policy!r:.60} is not a table; write its keys below [policy]")

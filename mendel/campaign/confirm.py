@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 
 from mendel.campaign.rounds import Round
 from mendel.campaign.screen import Screened
-from mendel.campaign.trunk import Candidate, Refused, differences, pair_plan, run_pairs
+from mendel.campaign.trunk import Candidate, Refused, differences, run_pairs
 from mendel.plans.costs import Charge
 from mendel.records import Plan, PlanKind, Shard, Verdict, VerdictKind
 from mendel.store import IdeaState
@@ -81,7 +81,6 @@ def _judge(round: Round, live: dict[str, Plan]) -> dict[str, tuple[Judgement, li
 
 def _cohort(round: Round, screened: Sequence[Screened]) -> tuple[list[Plan], list[Candidate]]:
     seeds = round.seeds(PlanKind.CONFIRM, round.config.policy.max_pairs)
-    rule = round.rule()
     plans, candidates = [], []
     with round.lab.store.transaction():
         for candidate, price in screened:
@@ -89,20 +88,9 @@ def _cohort(round: Round, screened: Sequence[Screened]) -> tuple[list[Plan], lis
             candidate = replace(candidate, line=replace(candidate.line, excess=excess))
             name = candidate.idea.name
             try:
-                plan = pair_plan(
-                    round.lab,
-                    PlanKind.CONFIRM,
-                    round.number,
-                    name,
-                    round.control,
-                    candidate.line,
-                    round.rung,
-                    seeds,
-                    Shard.HELD_OUT,
-                    rule,
-                )
+                plan = round.plan(PlanKind.CONFIRM, name, candidate.line, seeds, Shard.HELD_OUT)
             except Refused as error:  # as charged by the clock; FLOPs alone let it through
-                round.lab.store.set_idea_state(round.campaign, name, IdeaState.FAILED, str(error))
+                round.move(name, IdeaState.FAILED, str(error), "confirm")
                 continue
             round.lab.store.put_plan(round.campaign, plan)
             plans.append(plan)
@@ -113,7 +101,7 @@ def _cohort(round: Round, screened: Sequence[Screened]) -> tuple[list[Plan], lis
 def _may_go_on(round: Round, at: int, live: int) -> bool:
     """Whether the budget has room for another look; what the clock said is kept."""
     meter = round.lab.meter
-    price = STEP * (live + 1)
+    price = STEP * (live + 1) + round.reserve
     return round.lab.once(f"{round.number}/look/{at}", lambda: meter.remaining() > price)
 
 
@@ -132,5 +120,5 @@ def _record(round: Round, plan: Plan, judgement: Judgement, losses: list[float |
     round.lab.store.put_verdict(round.campaign, verdict)
     state = IdeaState.CLAIMED if verdict.kind is VerdictKind.BETTER else IdeaState.DROPPED
     note = f"confirmation: {verdict.kind.value} after {verdict.pairs} pairs"
-    round.lab.store.set_idea_state(round.campaign, plan.idea or "", state, note)
+    round.move(plan.idea or "", state, note, "confirm")
     return verdict

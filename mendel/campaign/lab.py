@@ -19,12 +19,14 @@ from mendel.campaign.budget import Meter
 from mendel.campaign.progress import Progress
 from mendel.records import Recipe, RunResult, RunSpec, RunStatus, Shard, Testbed
 from mendel.runs import Executor, Job
-from mendel.store import Campaign, RunState, Store, StoreError
+from mendel.store import Campaign, RunEntry, RunState, Store, StoreError
 from mendel.yardstick import Corpus, Shards, score, windows
 
 SMOKE_TOKENS = 4096
 SCORE_WINDOWS = 128
 SCORE_LENGTH = 512
+DETERMINISTIC = (RunStatus.DONE, RunStatus.DIVERGED)
+"""Outcomes of the recipe and its seed; the others may be the machine's."""
 CONTROL_ATTEMPTS = 3
 """Times a control is trained before the campaign gives up: its failure is the lab's fault, not an idea's."""
 LEAST_DISK = 1 << 25
@@ -38,7 +40,7 @@ class Interrupted(Exception):
 
 
 class OutOfMoney(Exception):
-    """The next run would cost more than `max_usd` allows."""
+    """The workers have cost what `max_usd` allows."""
 
 
 class LabError(RuntimeError):
@@ -72,12 +74,15 @@ class Lab:
         self.stop = threading.Event()
         self._clock = time.monotonic()
         self._windows: dict[Shard, Any] = {}
+        self.rung_tokens: dict[tuple[str, int], int] = {}
+        """Tokens of a full run, by recipe id and rung: longer runs get more time."""
+        self._counted: set[str] = set()
         store.requeue_running(campaign.id)
         finished = store.runs(campaign.id, RunState.FINISHED)
         for entry in finished:
             assert entry.result is not None
             self._account(entry.spec, entry.stage, entry.result)
-        self._earlier = self.meter.elapsed = self.progress.worker_seconds / executor.workers
+        self._earlier = self.meter.elapsed = busy_seconds(finished)
 
     # --- runs -----------------------------------------------------------------------------------------
 
@@ -112,20 +117,20 @@ class Lab:
                 request = running.pop(run)
                 if result.status is RunStatus.CRASHED:
                     self._check_disk()
-                self._finish(request, result)
-                done[run] = result
+                done[run] = _within(result, request.spec.tokens)
+                self._finish(request, done[run])
         return done
 
     def pairs(self, requests: Sequence[tuple[Request, Request]]) -> list[tuple[RunResult, RunResult]]:
         """Complete (control, treatment) pairs. Where a control fails both arms are trained again.
 
-        Raises LabError when a control fails every time.
+        A control that diverged would only diverge again; `trunk.differences` says what its pair counts for.
+        Raises LabError when a control fails in another way every time.
         """
         for attempt in range(CONTROL_ATTEMPTS):
             flat = [request for pair in requests for request in pair]
-            # Controls are shared by the ideas of a block: each is trained once and comes first.
-            results = self.complete(sorted(flat, key=lambda request: request.idea is not None))
-            failed = [pair for pair in requests if results[pair[0].spec.id].status is not RunStatus.DONE]
+            results = self.complete(flat)
+            failed = [pair for pair in requests if results[pair[0].spec.id].status not in DETERMINISTIC]
             if not failed:
                 return [(results[c.spec.id], results[t.spec.id]) for c, t in requests]
             first = results[failed[0][0].spec.id]
@@ -168,8 +173,11 @@ class Lab:
                 self.progress.end(run)
                 self.progress.smoke_seconds += result.train_seconds + result.score_seconds
                 per_token = result.flops / result.tokens if result.flops and result.tokens else None
+                result = _within(result, _smoke_tokens(rung))
                 if self.testbed.count_flops and per_token is None and result.status is RunStatus.DONE:
-                    result = _without_cost(result)
+                    # The patch took away what its cost is counted by.
+                    missing = "tokens in metrics.jsonl" if result.flops else "FLOPs"
+                    result = _crashed(result, f"it ran, but no {missing} were counted")
                 self.store.put_cost(self.campaign.id, recipe, rung, per_token, result, idea)
                 results[recipe, rung] = result
         return results
@@ -218,7 +226,8 @@ class Lab:
             raise Interrupted
         config = self.campaign.config
         if config["max_usd"] is not None:
-            dollars = self.progress.worker_seconds / 3600 * config["usd_per_hour"]
+            seconds = self.progress.worker_seconds + self.progress.smoke_seconds
+            dollars = seconds / 3600 * config["usd_per_hour"]
             if dollars >= config["max_usd"]:
                 raise OutOfMoney(f"{dollars:.2f} dollars of {config['max_usd']:.2f} are spent")
 
@@ -239,7 +248,7 @@ class Lab:
             self.campaign.id, spec.id, {**spec.model_dump(mode="json"), "stage": request.stage}, recipe.tree
         )
         rung = self.testbed.rungs[spec.rung]
-        tokens = self.progress.rung_tokens.get((spec.recipe, spec.rung), spec.tokens)
+        tokens = self.rung_tokens.get((spec.recipe, spec.rung), spec.tokens)
         return Job(
             id=spec.id,
             source=folder.source,
@@ -257,7 +266,7 @@ class Lab:
         folder = self.store.new_run_folder(
             self.campaign.id, name, {"recipe": recipe_id, "rung": rung}, recipe.tree
         )
-        tokens = SMOKE_TOKENS * 2**rung
+        tokens = _smoke_tokens(rung)
         return Job(
             id=name,
             source=folder.source,
@@ -307,16 +316,39 @@ class Lab:
 
     def _account(self, spec: RunSpec, stage: str, result: RunResult) -> None:
         self.progress.account(result)
-        self.meter.runs += 1
-        if stage == "screen" and result.status is RunStatus.DONE:
-            count, mean = self.progress.screen_runs, self.meter.run_seconds
-            seconds = result.train_seconds + result.score_seconds
-            self.meter.run_seconds = (mean * count + seconds) / (count + 1)
-            self.progress.screen_runs += 1
+        if spec.id not in self._counted:  # a control that is trained again was asked for once
+            self._counted.add(spec.id)
+            self.meter.runs += 1
+        full = self.rung_tokens.get((spec.recipe, spec.rung))
+        if result.status is RunStatus.DONE and full and spec.rung == self.campaign.config["rungs"][0]:
+            seconds = (result.train_seconds + result.score_seconds) * full / spec.tokens
+            self.meter.observe(seconds)
 
 
-def _without_cost(result: RunResult) -> RunResult:
-    """A smoke run that cannot be priced has failed: the patch took away what its cost is counted by."""
-    missing = "tokens in metrics.jsonl" if result.flops else "FLOPs"
-    fields = result.model_dump() | {"status": RunStatus.CRASHED, "bits_per_byte": None}
-    return RunResult.model_validate(fields | {"reason": f"it ran, but no {missing} were counted"})
+def busy_seconds(finished: Sequence[RunEntry]) -> float:
+    """Wall-clock time in which runs were under way: what earlier sessions of a campaign took."""
+    total, until = 0.0, None
+    for entry in sorted(finished, key=lambda entry: entry.started or entry.created):
+        if entry.started is None or entry.finished is None:
+            continue
+        begin = entry.started if until is None else max(entry.started, until)
+        total += max(0.0, (entry.finished - begin).total_seconds())
+        until = entry.finished if until is None else max(until, entry.finished)
+    return total
+
+
+def _smoke_tokens(rung: int) -> int:
+    """Training tokens of a smoke run: a few steps, which grow with the rung."""
+    return SMOKE_TOKENS << rung
+
+
+def _within(result: RunResult, planned: int) -> RunResult:
+    """A run that read more than it was told did not cost what its plan says: it has failed."""
+    if result.status is not RunStatus.DONE or result.tokens <= planned:
+        return result
+    return _crashed(result, f"it read {result.tokens} tokens, {planned} were planned")
+
+
+def _crashed(result: RunResult, reason: str) -> RunResult:
+    changes = {"status": RunStatus.CRASHED, "bits_per_byte": None, "reason": reason}
+    return RunResult.model_validate({**result.model_dump(), **changes})

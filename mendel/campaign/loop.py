@@ -12,13 +12,22 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from mendel.campaign.adopt import adopt_claims, record_trunk
+from mendel.campaign.adopt import adopt_claims, kind_of, record_trunk
 from mendel.campaign.config import CampaignConfig, ConfigError
 from mendel.campaign.confirm import confirm
 from mendel.campaign.lab import Lab, LabError
-from mendel.campaign.rounds import CURVE, CurveError, ErrorBudget, Points, Round, at_bound, measure_curve
+from mendel.campaign.rounds import (
+    CURVE,
+    SHORT_CURVE,
+    CurveError,
+    ErrorBudget,
+    Points,
+    Round,
+    at_bound,
+    measure_curve,
+)
 from mendel.campaign.screen import screen
-from mendel.campaign.trunk import Line, Refused, Shelf, differences, pair_plan, run_pairs, tokens_at
+from mendel.campaign.trunk import Line, Refused, Shelf, differences, run_pairs, tokens_at
 from mendel.ideas.triage import Past, rank
 from mendel.patches import read_tree
 from mendel.plans.seeds import seed_block
@@ -81,7 +90,9 @@ def run_campaign(lab: Lab, config: CampaignConfig) -> Outcome:
         raise LabError(f"recipe {base.base}: {error}") from None
     lab.say("epochs", "start", f"a run of {base.base} at rung {rung} reads {epochs:.2g} epochs of it")
     planned = lab.once("planned", lambda: math.ceil(PLANNED_SHARE * len(lab.store.ideas(lab.campaign.id))))
-    original_points: Points = []
+    # The original's curve comes first of all: it also tells what a run costs on this machine.
+    first = Round(lab, shelf, config, errors, 0, original, original, rung, planned)
+    first.measure_curve()
     number = 0
     while True:
         names = lab.once(f"{number}/ideas", lambda: _next_ideas(lab, config, number, trunk))  # noqa: B023
@@ -90,7 +101,8 @@ def run_campaign(lab: Lab, config: CampaignConfig) -> Outcome:
                 raise ConfigError(_too_small(lab, config))
             break
         by_name = {entry.idea.name: entry.idea for entry in lab.store.ideas(lab.campaign.id)}
-        round = Round(lab, shelf, config, errors, number, trunk, original, rung, planned)
+        reserve = _estimate_price(config) + _verify_price(lab, config)
+        round = Round(lab, shelf, config, errors, number, trunk, original, rung, planned, reserve)
         try:
             screened = screen(round, [by_name[name] for name in names])
         except CurveError as error:
@@ -98,13 +110,13 @@ def run_campaign(lab: Lab, config: CampaignConfig) -> Outcome:
                 raise
             lab.say(f"{number}/curve", "screen", f"no further rounds on this trunk: {error}")
             break
-        original_points = original_points or round.points
         claims = confirm(round, screened)
-        trunk = adopt_claims(round, claims, original_points)
-        for name in names:
-            lab.store.unblind(lab.campaign.id, name)
+        trunk = adopt_claims(round, claims, first.points)
         number += 1
-    checked = _verify(lab, shelf, config, errors, number, trunk, original, planned, original_points)
+    checked = _verify(lab, shelf, config, errors, number, trunk, original, planned, first.points)
+    for entry in lab.store.ideas(lab.campaign.id):
+        if entry.state is not IdeaState.QUEUED:  # until now it could still have been given another chance
+            lab.store.unblind(lab.campaign.id, entry.idea.name)
     return Outcome(trunk, number, checked)
 
 
@@ -136,8 +148,11 @@ def _too_small(lab: Lab, config: CampaignConfig) -> str:
     count = min(LEAST_IDEAS, len(lab.store.ideas(lab.campaign.id)))
     if not count:
         return f"ideas: {config.ideas!r} holds no idea"
-    needed = math.ceil(TIMID * (_round_price(config, count, 0) + _verify_price(lab, config)))
-    return f"budget: {config.budget} is too small; {count} ideas and the last check need {needed} runs"
+    needed = TIMID * (_round_price(config, count, 0) + _verify_price(lab, config))
+    unit = f"{math.ceil(needed) + lab.meter.runs} runs"
+    if not lab.meter.counts_runs:
+        unit = f"{lab.meter.elapsed + needed * lab.meter.run_seconds / lab.meter.workers:.0f} s here"
+    return f"budget: {config.budget} is too small; {count} ideas and the last check need {unit}"
 
 
 def second_chances(lab: Lab, trunk: Line) -> list[str]:
@@ -173,12 +188,17 @@ def _round_price(config: CampaignConfig, ideas: int, number: int) -> float:
     """Expected price of a round in runs of the lowest rung."""
     policy = config.policy
     counted = config.budget.runs is not None
-    curve = len(CURVE) if counted else sum(CURVE) if number == 0 else 3.5
+    points = () if number == 0 else SHORT_CURVE  # the original's curve is there before the first round
+    curve = len(points) if counted else sum(points)
     screening = (ideas + 1) * policy.screen_pairs + 0.3 * ideas * policy.more_screen_pairs
     entering = min(policy.cohort, max(1.0, ideas / 4))
     confirming = (entering + 1) * 6
-    estimating = (entering / 2 + 3) * policy.estimate_pairs
-    return curve * policy.curve_seeds + screening + confirming + estimating
+    return curve * policy.curve_seeds + screening + confirming + _estimate_price(config)
+
+
+def _estimate_price(config: CampaignConfig) -> float:
+    """Expected price of measuring the claims of a round: half of a full cohort, their stack, two controls."""
+    return (config.policy.cohort / 2 + 3) * config.policy.estimate_pairs
 
 
 def _verify_price(lab: Lab, config: CampaignConfig) -> float:
@@ -237,7 +257,7 @@ def _verify(
     if trunk.recipe == original.recipe:
         return checked
     for rung in config.rungs:
-        round = Round(lab, shelf, config, errors, number, original, original, rung, planned, points)
+        round = Round(lab, shelf, config, errors, number, original, original, rung, planned, points=points)
         if rung != config.rungs[0]:
             if not lab.once(f"verify/{rung}", lambda: _affordable(lab, config, rung)):  # noqa: B023
                 lab.say(
@@ -269,25 +289,14 @@ def _affordable(lab: Lab, config: CampaignConfig, rung: int) -> bool:
 def _check(round: Round, trunk: Line) -> Interval:
     lab, policy = round.lab, round.config.policy
     seeds = seed_block(round.config.seed, round.number, PlanKind.VERIFY, policy.verify_pairs, round.rung)
-    plan = pair_plan(
-        lab,
-        PlanKind.VERIFY,
-        round.number,
-        None,
-        round.original,
-        trunk,
-        round.rung,
-        seeds,
-        Shard.HELD_OUT,
-        round.rule(),
-    )
+    plan = round.plan(PlanKind.VERIFY, None, trunk, seeds, Shard.HELD_OUT)
     lab.store.put_plan(round.campaign, plan)
     found = differences(run_pairs(lab, [plan], 0, len(seeds))[plan.id])
     _extend_curve(round, at_bound(found, plan.rule))
     log2_cm = round.multiplier(found, plan.rule)
     verdict = Verdict(
         plan=plan.id,
-        kind=VerdictKind.BETTER if log2_cm.low > 0 else VerdictKind.NO_DIFFERENCE_SHOWN,
+        kind=kind_of(log2_cm),
         pairs=len(found),
         failures=sum(d is None for d in found),
         difference=paired_interval(at_bound(found, plan.rule)),
@@ -295,7 +304,7 @@ def _check(round: Round, trunk: Line) -> Interval:
         reason="the whole trunk against the original recipe",
     )
     lab.store.put_verdict(round.campaign, verdict)
-    record_trunk(round, trunk, log2_cm)
+    record_trunk(round, trunk, log2_cm, checked=True)
     return log2_cm
 
 

@@ -34,7 +34,6 @@ class Progress:
     used: float = 0.0
     """Share of the budget."""
     runs: int = 0
-    screen_runs: int = 0
     worker_seconds: float = 0.0
     """Training and scoring, earlier sessions included."""
     smoke_seconds: float = 0.0
@@ -43,8 +42,6 @@ class Progress:
     trunk_cm: Interval | None = None
     """log2."""
     lines: list[str] = field(default_factory=list)
-    rung_tokens: dict[tuple[str, int], int] = field(default_factory=dict)
-    """Tokens of a full run, by recipe id and rung: longer runs get more time."""
 
     def say(self, line: str) -> None:
         self.lines.append(line)

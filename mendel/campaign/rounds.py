@@ -11,9 +11,10 @@ from dataclasses import dataclass, field
 
 from mendel.campaign.config import CampaignConfig
 from mendel.campaign.lab import Lab, LabError
-from mendel.campaign.trunk import Line, Refused, Shelf, curve_requests
+from mendel.campaign.trunk import Line, Refused, Shelf, curve_requests, tokens_at
 from mendel.plans.seeds import seed_block
-from mendel.records import Interval, PlanKind, Rule
+from mendel.records import Interval, Plan, PlanKind, Rule, Shard
+from mendel.store import IdeaState
 from mendel.verdicts.curve import fit_curve
 from mendel.verdicts.effects import compute_multiplier
 
@@ -60,6 +61,8 @@ class Round:
     rung: int
     planned: int
     """Ideas the campaign plans to confirm."""
+    reserve: float = 0.0
+    """Budget that confirmation must leave for what follows it, in runs of the lowest rung."""
     points: Points = field(default_factory=list)
     """The control's scaling curve."""
 
@@ -91,6 +94,36 @@ class Round:
             what = f"scaling curve of recipe {self.control.recipe} at rung {self.rung}"
             raise CurveError(f"{what}: {error}") from None
         return max(float(curve.slope(self.flops)), LEAST_SLOPE)
+
+    def plan(
+        self, kind: PlanKind, idea: str | None, treatment: Line, seeds: tuple[int, ...], shard: Shard
+    ) -> Plan:
+        """Control and `treatment` at equal charged compute. Raises Refused as `tokens_at` does."""
+        control_tokens = tokens_at(self.lab, self.control, self.rung)
+        treatment_tokens = tokens_at(self.lab, treatment, self.rung)
+        return Plan(
+            kind=kind,
+            round=self.number,
+            idea=idea,
+            control=self.control.recipe,
+            treatment=treatment.recipe,
+            rung=self.rung,
+            seeds=seeds,
+            control_tokens=control_tokens,
+            treatment_tokens=treatment_tokens,
+            cost_ratio=control_tokens / treatment_tokens,
+            shard=shard,
+            rule=self.rule(),
+        )
+
+    def move(self, name: str, state: IdeaState, note: str, stage: str) -> None:
+        """Move an idea to a state, once: a replay after a kill must not take back what came later."""
+        store = self.lab.store
+        with store.transaction():
+            key = f"{self.number}/{stage}/state/{name}"
+            if store.decision(self.campaign, key) is None:
+                store.decide(self.campaign, key, state.value)
+                store.set_idea_state(self.campaign, name, state, note)
 
     def rule(self) -> Rule:
         policy, slope = self.config.policy, self.slope()

@@ -6,7 +6,7 @@ import math
 from collections.abc import Sequence
 
 from mendel.campaign.rounds import Round, at_bound
-from mendel.campaign.trunk import Candidate, Pairs, differences, pair_plan, prepare, run_pairs
+from mendel.campaign.trunk import Candidate, Pairs, differences, prepare, run_pairs
 from mendel.plans.costs import Charge, charge, cpu_intervals
 from mendel.plans.screening import Belief, entering
 from mendel.records import Idea, Plan, PlanKind, RunStatus, Shard, Verdict, VerdictKind
@@ -35,7 +35,7 @@ def screen(round: Round, ideas: Sequence[Idea]) -> list[Screened]:
         beliefs = _beliefs(round, ready, plans, found)
     names = entering(list(beliefs.values()), policy.min_gain, policy.enter, policy.cohort)
     _record(round, plans, found, beliefs, names)
-    charges = _charges(round, ready, {plan.idea or "": found[plan.id] for plan in plans})
+    charges = _charges(round, ready, plans, found)
     by_name = {candidate.idea.name: candidate for candidate in ready}
     return [(by_name[name], charges[name]) for name in names]
 
@@ -43,22 +43,10 @@ def screen(round: Round, ideas: Sequence[Idea]) -> list[Screened]:
 def _plans(round: Round, ready: Sequence[Candidate]) -> list[Plan]:
     policy = round.config.policy
     seeds = round.seeds(PlanKind.SCREEN, policy.screen_pairs + policy.more_screen_pairs)
-    rule = round.rule()
     plans = []
     with round.lab.store.transaction():
         for candidate in ready:
-            plan = pair_plan(
-                round.lab,
-                PlanKind.SCREEN,
-                round.number,
-                candidate.idea.name,
-                round.control,
-                candidate.line,
-                round.rung,
-                seeds,
-                Shard.VALIDATION,
-                rule,
-            )
+            plan = round.plan(PlanKind.SCREEN, candidate.idea.name, candidate.line, seeds, Shard.VALIDATION)
             round.lab.store.put_plan(round.campaign, plan)
             plans.append(plan)
     return plans
@@ -108,7 +96,7 @@ def _record(
             _lose(round, idea, IdeaState.FAILED, f"screening runs {first.status}: {first.reason}")
         else:
             state = IdeaState.CONFIRMING if idea in names else IdeaState.SCREENED
-            round.lab.store.set_idea_state(round.campaign, idea, state, verdict.reason)
+            round.move(idea, state, verdict.reason, "screen")
     listed = f": {', '.join(names)}" if names else ""
     round.lab.say(
         f"{round.number}/screen",
@@ -118,24 +106,24 @@ def _record(
 
 
 def _lose(round: Round, name: str, state: IdeaState, reason: str) -> None:
-    round.lab.store.set_idea_state(round.campaign, name, state, reason)
+    round.move(name, state, reason, "smoke")
     round.lab.say(f"{round.number}/lost/{name}", "smoke", f"{name}: {state.value}, {reason}", name)
 
 
-def _charges(round: Round, ready: Sequence[Candidate], pairs: Pairs) -> dict[str, Charge]:
-    """Price each candidate by its FLOPs and by the CPU seconds of its screening pairs."""
+def _charges(
+    round: Round, ready: Sequence[Candidate], plans: Sequence[Plan], found: Pairs
+) -> dict[str, Charge]:
+    """Price each candidate by its FLOPs and by the CPU seconds of its screening pairs.
+
+    Seconds per *planned* token: a patch cannot make itself cheap by counting more than it was told to read.
+    """
     logs = {
-        name: [
-            math.log((t.cpu_seconds / t.tokens) / (c.cpu_seconds / c.tokens))
-            for c, t in results
-            # A patch may stop the count of tokens; it is then charged by its FLOPs alone.
-            if t.status is RunStatus.DONE
-            and t.cpu_seconds > 0
-            and c.cpu_seconds > 0
-            and t.tokens
-            and c.tokens
+        plan.idea or "": [
+            math.log((t.cpu_seconds / plan.treatment_tokens) / (c.cpu_seconds / plan.control_tokens))
+            for c, t in found[plan.id]
+            if t.status is c.status is RunStatus.DONE and t.cpu_seconds > 0 and c.cpu_seconds > 0
         ]
-        for name, results in pairs.items()
+        for plan in plans
     }
     seconds = cpu_intervals(logs)
     by_seconds = not round.lab.meter.counts_runs

@@ -9,7 +9,7 @@ import platform
 import signal
 import sys
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from importlib import metadata
 from importlib.util import find_spec
@@ -23,10 +23,12 @@ from mendel.campaign.loop import run_campaign
 from mendel.campaign.progress import Progress
 from mendel.ideas import catalog
 from mendel.ideas.blanks import make_blanks
+from mendel.ideas.triage import duplicates
 from mendel.ideas.userfile import load_ideas
-from mendel.records import Fingerprint, Idea, Testbed
+from mendel.patches import read_tree
+from mendel.records import Fingerprint, Idea, Testbed, content_hash, tree_hash
 from mendel.runs import executor_class
-from mendel.store import Campaign, CampaignState, Store
+from mendel.store import Campaign, CampaignState, IdeaState, Store
 from mendel.testbeds import check_rung, load_testbed
 from mendel.yardstick import Corpus, build_corpus, sealed_folders
 
@@ -66,13 +68,9 @@ def run(
     corpus.verify()
     store = Store(settings.root, settings.database_url, settings.database_timeout)
     try:
-        campaign = None if fresh else find(store, config)
-        fingerprint = make_fingerprint(testbed, corpus)
-        if campaign is None:
-            campaign = _create(store, config, testbed.name, recipe, fingerprint)
-        elif campaign.fingerprint != fingerprint:
-            raise ConfigError(_changed(campaign.fingerprint, fingerprint))
-        elif campaign.state is CampaignState.FINISHED:
+        campaign = _open(store, config, testbed, recipe, make_fingerprint(testbed, corpus), fresh)
+        if campaign.state is CampaignState.FINISHED:
+            progress.say(f"campaign {campaign.id} is finished; these are its results (--fresh runs it again)")
             return store, campaign
         with store.lock(campaign.id):
             store.set_state(campaign.id, CampaignState.RUNNING)
@@ -142,17 +140,44 @@ def find(store: Store, config: CampaignConfig) -> Campaign | None:
     return same[-1] if same else None
 
 
-def _create(
-    store: Store, config: CampaignConfig, testbed: str, recipe: str, fingerprint: Fingerprint
+def _open(
+    store: Store, config: CampaignConfig, testbed: Testbed, recipe: str, fingerprint: Fingerprint, fresh: bool
 ) -> Campaign:
+    """The campaign of `config`, found or made. ConfigError where what it rests on has changed."""
+    ideas, blanks = queue(config, testbed.name)
+    inputs = make_inputs(testbed, ideas)
+    campaign = None if fresh else find(store, config)
+    if campaign is not None:
+        same = campaign.fingerprint == fingerprint and store.decision(campaign.id, INPUTS) == inputs
+        if campaign.state is not CampaignState.FINISHED:
+            _check_unchanged(campaign.fingerprint.model_dump(), fingerprint.model_dump())
+            _check_unchanged(store.decision(campaign.id, INPUTS) or {}, inputs)
+        if same:
+            return campaign  # a finished one that asked another question stays, beside the new one
     with store.transaction():
         campaign = store.create_campaign(
             config.id, config.seed, config.testbed, recipe, config.model_dump(mode="json"), fingerprint
         )
-        ideas, blanks = queue(config, testbed)
+        store.decide(campaign.id, INPUTS, inputs)
         store.add_ideas(campaign.id, ideas)
         store.add_blanks(campaign.id, blanks)
+        for name, earlier in duplicates(ideas):
+            store.set_idea_state(campaign.id, name, IdeaState.DROPPED, f"the same patch as {earlier}")
     return campaign
+
+
+INPUTS = "inputs"
+"""Under this key a campaign keeps the hashes of what it was started with."""
+
+
+def make_inputs(testbed: Testbed, ideas: Sequence[Idea]) -> dict[str, str]:
+    """Hashes of what a campaign reads at each start and must find as it was."""
+    settings = testbed.model_dump(mode="json", exclude={"root", "python"})
+    return {
+        "testbed.toml": content_hash(settings),
+        "the testbed's source": tree_hash(read_tree(testbed)),
+        "the ideas": content_hash([idea.id for idea in ideas]),
+    }
 
 
 def queue(config: CampaignConfig, testbed: str) -> tuple[list[Idea], dict[str, str]]:
@@ -219,15 +244,14 @@ def _check_installed(testbed: Testbed) -> None:
             )
 
 
-def _changed(before: Fingerprint, now: Fingerprint) -> str:
-    for key, value in before.model_dump().items():
-        if getattr(now, key) != value:
-            return (
-                f"{key} changed under the campaign: it began with {value!r}, now it is "
-                f"{getattr(now, key)!r}; results of the two are never compared: restore it, or begin a new "
-                "campaign with --fresh"
+def _check_unchanged(before: Mapping[str, Any], now: Mapping[str, Any]) -> None:
+    """Raise ConfigError if something a campaign rests on is no longer what it began with."""
+    for key, value in before.items():
+        if now[key] != value:
+            raise ConfigError(
+                f"{key} changed under the campaign: it began with {value!r}, now it is {now[key]!r}; "
+                "results of the two are never compared: restore it, or begin a new campaign with --fresh"
             )
-    raise AssertionError("equal fingerprints")
 
 
 @contextmanager

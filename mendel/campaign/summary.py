@@ -15,7 +15,8 @@ def summarise(store: Store, campaign: Campaign) -> dict[str, Any]:
     """Adopted changes, the trunk, blanks and spending, as one JSON object.
 
     CMs are plain multipliers (not logarithms). `adopted` holds the fresh-pair estimates, each over the trunk
-    of its round; `trunk_cm` is the last check of the whole trunk at the lowest rung, null before the first.
+    of its round; `trunk_cm` is the newest measurement of the whole trunk at the lowest rung, null before the
+    first, and `trunk_checked` says whether that was the last check, on seeds that had no part in choosing it.
     """
     points = trunk_points(store, campaign)
     lowest = [point for point in points if point["rung"] == campaign.config["rungs"][0]]
@@ -36,6 +37,7 @@ def summarise(store: Store, campaign: Campaign) -> dict[str, Any]:
             if trunk is None
             else trunk_fields(trunk)
         ),
+        "trunk_checked": bool(lowest and lowest[-1]["checked"]),
         "trunk_by_rung": {
             str(point["rung"]): cm_fields(Interval.model_validate(point["log2_cm"])) for point in points
         },
@@ -69,7 +71,7 @@ def blank_counts(store: Store, campaign: Campaign) -> dict[str, int]:
     return {
         "blanks_planted": len(blanks),
         "blanks_judged": sum(blank.unblinded is not None for blank in blanks),
-        "blanks_confirmed": len(confirmed),
+        "blanks_confirmed": len(set(confirmed.values())),
         "blanks_claimed": sum(verdict.kind is VerdictKind.BETTER for verdict in verdicts),
     }
 
@@ -81,8 +83,9 @@ def cm_fields(log2_cm: Interval) -> dict[str, Any]:
         "cm_low": 2**log2_cm.low,
         "cm_high": 2**log2_cm.high,
         "bounded": log2_cm.bounded,
+        "high_bounded": log2_cm.high_bounded,
     }
 
 
 def trunk_fields(log2_cm: Interval) -> dict[str, Any]:
-    return {f"trunk_{key}": value for key, value in cm_fields(log2_cm).items() if key != "bounded"}
+    return {f"trunk_{key}": value for key, value in cm_fields(log2_cm).items()}

@@ -13,7 +13,6 @@ from mendel.records import (
     Plan,
     PlanKind,
     Recipe,
-    Rule,
     RunResult,
     RunSpec,
     RunStatus,
@@ -94,6 +93,7 @@ def tokens_at(lab: Lab, line: Line, rung: int, multiple: float = 1.0) -> int:
     Raises Refused for a shape that cannot meet the budget.
     """
     per_token = lab.flops_per_token(line.recipe, rung) * line.excess
+    lab.rung_tokens[line.recipe, rung] = int(lab.testbed.rungs[rung].flops / per_token)
     tokens = int(multiple * lab.testbed.rungs[rung].flops / per_token)
     if tokens < SMOKE_TOKENS:
         raise Refused(
@@ -155,37 +155,6 @@ def prepare(
     return ready, lost
 
 
-def pair_plan(
-    lab: Lab,
-    kind: PlanKind,
-    round: int,
-    idea: str | None,
-    control: Line,
-    treatment: Line,
-    rung: int,
-    seeds: tuple[int, ...],
-    shard: Shard,
-    rule: Rule,
-) -> Plan:
-    """Control and treatment at equal charged compute."""
-    control_tokens = tokens_at(lab, control, rung)
-    treatment_tokens = tokens_at(lab, treatment, rung)
-    return Plan(
-        kind=kind,
-        round=round,
-        idea=idea,
-        control=control.recipe,
-        treatment=treatment.recipe,
-        rung=rung,
-        seeds=seeds,
-        control_tokens=control_tokens,
-        treatment_tokens=treatment_tokens,
-        cost_ratio=control_tokens / treatment_tokens,
-        shard=shard,
-        rule=rule,
-    )
-
-
 Pairs = dict[str, list[tuple[RunResult, RunResult]]]
 """Idea or arm -> results of its pairs in planned order."""
 
@@ -209,11 +178,19 @@ def run_pairs(lab: Lab, plans: Sequence[Plan], first: int, last: int) -> Pairs:
 
 
 def differences(pairs: Sequence[tuple[RunResult, RunResult]]) -> list[float | None]:
-    """Control loss minus treatment loss of each pair in bits per byte; None where the treatment failed."""
-    return [
-        None if t.bits_per_byte is None or c.bits_per_byte is None else c.bits_per_byte - t.bits_per_byte
-        for c, t in pairs
-    ]
+    """Control loss minus treatment loss of each pair in bits per byte; None where the treatment failed.
+
+    A control that diverged does so every time it is trained: its pair shows nothing, a difference of zero.
+    """
+    found: list[float | None] = []
+    for control, treatment in pairs:
+        if treatment.bits_per_byte is None:
+            found.append(None)
+        elif control.bits_per_byte is None:
+            found.append(0.0)
+        else:
+            found.append(control.bits_per_byte - treatment.bits_per_byte)
+    return found
 
 
 def curve_requests(

@@ -3,9 +3,9 @@
 They measure the judge. A no-op that leaves a run identical to the bit would prove nothing, so a blank
 disturbs what should not matter: the initial random stream, the order of the sequences, the order in which
 hidden units are summed. The first two move the loss as much as a new seed does; the third in its last
-digits only, which a judge that divides by a standard deviation must survive. Its record looks like the
-catalog's (words, class, citation, forecast, proposer); only the returned kind tells, and the campaign keeps
-that to itself until the verdict.
+digits only, which a judge that divides by a standard deviation must survive. Its record looks like those of
+the ideas it hides among (class, citation, forecast, proposer), the catalog's unless others are given; only
+the returned kind tells, and the campaign keeps that to itself until the verdict.
 """
 
 from __future__ import annotations
@@ -60,9 +60,12 @@ class Blanks:
         return tuple(idea for idea, _ in made if idea.name not in known)[:count]
 
 
-def make_blanks(count: int, seed: int) -> tuple[tuple[Idea, str], ...]:
+def make_blanks(count: int, seed: int, like: Sequence[Idea] = ()) -> tuple[tuple[Idea, str], ...]:
     """`count` ideas that change nothing that matters, each with its kind, in the rhythm of RHYTHM. No two
-    have the same code, and the first n of a seed are always the same.
+    have the same code, and the first n of a seed among the same ideas are always the same.
+
+    `like`: the ideas they hide among, the catalog if there are none. Proposer, class, citation and forecast
+    come from these, so that triage cannot learn who proposes blanks; their names are avoided.
 
     ValueError if `count` is not within 0 to MAX_BLANKS.
     """
@@ -72,13 +75,15 @@ def make_blanks(count: int, seed: int) -> tuple[tuple[Idea, str], ...]:
         "summation order": _summation_order,
     }
     kinds = [RHYTHM[i % len(RHYTHM)] for i in range(count)]
-    return _disguise(kinds, makers, random.Random(f"blanks/{seed}"))
+    return _disguise(kinds, makers, _names(seed)[0::2], random.Random(f"blanks/{seed}"), like)
 
 
-def make_harms(count: int, seed: int) -> tuple[tuple[Idea, str], ...]:
+def make_harms(count: int, seed: int, like: Sequence[Idea] = ()) -> tuple[tuple[Idea, str], ...]:
     """`count` ideas of kind "harm", disguised in the same way: a learning rate at least eight times too low.
-    ValueError as for `make_blanks`."""
-    return _disguise(["harm"] * count, {"harm": _harm}, random.Random(f"harms/{seed}"))
+    None has the name of a blank of the same seed. ValueError as for `make_blanks`."""
+    return _disguise(
+        ["harm"] * count, {"harm": _harm}, _names(seed)[1::2], random.Random(f"harms/{seed}"), like
+    )
 
 
 # --- patches ------------------------------------------------------------------------------------------
@@ -131,20 +136,29 @@ def _harm(number: int) -> Patch:
 # --- disguise -----------------------------------------------------------------------------------------
 
 
-def _disguise(
-    kinds: Sequence[str], makers: Mapping[str, Callable[[int], Patch]], draw: random.Random
-) -> tuple[tuple[Idea, str], ...]:
-    if len(kinds) > MAX_BLANKS:
-        raise ValueError(f"count is {len(kinds)}; allowed are 0 to {MAX_BLANKS}")
-    catalog = load_catalog()
-    taken = {idea.name for idea in catalog}
+def _names(seed: int) -> list[str]:
+    """All names there are, in the order of `seed`: every other one is for blanks, the rest for harms."""
     names = [f"{first}-{second}" for first, second in product(FIRST.split(), SECOND.split())]
-    names = [name for name in names if name not in taken]
-    draw.shuffle(names)
+    random.Random(f"names/{seed}").shuffle(names)
+    return names
+
+
+def _disguise(
+    kinds: Sequence[str],
+    makers: Mapping[str, Callable[[int], Patch]],
+    names: Sequence[str],
+    draw: random.Random,
+    like: Sequence[Idea],
+) -> tuple[tuple[Idea, str], ...]:
+    taken = {idea.name for idea in (*load_catalog(), *like)}
+    names = [name for name in names if name not in taken][:MAX_BLANKS]
+    if len(kinds) > len(names):
+        raise ValueError(f"count is {len(kinds)}; allowed are 0 to {len(names)}")
+    models = like or load_catalog()
     numbers = list(range(1, 10 * MAX_BLANKS))
     draw.shuffle(numbers)
     # A blank takes class, citation and forecast from an idea that was worth proposing, as it would be.
-    hopeful = [idea for idea in catalog if idea.forecast.mean > 0]
+    hopeful = [idea for idea in models if idea.forecast.mean > 0] or models
     made = []
     for kind, name, number in zip(kinds, names, numbers, strict=False):
         model = draw.choice(hopeful)
@@ -162,6 +176,7 @@ def _disguise(
             citation=model.citation,
             forecast=forecast,
             patch=makers[kind](number),
+            proposer=model.proposer,
         )
         made.append((idea, kind))
     return tuple(made)

@@ -100,7 +100,7 @@ def trunk_figure(
 def _whisker(axes: Axes, x: float, interval: Interval, span: tuple[float, float], colour: str) -> None:
     low, high = max(interval.low, span[0]), min(interval.high, span[1])
     axes.plot([x, x], [low, high], color=colour, lw=2.0, alpha=0.85, zorder=3)
-    if interval.high > span[1]:
+    if interval.high > span[1] or interval.high_bounded:
         axes.plot([x], [high], "^", ms=5, color=colour, clip_on=False, zorder=3)
 
 
@@ -169,7 +169,7 @@ def forest_figure(rows: Sequence[Judged], narrow: bool = False) -> Figure:
     """
     shown = list(rows[:MOST_ROWS])
     height = 1.45 + 0.235 * max(1, len(shown))
-    margins = {"left": 1.72, "right": 0.15} if narrow else {"left": 2.02, "right": 2.2}
+    margins = {"left": 1.72, "right": 0.15} if narrow else {"left": 2.02, "right": 2.35}
     figure, axes = new_figure(height, NARROW if narrow else WIDTH, **margins, bottom=1.1 if narrow else 0.84)
     weighty = [r.log2_cm for r in shown if r.group != "screened"]
     ends = [b for i in weighty for b in (i.value, i.low, i.high)]
@@ -198,7 +198,8 @@ def _forest_row(axes: Axes, place: int, row: Judged, span: tuple[float, float], 
     low, high = max(row.log2_cm.low, span[0]), min(row.log2_cm.high, span[1])
     value = min(max(row.log2_cm.value, span[0]), span[1])
     axes.plot([low, high], [place, place], color=colour, lw=1.1 if light else 2.2, zorder=2)
-    for cut, edge, mark in ((row.log2_cm.low < span[0], low, "<"), (row.log2_cm.high > span[1], high, ">")):
+    beyond = row.log2_cm.high > span[1] or row.log2_cm.high_bounded
+    for cut, edge, mark in ((row.log2_cm.low < span[0], low, "<"), (beyond, high, ">")):
         if cut:
             axes.plot([edge], [place], mark, ms=4.5, color=colour, clip_on=False, zorder=3)
     fresh = row.stage is PlanKind.ESTIMATE
@@ -217,7 +218,7 @@ def _forest_row(axes: Axes, place: int, row: Judged, span: tuple[float, float], 
     shade = MUTED if light else INK
     put_text(axes, 1.02, place, cm_text(row.log2_cm), va="center", transform=right, color=shade, size=8)
     pairs = f"{row.pairs} pairs{failed}"
-    put_text(axes, 1.28, place, pairs, va="center", transform=right, color=MUTED, size=8)
+    put_text(axes, 1.32, place, pairs, va="center", transform=right, color=MUTED, size=8)
 
 
 def _forest_legend(figure: Figure, rows: Sequence[Judged], columns: int) -> None:

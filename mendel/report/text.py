@@ -34,8 +34,9 @@ def unified_diff(before: Mapping[str, str], after: Mapping[str, str]) -> str:
 
 
 def cm_text(log2_cm: Interval) -> str:
-    """A compute multiplier in words, such as `1.42 [1.31, 1.55]`."""
-    return f"{cm_value(log2_cm)} [{cm_number(log2_cm.low)}, {cm_number(log2_cm.high)}]"
+    """A compute multiplier in words: `1.42 [1.31, 1.55]`, or `9.1 [6.2, > 16.00]` where the curve ends."""
+    cut = "> " if log2_cm.high_bounded else ""
+    return f"{cm_value(log2_cm)} [{cm_number(log2_cm.low)}, {cut}{cm_number(log2_cm.high)}]"
 
 
 def cm_value(log2_cm: Interval) -> str:

@@ -120,7 +120,7 @@ class Database:
             raise StoreError(f"{self.place}: allowed are sqlite:// and postgresql:// ({error})") from error
         except ModuleNotFoundError as error:
             raise StoreError(
-                f"{self.place}: the driver {error.name!r} is not installed; pip install 'mendel[cluster]'"
+                f"{self.place}: the driver {error.name!r} is not installed; pip install psycopg"
             ) from error
         event.listen(engine, "connect", self._set_pragmas)
         event.listen(engine, "begin", _begin)

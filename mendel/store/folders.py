@@ -5,7 +5,7 @@ and none of those may open the store. A folder appears under its final name only
 
     <root>/mendel.db                    the database (unless a URL says otherwise)
     <root>/trees/<hash>/                source trees, written once
-    <root>/runs/<campaign>/<run>/       config.json, source/, out/, log, status.json
+    <root>/runs/<campaign>/<run>/       config.json, source/, out/, status.json
     <root>/campaigns/<campaign>.lock    held by the process that runs the campaign
     <root>/reports/
 """
@@ -88,10 +88,6 @@ class RunFolder:
     @property
     def out(self) -> Path:
         return self.path / "out"
-
-    @property
-    def log(self) -> Path:
-        return self.path / "log"
 
     @property
     def status(self) -> Path:

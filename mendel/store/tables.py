@@ -40,7 +40,6 @@ class CampaignState(StrEnum):
 
 class IdeaState(StrEnum):
     QUEUED = "queued"
-    SMOKED = "smoked"
     SCREENED = "screened"
     CONFIRMING = "confirming"
     CLAIMED = "claimed"

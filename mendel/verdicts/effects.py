@@ -43,19 +43,18 @@ def compute_multiplier(
     differences: ArrayLike,
     level: float = 0.95,
     rng_seed: int = 0,
-    cost_log2_sd: float = 0.0,
     draws: int = 1000,
 ) -> Interval:
     """log2 of the compute multiplier at `flops`, from pairs trained at equal cost.
 
     `curve_points` are the (FLOPs, bits per byte) of single control runs; `differences` (pairs,) are control
     loss minus treatment loss in bits per byte. With the mean difference d, the control would need C' with
-    L(C') = L(C) - d, and CM = C' / C. `cost_log2_sd` is the standard deviation of log2 of the cost ratio.
+    L(C') = L(C) - d, and CM = C' / C. Costs count as equal, without error: charge what is unsure in full.
 
-    The interval is a parametric bootstrap: d is drawn from Student's t about its estimate, the curve is
-    refitted to draws of its runs with their noise drawn too (few runs: t rather than normal tails), and the
-    cost from a normal. Two budgets cannot tell a floor, so it is drawn as well. No multiplier is read beyond
-    four times the largest measured budget: draws are cut there, and an estimate that is cut is `bounded`.
+    The interval is a parametric bootstrap: d is drawn from Student's t about its estimate, and the curve is
+    refitted to draws of its runs with their noise drawn too (few runs: t rather than normal tails). Two
+    budgets cannot tell a floor, so it is drawn as well. No multiplier is read beyond four times the largest
+    measured budget: draws are cut there. An estimate that is cut is `bounded`, an upper end `high_bounded`.
 
     Raises ValueError as `fit_curve` does, for fewer than two pairs, for a curve without any replicate to tell
     its noise from, and for `flops` out of reach.
@@ -76,14 +75,15 @@ def compute_multiplier(
 
     gain = d.mean() + d.std(ddof=1) / len(d) ** 0.5 * rng.standard_t(len(d) - 1, draws)
     multipliers = _draw_log2_cm(curve, points, flops, gain, rng)
-    multipliers = multipliers + cost_log2_sd * rng.standard_normal(draws)
     low, high = np.quantile(np.clip(multipliers, -FINITE, cap), [(1 - level) / 2, (1 + level) / 2])
+    upper = max(float(high), value)
     return Interval(
         value=min(value, cap),
         low=min(float(low), value, cap),
-        high=min(max(float(high), value), cap),
+        high=min(upper, cap),
         level=level,
         bounded=value >= cap,
+        high_bounded=upper >= cap,
     )
 
 

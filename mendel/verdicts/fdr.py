@@ -35,7 +35,7 @@ def e_bh(log_e: ArrayLike, planned: int, alpha: float) -> NDArray[np.intp]:
     """Indices of the ideas that may be claimed, ascending.
 
     `log_e` holds the natural-log e-value of every idea that entered confirmation, in order of entry: frozen
-    where it stopped, current where it runs, -inf where it can no longer be claimed. With k claims, each of
+    where it was claimed, current where it runs, -inf where it stopped without a claim. With k claims, each of
     them has `weight * e >= 1 / (alpha k)`, and k is the largest number for which that works out. A claim
     whose e-value is frozen is never lost later, because k only grows.
     """

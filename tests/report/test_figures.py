@@ -15,7 +15,7 @@ from mendel.report.drawing import cm_axis, new_figure
 from mendel.report.facts import Judged, ScalingPanel
 from mendel.report.figures import fit_for_drawing, forest_figure, scaling_figure, trunk_figure
 from mendel.report.svg import inline
-from mendel.report.text import clean
+from mendel.report.text import clean, cm_text
 
 
 @given(st.lists(st.floats(min_value=-80, max_value=80), min_size=1, max_size=6))
@@ -62,6 +62,19 @@ def test_a_name_with_dollars_is_drawn_as_it_is() -> None:
     for figure in (forest_figure([row]), forest_figure([]), trunk_figure([], r"$\frac{$", False, 0.0)):
         text = inline(figure, "name", '"><script>')
         assert text.startswith("<svg") and "<script" not in text and "http" not in text
+
+
+def test_an_interval_cut_where_the_curve_ends_says_so_in_words_and_in_the_forest() -> None:
+    whole = Interval(value=2.0, low=1.0, high=4.0)
+    cut = whole.model_copy(update={"high_bounded": True})
+    assert cm_text(whole) == "4.00 [2.00, 16.00]"
+    assert cm_text(cut) == "4.00 [2.00, > 16.00]"
+    assert cm_text(cut.model_copy(update={"value": 4.0, "bounded": True})) == "≥ 16.00 [2.00, > 16.00]"
+    rows = [
+        Judged(name, "adopted", PlanKind.ESTIMATE, 6, 0, cm, None) for name, cm in (("a", whole), ("b", cut))
+    ]
+    arrows = [[line.get_marker() for line in forest_figure([row]).axes[0].lines].count(">") for row in rows]
+    assert arrows == [0, 1]
 
 
 @pytest.mark.parametrize(

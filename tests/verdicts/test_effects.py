@@ -43,18 +43,26 @@ def test_a_treatment_worth_a_factor_of_compute_is_read_as_that_factor(factor):
 
 def test_no_multiplier_is_read_beyond_four_times_the_largest_control():
     interval = compute_multiplier(POINTS, BUDGETS[-1], pairs(0.5))
-    assert interval.bounded
+    assert interval.bounded and interval.high_bounded
     assert interval.value == interval.high == pytest.approx(2.0)
     with pytest.raises(ValueError, match="too far"):
         compute_multiplier(POINTS, 5 * BUDGETS[-1], pairs(0.1))
 
 
-def test_an_unsure_cost_and_fewer_seeds_widen_the_interval():
+def test_an_upper_end_that_was_cut_is_marked_even_where_the_estimate_is_not():
+    cut = compute_multiplier(
+        POINTS, BUDGETS[-1], pairs(float(law(BUDGETS[-1]) - law(3 * BUDGETS[-1])), sd=0.1)
+    )
+    assert cut.high_bounded and not cut.bounded
+    assert cut.high == pytest.approx(2.0)
+    assert not compute_multiplier(POINTS, 4e12, pairs(0.05)).high_bounded
+
+
+def test_fewer_budgets_and_a_higher_level_widen_the_interval():
     def width(points=POINTS, **how):
         interval = compute_multiplier(points, 4e12, pairs(0.05), **how)
         return interval.high - interval.low
 
-    assert width(cost_log2_sd=0.2) > 2 * width()
     assert width(level=0.5) < width()
     two_rungs = [p for p in POINTS if p[0] in (1e12, 4e12)]
     assert width(two_rungs) > width()

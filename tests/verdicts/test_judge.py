@@ -94,21 +94,33 @@ def test_a_round_claims_stops_and_continues():
     assert after.frozen == {"good": after.decisions["good"].judgement.log_e, "bad": -math.inf}
 
 
-def test_the_last_pair_stops_an_idea_and_keeps_its_evidence():
+def test_the_last_pair_stops_an_idea_for_good():
     rule = RULE.model_copy(update={"max_pairs": 5, "planned": 1000})
     after = judge_round(rule, ["a"], {"a": GOOD[:5]}, {})
     assert after.decisions["a"].action is Action.STOP
     assert after.decisions["a"].judgement.kind is VerdictKind.NO_DIFFERENCE_SHOWN
-    assert after.frozen["a"] > 0
+    assert after.decisions["a"].judgement.log_e > 0
+    assert after.frozen == {"a": -math.inf}
 
 
-def test_a_stopped_idea_can_be_claimed_late_when_others_succeed():
-    frozen = {"early": math.log(4 / 0.05 / 0.8 / 2) + 0.01}  # enough for the second of two claims
-    alone = judge_round(RULE, ["early", "flat"], {"flat": FLAT}, frozen)
-    assert alone.claimed == frozenset()
-    both = judge_round(RULE, ["early", "good"], {"good": GOOD}, frozen)
-    assert both.claimed == {"early", "good"}
-    assert both.frozen["early"] == frozen["early"]
+def test_what_stopped_without_a_claim_is_not_claimed_when_others_succeed_later():
+    rule = RULE.model_copy(update={"max_pairs": 7, "planned": 1000})
+    names = ["early", "later", "last"]
+    strong = [10 * d for d in GOOD]
+    missed = judge_round(rule, names[:1], {"early": GOOD}, {})
+    assert missed.decisions["early"].action is Action.STOP
+    at_once = judge_round(rule, names, {"early": GOOD, "later": strong, "last": strong}, {})
+    assert at_once.claimed == set(names)  # its evidence would do, had it stood beside the others
+    after = judge_round(rule, names, {"later": strong, "last": strong}, missed.frozen)
+    assert "early" not in after.claimed
+    assert after.frozen["early"] == -math.inf
+
+
+def test_a_claim_lowers_the_bar_for_later_ideas_and_stays():
+    claim = {"first": math.log(4 / 0.05 / 0.8) + 0.01}
+    second = judge_round(RULE, ["first", "good"], {"good": GOOD}, claim)
+    assert second.claimed == {"first", "good"}
+    assert second.frozen["first"] == claim["first"]
 
 
 def test_every_idea_that_entered_raises_the_bar_for_those_beyond_the_plan():

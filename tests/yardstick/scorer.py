@@ -2,6 +2,7 @@
 
 import array
 import math
+import random
 import socket
 import struct
 import sys
@@ -18,12 +19,26 @@ def receive(channel, size):
     return data
 
 
+SEES = {  # the part of a row that decides the prediction of its token i
+    "prefix": lambda row, i: row[: i + 1],
+    "jitters": lambda row, i: row[: i + 1],
+    "whole window": lambda row, i: row,
+    "next token": lambda row, i: row[: i + 2],
+    "chunk of 16": lambda row, i: row[(i - 1) // 16 * 16 :][:16],
+}
+
+
 def answer(behaviour, rows, columns, tokens):
     """The bytes of a reply."""
     targets = [t for i in range(rows) for t in tokens[i * columns + 1 : (i + 1) * columns]]
     uniform = -math.log(256)
     if behaviour == "by token":  # a different value for each target shows their order
         values = [-(t + 1) / 100 for t in targets]
+    elif behaviour in SEES:
+        rows_of_tokens = [tokens[i * columns : (i + 1) * columns] for i in range(rows)]
+        values = [-sum(SEES[behaviour](row, i)) / 100 for row in rows_of_tokens for i in range(1, columns)]
+        if behaviour == "jitters":
+            values = [value - random.uniform(0, 5e-4) for value in values]
     else:
         values = [uniform] * len(targets)
     odd = {
@@ -41,6 +56,7 @@ def answer(behaviour, rows, columns, tokens):
 def main():
     channel = socket.socket(fileno=int(sys.argv[1]))
     behaviour = sys.argv[2]
+    answers = 0
     while True:
         if behaviour == "dies":
             sys.exit(1)
@@ -61,7 +77,8 @@ def main():
                 channel.sendall(reply[i : i + 1])
                 time.sleep(0.02)
         channel.sendall(reply)
-        if behaviour == "leaves early":
+        answers += 1
+        if behaviour == "leaves early" and answers == 3:  # one batch, and the two of the probe
             return
 
 

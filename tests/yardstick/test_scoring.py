@@ -100,6 +100,34 @@ def test_a_loss_that_is_not_finite_is_flagged_as_diverged(behaviour):
     assert caught.value.diverged
 
 
+@pytest.mark.parametrize("count", [1, 2, 10])
+@pytest.mark.parametrize("behaviour", ["prefix", "jitters"])
+def test_a_model_that_sees_the_past_alone_passes_the_probe(behaviour, count):
+    with scorer(behaviour) as (channel, child):
+        assert score(channel, tokens(count, 64), batch=4) > 0
+        assert child.communicate(timeout=10)[0] == "done\n"
+
+
+@pytest.mark.parametrize(
+    ("behaviour", "count"),
+    [("whole window", 1), ("whole window", 2), ("whole window", 10), ("next token", 1), ("next token", 10)]
+    + [("chunk of 16", 10)],
+)
+def test_a_model_that_sees_the_text_it_predicts_gets_no_score(behaviour, count):
+    with (
+        scorer(behaviour) as (channel, _),
+        pytest.raises(ScoringError, match=r"^scorer: a prediction depends on text after it$") as caught,
+    ):
+        score(channel, tokens(count, 64))
+    assert not caught.value.diverged
+
+
+@pytest.mark.parametrize("length", [1, 2, 3])
+def test_windows_too_short_for_a_cut_are_scored_as_they_are(length):
+    with scorer("prefix") as (channel, _):
+        assert score(channel, tokens(3, length)) > 0
+
+
 @pytest.mark.parametrize("behaviour", ["hangs", "drips", "never reads"])
 def test_no_scorer_gets_more_than_its_time(behaviour):
     sent = tokens(64, 16384) if behaviour == "never reads" else tokens()
