@@ -201,6 +201,7 @@ def whole_campaign(root: Path) -> Builder:
         "recipe": good,
         "adopted": ["good"],
         "log2_cm": check.log2_cm.model_dump(),
+        "checked": True,
     }
     b.store.decide(b.id, "trunk/0/0", {**point, "runs": 40, "worker_seconds": 130.0})
     b.store.set_idea_state(b.id, "good", IdeaState.ADOPTED, "adopted")

@@ -1,0 +1,60 @@
+"""What a campaign rests on may not change under it."""
+
+import shutil
+
+import pytest
+
+from mendel.campaign.config import ConfigError
+from mendel.campaign.session import _open
+from mendel.records import Fingerprint
+from mendel.store import CampaignState, Store
+from mendel.testbeds import load_testbed
+from tests import toy
+
+FINGERPRINT = Fingerprint(
+    device="cpu", instruction_set="any", threads=1, precision="float32", libraries={}, corpus="c"
+)
+
+
+@pytest.fixture
+def start(tmp_path, toy_data):
+    """Open the campaign of one configuration, whatever its files hold by now."""
+    testbed = tmp_path / "testbed"
+    shutil.copytree(toy.TESTBED, testbed)
+    ideas = toy.write_ideas(tmp_path / "ideas.toml", toy.GOOD)
+    config = toy.config(ideas, toy_data, testbed=str(testbed))
+    with Store(tmp_path / "lab") as store:
+
+        def start(fingerprint=FINGERPRINT):
+            return _open(store, config, load_testbed(testbed), "base", fingerprint, fresh=False)
+
+        start.store, start.testbed, start.ideas = store, testbed, ideas
+        yield start
+
+
+def test_an_unchanged_campaign_is_found_again(start):
+    assert start().id == start().id
+
+
+def test_changed_source_settings_ideas_or_machine_are_refused_by_name(start):
+    start()
+    with pytest.raises(ConfigError, match="corpus changed .* began with .c., now it is .d."):
+        start(FINGERPRINT.model_copy(update={"corpus": "d"}))
+    with (start.testbed / "train.py").open("a") as file:
+        file.write("# another line\n")
+    with pytest.raises(ConfigError, match="the testbed's source changed under the campaign"):
+        start()
+    toy.write_ideas(start.ideas, toy.NULL)
+    shutil.copytree(toy.TESTBED, start.testbed, dirs_exist_ok=True)
+    with pytest.raises(ConfigError, match="the ideas changed under the campaign"):
+        start()
+
+
+def test_a_finished_campaign_that_asked_another_question_stays_beside_the_new_one(start):
+    first = start()
+    start.store.set_state(first.id, CampaignState.FINISHED)
+    assert start().id == first.id
+    toy.write_ideas(start.ideas, toy.NULL)
+    second = start()
+    assert second.id != first.id
+    assert {entry.idea.name for entry in start.store.ideas(second.id)} == {idea.name for idea in toy.NULL}
