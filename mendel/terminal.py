@@ -96,12 +96,14 @@ def show_summary(console: Console, summary: dict[str, Any]) -> None:
         f"{summary['blanks_confirmed']} of them in confirmation ({summary['blanks_planted']} planted). "
         f"Runs: {summary['runs']}.",
         highlight=False,
+        soft_wrap=True,
     )
     if summary["loop_seconds"] is not None:
         console.print(
             f"Loop: {summary['loop_seconds']:.0f} s; {summary['overhead_fraction']:.1%} of the workers' time "
             "was neither training nor scoring.",
             highlight=False,
+            soft_wrap=True,
         )
 
 
