@@ -1,6 +1,6 @@
 """A campaign killed at random moments and started again, against an undisturbed one of the same seed.
 
-    python benchmarks/kill_resume.py --kills 10 --budget 90runs --seed 1 --json
+    python benchmarks/kill_resume.py --kills 10 --budget 120runs --seed 1 --json
 
 Both are `mendel run` on the built-in trainer, each in a temporary folder of its own. The killed one gets
 SIGKILL at random moments, spread over about the time that the undisturbed one took. Prints what came of it;
@@ -28,7 +28,7 @@ from mendel.store import RunState, Store, StoreError
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("--kills", type=int, default=10)
-    parser.add_argument("--budget", default="90runs", help="in runs: only then do campaigns repeat")
+    parser.add_argument("--budget", default="120runs", help="in runs: only then do campaigns repeat")
     parser.add_argument("--seed", type=int, default=1, help="of the campaign and of the moments")
     parser.add_argument("--testbed", default="gpt")
     parser.add_argument("--data", default="default")
