@@ -213,7 +213,8 @@ def _trunk(found: Facts, points: Sequence[Mapping[str, Any]]) -> Html:
     growth = _two_widths("growth", "Trunk CM against cost", trunk_figure, points, recipe, by_runs, total)
     reach = (
         "Each point is on fresh seeds and held-out text, but only the last had no part in a choice. "
-        "No multiplier is read beyond four times the largest measured budget: an interval cut there has an upper end marked >."
+        "No multiplier is read beyond four times the largest measured budget: "
+        "an interval cut there has an upper end marked >."
     )
     parts.append(el("figure", growth, el("figcaption", reach)))
     checks = [p for p in found.plans.values() if p.kind is PlanKind.VERIFY and p.control == found.original]
