@@ -15,14 +15,12 @@ from rich.text import Text
 
 from mendel.campaign.progress import Progress
 
-LINES = 8
-"""Newest lines of the log in the live view."""
 BAR = 40
 """Characters of the budget bar."""
 
 
 class View:
-    """The live view: what runs now, progress and time left, budget used, trunk, newest lines."""
+    """The live view below the log: what runs now, progress and time left, budget used, trunk."""
 
     def __init__(self, progress: Progress) -> None:
         self.progress = progress
@@ -34,8 +32,8 @@ class View:
         head = Table.grid(padding=(0, 2))
         head.add_row("stage", f"{p.stage}  {p.batch_done}/{p.batch} runs of this batch")
         bar = "━" * round(BAR * p.used) + "─" * (BAR - round(BAR * p.used))
-        left = f"about {_clock(elapsed / p.used - elapsed)} left" if p.used > 0.02 else ""
-        head.add_row("budget", f"{bar} {p.used:.0%} used, {_clock(elapsed)} so far {left}")
+        left = f", about {_clock(elapsed / p.used - elapsed)} left" if p.used > 0.1 else ""
+        head.add_row("budget", f"{bar} {p.used:.0%} used, {_clock(elapsed)} so far{left}")
         trunk = " + ".join(p.trunk) or "the original recipe"
         if p.trunk_cm is not None:
             cm = p.trunk_cm
@@ -46,7 +44,7 @@ class View:
             seconds = now - running.started
             what = escape(running.idea or "control")
             head.add_row("running", f"{running.stage} rung {running.rung}  {what}  {seconds:.0f} s")
-        return Group(head, Text(), *(Text(line) for line in p.lines[-LINES:]))
+        return Group(Text(), head)
 
 
 def _clock(seconds: float) -> str:
@@ -60,6 +58,7 @@ def watching(progress: Progress, console: Console, quiet: bool) -> Iterator[None
         yield
     elif console.is_terminal:
         with Live(View(progress), console=console, refresh_per_second=4, transient=True):
+            progress.listener = lambda line: console.print(line, markup=False, highlight=False)
             yield
     else:
         progress.listener = lambda line: console.print(line, markup=False, highlight=False, soft_wrap=True)

@@ -173,12 +173,13 @@ def record_trunk(round: Round, line: Line, log2_cm: Interval, checked: bool) -> 
             "worker_seconds": lab.progress.worker_seconds,
         }
 
+    what = "last check of the trunk, on fresh seeds" if checked else f"trunk after round {round.number}"
     lab.once(f"trunk/{round.number}/{round.rung}", point)
     lab.progress.trunk, lab.progress.trunk_cm = line.names, log2_cm
     lab.say(
         f"{round.number}/{round.rung}/trunk",
         "verify",
-        f"trunk after round {round.number}, rung {round.rung}: CM {cm(log2_cm)} over {lab.campaign.recipe}",
+        f"{what}, rung {round.rung}: CM {cm(log2_cm)} over {lab.campaign.recipe}",
     )
 
 

@@ -18,6 +18,7 @@ from mendel.records import Plan, PlanKind, Shard, Verdict, VerdictKind
 from mendel.store import IdeaState
 from mendel.verdicts.judge import Action, Judgement, judge_round
 
+OUT_OF_BUDGET = "undecided: the budget has no room for further pairs"
 STEP = 2
 """Seeds added at each look after the first."""
 
@@ -72,9 +73,10 @@ def _judge(round: Round, live: dict[str, Plan]) -> dict[str, tuple[Judgement, li
         errors.frozen = looked.frozen
         last |= {name: decision.judgement for name, decision in looked.decisions.items()}
         live = {name: plan for name, plan in live.items() if looked.decisions[name].action is Action.CONTINUE}
-        if live and not _may_go_on(round, at, len(live)):
+        if live and not _may_go_on(round, at, len(live), len(losses)):
             # Stopped by the clock and not by their numbers; they can no longer be claimed.
             errors.frozen |= dict.fromkeys(live, -math.inf)
+            last |= {name: replace(last[name], reason=OUT_OF_BUDGET) for name in live}
             break
     return {name: (judgement, losses[name]) for name, judgement in last.items()}
 
@@ -98,10 +100,11 @@ def _cohort(round: Round, screened: Sequence[Screened]) -> tuple[list[Plan], lis
     return plans, candidates
 
 
-def _may_go_on(round: Round, at: int, live: int) -> bool:
-    """Whether the budget has room for another look; what the clock said is kept."""
+def _may_go_on(round: Round, at: int, live: int, cohort: int) -> bool:
+    """Whether the budget has room for another look, and then for measuring the claims (their stack, the trunk
+    and the original beside them) and the last check; what the clock said is kept."""
     meter = round.lab.meter
-    price = STEP * (live + 1) + round.reserve
+    price = STEP * (live + 1) + (cohort + 3) * round.config.policy.estimate_pairs + round.reserve
     return round.lab.once(f"{round.number}/look/{at}", lambda: meter.remaining() > price)
 
 
@@ -119,6 +122,6 @@ def _record(round: Round, plan: Plan, judgement: Judgement, losses: list[float |
     )
     round.lab.store.put_verdict(round.campaign, verdict)
     state = IdeaState.CLAIMED if verdict.kind is VerdictKind.BETTER else IdeaState.DROPPED
-    note = f"confirmation: {verdict.kind.value} after {verdict.pairs} pairs"
+    note = f"confirmation: {verdict.kind.value} after {verdict.pairs} pairs; {verdict.reason}"
     round.move(plan.idea or "", state, note, "confirm")
     return verdict

@@ -101,7 +101,7 @@ def run_campaign(lab: Lab, config: CampaignConfig) -> Outcome:
                 raise ConfigError(_too_small(lab, config))
             break
         by_name = {entry.idea.name: entry.idea for entry in lab.store.ideas(lab.campaign.id)}
-        reserve = _estimate_price(config) + _verify_price(lab, config)
+        reserve = _verify_price(lab, config)
         round = Round(lab, shelf, config, errors, number, trunk, original, rung, planned, reserve)
         try:
             screened = screen(round, [by_name[name] for name in names])

@@ -62,7 +62,7 @@ class Round:
     planned: int
     """Ideas the campaign plans to confirm."""
     reserve: float = 0.0
-    """Budget that confirmation must leave for what follows it, in runs of the lowest rung."""
+    """Budget that confirmation must leave for the last check, in runs of the lowest rung."""
     points: Points = field(default_factory=list)
     """The control's scaling curve."""
 

@@ -22,7 +22,7 @@ from mendel.campaign.lab import Interrupted, Lab, OutOfMoney
 from mendel.campaign.loop import run_campaign
 from mendel.campaign.progress import Progress
 from mendel.ideas import catalog
-from mendel.ideas.blanks import make_blanks, make_harms
+from mendel.ideas.blanks import make_blanks
 from mendel.ideas.triage import duplicates
 from mendel.ideas.userfile import load_ideas
 from mendel.patches import read_tree
@@ -34,8 +34,6 @@ from mendel.yardstick import Corpus, build_corpus, sealed_folders
 
 LIVE_BLANKS = 60
 """Ideas of an A/A campaign."""
-HARMS = 5
-"""One planted idea in this many is known to do harm; the others change nothing that matters."""
 _INSTRUCTION_SETS = ("amx_bf16", "avx512_bf16", "avx512f", "avx2", "avx", "sse4_2", "asimd")
 """Best first: matrix products differ in their last bits between these."""
 
@@ -201,8 +199,7 @@ def queue(config: CampaignConfig, testbed: str) -> tuple[list[Idea], dict[str, s
     ideas = list(catalog.load_catalog() if config.ideas == "catalog" else load_ideas(Path(config.ideas)))
     share = config.policy.blank_share if testbed == catalog.TESTBED else 0.0
     count = round(len(ideas) * share / (1 - share))
-    harms = make_harms(count // HARMS, config.seed, like=ideas)
-    planted = (*make_blanks(count - len(harms), config.seed, like=ideas), *harms)
+    planted = make_blanks(count, config.seed, like=ideas) if count else ()
     mixed = sorted([*ideas, *(idea for idea, _ in planted)], key=lambda idea: idea.name)
     return mixed, {idea.name: kind for idea, kind in planted}
 

@@ -36,7 +36,7 @@ def blanks_section(found: Facts, summary: Mapping[str, Any], judged: Sequence[Ju
         el(
             "p",
             f"{planted} blanks stood in the queue; {seen} were judged, {confirmed} of them in confirmation. "
-            "The judge could not tell them from ideas. Those not judged are not named here. Only what enters "
+            "The judge could not tell them from ideas. Only what enters "
             "confirmation can be claimed at all.",
         )
     ]

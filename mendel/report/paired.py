@@ -49,7 +49,7 @@ def _loss_curves(axes: Axes, found: Evidence) -> None:
     axes.set_xlabel(
         f"training compute, as charged ({'FLOPs' if found.in_flops else 'tokens of the control'})"
     )
-    axes.set_ylabel("training loss, as printed")
+    axes.set_ylabel("training loss as printed (gpt: nats per byte)")
     if not found.control and not found.treatment:
         axes.set(xticks=[], yticks=[])
         axes.text(
