@@ -41,10 +41,8 @@ class Progress:
     trunk: tuple[str, ...] = ()
     trunk_cm: Interval | None = None
     """log2."""
-    lines: list[str] = field(default_factory=list)
 
     def say(self, line: str) -> None:
-        self.lines.append(line)
         self.listener(line)
 
     def begin(self, runs: int) -> None:

@@ -9,7 +9,7 @@ import platform
 import signal
 import sys
 import threading
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from importlib import metadata
 from importlib.util import find_spec
@@ -47,7 +47,6 @@ def run(
     settings: Settings,
     progress: Progress,
     fresh: bool = False,
-    watch: Callable[[Lab], Any] | None = None,
 ) -> tuple[Store, Campaign]:
     """Run or continue the campaign of `config`; returns the open store and the campaign as it stands.
 
@@ -76,7 +75,7 @@ def run(
             store.set_state(campaign.id, CampaignState.RUNNING)
             state = CampaignState.STOPPED
             try:
-                _run(store, campaign, testbed, corpus, config, progress, watch)
+                _run(store, campaign, testbed, corpus, config, progress)
                 state = CampaignState.FINISHED
             except OutOfMoney as error:
                 store.event(campaign.id, "budget", f"ended: {error}")
@@ -96,7 +95,6 @@ def _run(
     corpus: Corpus,
     config: CampaignConfig,
     progress: Progress,
-    watch: Callable[[Lab], Any] | None,
 ) -> None:
     hidden = sealed_folders() if config.data == "default" else ()
     progress.stage = "starting workers"
@@ -106,8 +104,6 @@ def _run(
     try:
         meter = Meter(config.budget, executor.workers)
         lab = Lab(store, campaign, testbed, corpus, executor, meter, progress)
-        if watch:
-            watch(lab)
         _introduce(lab, corpus, executor.isolation.warning)
         with _stops_on_signal(lab.stop):
             run_campaign(lab, config)

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from mendel.campaign.lab import SMOKE_TOKENS, Lab, Request
-from mendel.patches import Built, PatchError, Stale, Tree, adopt, apply_patch, build
+from mendel.patches import PatchError, Stale, Tree, adopt, apply_patch, build
 from mendel.plans.costs import Charge
 from mendel.records import (
     Idea,
@@ -53,13 +53,11 @@ class Shelf:
     lab: Lab
     tree: Tree
     base: Recipe
-    built: dict[str, Built] = field(default_factory=dict)
 
     def line(self, trunk: Trunk, excess: float, label: str) -> Line:
         """Build and store a trunk. Raises Stale or PatchError where it does not build."""
         built = build(trunk, self.tree, self.lab.testbed.editable)
         recipe = self.lab.recipe(built.recipe, built.tree, label)
-        self.built[recipe] = built
         return Line(trunk, recipe, excess)
 
     def stack(self, line: Line, ideas: Sequence[Idea], charges: dict[str, Charge], label: str) -> Line:
