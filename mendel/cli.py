@@ -6,7 +6,6 @@ Exit codes: 0 done; 1 the lab failed; 2 bad input or settings; 3 something neede
 
 from __future__ import annotations
 
-import json
 import sys
 from pathlib import Path
 from typing import Annotated, Any
@@ -16,13 +15,21 @@ from rich.console import Console
 from rich.table import Table
 
 from mendel import __version__
-from mendel.campaign.config import CampaignConfig, ConfigError, read_config, read_settings
+from mendel.campaign.config import (
+    TEMPLATE,
+    CampaignConfig,
+    ConfigError,
+    read_config,
+    read_rungs,
+    read_settings,
+)
 from mendel.campaign.lab import Interrupted, LabError
 from mendel.campaign.progress import Progress
 from mendel.campaign.session import MissingExtra
 from mendel.campaign.session import run as run_session
-from mendel.campaign.summary import SCHEMA, summarise, trunk_points
+from mendel.campaign.summary import summarise, trunk_points
 from mendel.ideas.userfile import IdeasError
+from mendel.recipe_commands import Json, ladder, open_store, print_json, probe, sample
 from mendel.runs import ExecutorError
 from mendel.store import Campaign, Store, StoreError
 from mendel.terminal import show_summary, watching
@@ -45,10 +52,9 @@ ideas_app = App(
     name="ideas", group=MORE, help="List, show or check ideas.", default_parameter=Parameter(negative=())
 )
 app.command(ideas_app)
+for command in (probe, ladder, sample):
+    app.command(command, group=MORE)
 
-Json = Annotated[
-    bool, Parameter(name="--json", help="Print one JSON object on standard output, nothing else.")
-]
 ConfigFile = Annotated[
     Path | None, Parameter(name="--config", help="Settings file (default: ./mendel.toml if there).")
 ]
@@ -100,24 +106,6 @@ def init(*, testbed: str = "gpt", json: Json = False) -> None:
     _print_result(json, {"config": str(path)}, f"Wrote {path}. Next: mendel run --budget 20m")
 
 
-TEMPLATE = """\
-# What a campaign is asked to do. Every key may be left out; the command line overrides.
-goal = "Train to a lower loss for the same compute."
-testbed = "{testbed}"
-recipe = ""            # base recipe, one of: {recipes}; empty for the first
-data = "default"       # or a folder of .txt, .jsonl (key "text") or .parquet (column "text") files
-ideas = "catalog"      # or "blanks", or a file of ideas
-budget = "20m"         # time (90s, 20m, 1.5h) or runs (300runs: repeatable on any machine of its kind)
-rungs = [0]            # ascending, from 0 to {rungs}; the last check of the trunk is made at each
-workers = 0            # runs at a time; 0 for one per core
-
-[policy]
-alpha = 0.05           # false-discovery rate of the whole campaign
-min_gain = 0.01        # log2 compute multiplier that a change must beat to count
-blank_share = 0.15     # share of the queue that is planted
-"""
-
-
 @app.command(group=MAIN, sort_key=3)
 def run(
     *,
@@ -164,7 +152,7 @@ def run(
         "max_usd": max_usd,
         "seed": seed,
         "ideas": ideas,
-        "rungs": None if rungs is None else _read_rungs(rungs),
+        "rungs": None if rungs is None else read_rungs(rungs),
         "testbed": testbed,
         "recipe": recipe,
         "data": data,
@@ -187,11 +175,11 @@ AA_POLICY: dict[str, Any] = {
 @app.command(group=MAIN, sort_key=4)
 def status(campaign: str | None = None, /, *, json: Json = False) -> None:
     """Say how a campaign stands (the latest one by default)."""
-    with _store() as store:
+    with open_store() as store:
         found = store.campaign(campaign)
         summary = summarise(store, found)
         if json:
-            _print_json(summary)
+            print_json(summary)
             return
         console = Console()
         console.print(f"Campaign {found.id} (seed {found.seed}, {found.recipe}): {found.state.value}")
@@ -209,10 +197,10 @@ def show(id: str, /, *, campaign: str | None = None, json: Json = False) -> None
     """Show everything about an idea, a run, a plan or a recipe: give its name or the beginning of its id."""
     from mendel.report.lookup import describe, render
 
-    with _store() as store:
+    with open_store() as store:
         found = describe(store, store.campaign(campaign), id)
         if json:
-            _print_json(found)
+            print_json(found)
         else:
             render(Console(), found)
 
@@ -226,7 +214,7 @@ def report(campaign: str | None = None, /, *, out: Path | None = None, json: Jso
     out
         The file to write (default: reports/ in the store's folder).
     """
-    with _store() as store:
+    with open_store() as store:
         path = _write_report(store, store.campaign(campaign), out)
     _print_result(json, {"report": str(path)}, f"Report: {path}")
 
@@ -242,7 +230,7 @@ def ideas_list(*, file: Path | None = None, json: Json = False) -> None:
 
     ideas = load_ideas(file) if file else load_catalog()
     if json:
-        _print_json({"ideas": [idea.model_dump(mode="json") for idea in ideas]})
+        print_json({"ideas": [idea.model_dump(mode="json") for idea in ideas]})
         return
     table = Table()
     for name in ("idea", "class", "patch", "forecast log2 CM", "mechanism"):
@@ -264,7 +252,7 @@ def ideas_show(name: str, /, *, json: Json = False) -> None:
     except ValueError as error:
         raise ConfigError(str(error)) from None
     if json:
-        _print_json(idea.model_dump(mode="json"))
+        print_json(idea.model_dump(mode="json"))
         return
     console = Console()
     console.print(f"[bold]{idea.name}[/bold]  ({idea.idea_class})", highlight=False)
@@ -284,7 +272,7 @@ def ideas_add(file: Path, /, *, campaign: str | None = None, json: Json = False)
     from mendel.ideas.userfile import load_ideas
 
     ideas = load_ideas(file)
-    with _store() as store:
+    with open_store() as store:
         found = store.campaign(campaign)
         if found.state.value == "finished":
             raise ConfigError(f"campaign {found.id} is finished; start one with: mendel run --ideas {file}")
@@ -303,7 +291,7 @@ def doctor(*, json: Json = False) -> None:
 
     facts = examine(read_settings())
     if json:
-        _print_json(facts)
+        print_json(facts)
         return
     console = Console()
     table = Table(show_header=False)
@@ -331,7 +319,7 @@ def _campaign(config: CampaignConfig, fresh: bool, as_json: bool) -> None:
         path = _write_report(store, campaign, None)
         summary = {**summarise(store, campaign), "report": str(path)}
     if as_json:
-        _print_json(summary)
+        print_json(summary)
     else:
         show_summary(console, summary)
         console.print(f"Report: {path}", soft_wrap=True, highlight=False)
@@ -345,28 +333,9 @@ def _write_report(store: Store, campaign: Campaign, out: Path | None) -> Path:
     return path
 
 
-def _store() -> Store:
-    settings = read_settings()
-    if settings.database_url is None and not (settings.root / "mendel.db").is_file():
-        raise ConfigError(f"{settings.root}: no lab here yet; begin with `mendel demo` or `mendel run`")
-    return Store(settings.root, settings.database_url, settings.database_timeout)
-
-
-def _read_rungs(text: str) -> list[int]:
-    first, dash, last = text.partition("-")
-    try:
-        return list(range(int(first), int(last if dash else first) + 1))
-    except ValueError:
-        raise ConfigError(f"command line: rungs: {text!r} is not understood; allowed are 0 or 0-2") from None
-
-
-def _print_json(value: dict[str, Any]) -> None:
-    sys.stdout.write(json.dumps({"schema": SCHEMA, **value}, indent=2, default=str) + "\n")
-
-
 def _print_result(as_json: bool, value: dict[str, Any], text: str) -> None:
     if as_json:
-        _print_json(value)
+        print_json(value)
     else:
         Console().print(text, soft_wrap=True, highlight=False, markup=False)
 

@@ -214,6 +214,19 @@ class RunStatus(StrEnum):
     CRASHED = "crashed"
 
 
+class Skill(Record):
+    """How well a run answers one kind of question: two prompts, each one's answer the other one's foil."""
+
+    accuracy: float = Field(ge=0, le=1)
+    """Share of the questions whose answers it would give to the right prompts."""
+    advantage: float
+    """Mean of log2 p(answer) - log2 p(foil): bits."""
+
+
+SKILL_CHANCE = 0.5
+"""Accuracy of a run that cannot tell; its advantage is 0."""
+
+
 class RunResult(Record):
     """What the lab measured of a run; nothing here is a number that the run printed of itself,
     but `tokens`, which its reader counted."""
@@ -228,6 +241,9 @@ class RunResult(Record):
     cpu_seconds: float = 0.0
     """User and system CPU time of the training process."""
     score_seconds: float = 0.0
+    skills: dict[str, Skill | None] = {}
+    """By skill and span (`copying/32`); None where the model cannot look back that far. Empty where nothing
+    was asked."""
     reason: str = ""
     """One line: why it is not done."""
 
@@ -337,6 +353,22 @@ class Verdict(Record):
     reason: str = ""
 
 
+class SkillEffect(Record):
+    """Treatment against control on one kind of question. It describes: nothing is decided by it."""
+
+    skill: str
+    """Skill and span, such as `copying/32`."""
+    pairs: int
+    control_accuracy: float
+    treatment_accuracy: float
+    """Means over the pairs; `SKILL_CHANCE` is what a run gets that cannot tell."""
+    control_advantage: float
+    control_sd: float
+    """Mean of the control's advantage in bits, and its standard deviation from seed to seed."""
+    gain: Interval
+    """Paired difference of advantages, treatment - control, in bits (positive: the treatment is better)."""
+
+
 class Finding(Record):
     """A claim backed by verdicts: what changed, by how much, where, and what would refute it."""
 
@@ -354,3 +386,5 @@ class Finding(Record):
     runs: int
     adopted: bool
     refuted_by: str
+    skills: tuple[SkillEffect, ...] = ()
+    """From the fresh pairs; empty where nothing was asked."""

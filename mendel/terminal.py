@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -106,6 +108,75 @@ def show_summary(console: Console, summary: dict[str, Any]) -> None:
         )
 
 
+def show_skills(console: Console, found: dict[str, Any]) -> None:
+    """What `mendel probe` measured."""
+    head = f"{found['recipe']}, rung {found['rung']}: {found['tokens']:,} tokens, {found['seeds']} seeds"
+    failed = f"; {found['failed']} more failed" if found["failed"] else ""
+    console.print(f"{head}{failed}, {found['bits_per_byte']:.3f} bits per byte", highlight=False)
+    table = Table()
+    for name in ("skill / span in bytes", "accuracy", "sd over seeds", "advantage, bits", "sd over seeds"):
+        table.add_column(name, justify="left" if not table.columns else "right")
+    beyond = [skill for skill, row in found["skills"].items() if row is None]
+    for skill, row in found["skills"].items():
+        if row is not None:
+            accuracy = (f"{row['accuracy']:.1%}", f"{row['accuracy_sd']:.1%}")
+            table.add_row(skill, *accuracy, f"{row['advantage']:+.4f}", f"{row['advantage_sd']:.4f}")
+    if len(beyond) < len(found["skills"]):
+        console.print(table)
+        console.print(f"By chance: accuracy {found['chance']:.0%}, advantage 0.", highlight=False)
+    if beyond:
+        spans = " and ".join(dict.fromkeys(skill.rpartition("/")[2] for skill in beyond))
+        console.print(f"Beyond the model's context: spans of {spans} bytes.", highlight=False)
+    if not found["skills"]:
+        console.print("No probe was answered: they need a model of bytes.", highlight=False)
+
+
 def _interval(cm: dict[str, Any]) -> str:
     """Both ends of a multiplier's interval; an end that was cut where the curve stops says so."""
     return f"{cm['cm_low']:.2f} to {'> ' if cm['high_bounded'] else ''}{cm['cm_high']:.2f}"
+
+
+def show_ladder(console: Console, found: dict[str, Any]) -> None:
+    """What each rung showed, the curve through them, and how the prediction fared."""
+    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
+    for name in ("rung", found["currency"], "tokens", "runs", "bits per byte", "sd", "seconds each"):
+        table.add_column(name, justify="right")
+    for row in (*found["rungs"], *([found["top"]] if found["top"] else [])):
+        runs = f"{row['runs']} ({row['failed']} failed)" if row["failed"] else str(row["runs"])
+        sd = "-" if row["sd"] is None else f"{row['sd']:.4f}"
+        cells = (f"{row['flops']:.3g}", f"{row['tokens']:,}", runs, f"{row['mean']:.4f}", sd)
+        table.add_row(str(row["rung"]), *cells, f"{row['seconds']:.1f}")
+    console.print(table)
+    fit = found["fit"]
+    named = [f"{key} {_within(fit[key], 3)}" for key in ("E", "A", "alpha")]
+    predicted = {end: found[f"predicted{key}"] for end, key in _ENDS.items()}
+    lines = [
+        f"L(C) = E + A (C / {fit['reference']:.3g})^-alpha:  {',  '.join(named)}",
+        f"Rung {found['predict']}: predicted {_within(predicted, 4)} bits per byte",
+    ]
+    if found["top"]:
+        error = found["relative_error"]
+        runs = f"mean of {found['top']['runs']} runs" if found["top"]["runs"] > 1 else "one run"
+        lines[-1] += f", measured {found['measured']:.4f} ({runs}): "
+        lines[-1] += f"the prediction is {abs(error):.2%} too {'high' if error > 0 else 'low'}"
+    for line in (*lines, "In brackets: 95 % intervals."):
+        console.print(line, markup=False, highlight=False, soft_wrap=True)
+
+
+_ENDS = {"value": "", "low": "_low", "high": "_high"}
+
+
+def _within(interval: dict[str, float], digits: int) -> str:
+    value, low, high = (f"{interval[end]:.{digits}f}" for end in _ENDS)
+    return f"{value} [{low}, {high}]"
+
+
+def print_stream(pieces: Iterator[str]) -> None:
+    """Text as it comes, until whoever reads it has enough (`| head`)."""
+    try:
+        for piece in pieces:
+            sys.stdout.write(piece)
+            sys.stdout.flush()
+    except BrokenPipeError:
+        # What Python still holds for the pipe goes nowhere, or it would complain at the end.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

@@ -27,7 +27,8 @@ MAY_IMPORT = {
     "testing": {"records", "runs"},  # the conformance suites of the rooms' protocols
     "campaign": {*STAGES, *SERVICES, "testbeds"},
     "terminal.py": {"campaign"},
-    "cli.py": {*STAGES, *SERVICES, "testbeds", "campaign", "terminal"},
+    "cli.py": {*STAGES, *SERVICES, "testbeds", "campaign", "terminal", "recipe_commands"},
+    "recipe_commands.py": {*SERVICES, "campaign", "terminal"},
     "__init__.py": set(),
 }
 
@@ -54,13 +55,18 @@ HARD_DEPENDENCIES = {
     "SQLAlchemy": ("sqlalchemy", ("store",)),
     "alembic": ("alembic", ("store",)),
     "pyarrow": ("pyarrow", ("yardstick",)),
-    "numpy": ("numpy", ("plans", "report", "runs", "verdicts", "yardstick")),
+    "numpy": ("numpy", ("plans", "probes", "report", "runs", "verdicts", "yardstick")),
     "scipy": ("scipy", ("plans", "report", "verdicts", "yardstick")),
-    "cyclopts": ("cyclopts", ("cli.py",)),
-    "rich": ("rich", ("cli.py", "report", "terminal.py")),
+    "cyclopts": ("cyclopts", ("cli.py", "recipe_commands.py")),
+    "rich": ("rich", ("cli.py", "recipe_commands.py", "report", "terminal.py")),
     "matplotlib": ("matplotlib", ("report",)),
 }
-EXTRAS = {"torch": ("runs",)}
+EXTRAS = {
+    "torch": ("runs",),
+    "datasets": ("yardstick",),
+    "huggingface_hub": ("yardstick",),
+    "tokenizers": ("yardstick",),
+}
 """Modules that only an extra brings -> rooms that import them where they are used, never at the top."""
 
 

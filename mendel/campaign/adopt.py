@@ -10,9 +10,20 @@ from collections.abc import Sequence
 
 from mendel.campaign.confirm import Claim
 from mendel.campaign.rounds import Points, Round, at_bound
+from mendel.campaign.skills import skill_effects
 from mendel.campaign.trunk import Line, Pairs, affords, differences, run_pairs
 from mendel.knowledge.findings import make_finding
-from mendel.records import Interval, Plan, PlanKind, RunResult, RunStatus, Shard, Verdict, VerdictKind
+from mendel.records import (
+    Interval,
+    Plan,
+    PlanKind,
+    RunResult,
+    RunStatus,
+    Shard,
+    SkillEffect,
+    Verdict,
+    VerdictKind,
+)
 from mendel.store import IdeaState
 from mendel.verdicts.effects import compute_multiplier, paired_interval
 
@@ -35,7 +46,8 @@ def adopt_claims(round: Round, claims: Sequence[Claim], original_points: Points)
     plans, pairs = _measure(round, arms, stack)
     effects = {name: _estimate(round, plans[name], pairs[plans[name].id]) for name in arms if name in plans}
     chosen, new = _choose(round, arms, stack, plans, pairs)
-    _record(round, [claim for claim in real if claim.candidate.idea.name in effects], effects, new)
+    skills = {name: skill_effects(pairs[plans[name].id]) for name in effects}
+    _record(round, [claim for claim in real if claim.candidate.idea.name in effects], effects, skills, new)
     if chosen:
         over_original = _over_original(plans, pairs, chosen)
         record_trunk(
@@ -127,7 +139,13 @@ def _over_original(plans: dict[str, Plan], pairs: Pairs, chosen: str) -> list[fl
     return [gain - deficit for gain, deficit in zip(gains, deficits, strict=True)]
 
 
-def _record(round: Round, real: Sequence[Claim], effects: dict[str, Verdict], new: Line) -> None:
+def _record(
+    round: Round,
+    real: Sequence[Claim],
+    effects: dict[str, Verdict],
+    skills: dict[str, tuple[SkillEffect, ...]],
+    new: Line,
+) -> None:
     for held in round.control.trunk.adopted:
         if held.name not in new.names:
             round.move(held.name, IdeaState.DROPPED, f"superseded in round {round.number}", "adopt")
@@ -147,6 +165,7 @@ def _record(round: Round, real: Sequence[Claim], effects: dict[str, Verdict], ne
             verdicts=(claim.verdict, verdict),
             runs=2 * (claim.verdict.pairs + verdict.pairs),
             adopted=adopted,
+            skills=skills[idea.name],
         )
         round.lab.store.put_finding(round.campaign, finding)
         state = IdeaState.ADOPTED if adopted else IdeaState.CLAIMED

@@ -16,10 +16,36 @@ from mendel.campaign.budget import Budget, parse_budget
 from mendel.records import Record
 
 FILE = "mendel.toml"
+TEMPLATE = """\
+# What a campaign is asked to do. Every key may be left out; the command line overrides.
+goal = "Train to a lower loss for the same compute."
+testbed = "{testbed}"
+recipe = ""            # base recipe, one of: {recipes}; empty for the first
+data = "default"       # or a folder of .txt, .jsonl (key "text") or .parquet (column "text") files
+ideas = "catalog"      # or "blanks", or a file of ideas
+budget = "20m"         # time (90s, 20m, 1.5h) or runs (300runs: repeatable on any machine of its kind)
+rungs = [0]            # ascending, from 0 to {rungs}; the last check of the trunk is made at each
+workers = 0            # runs at a time; 0 for one per core
+
+[policy]
+alpha = 0.05           # false-discovery rate of the whole campaign
+min_gain = 0.01        # log2 compute multiplier that a change must beat to count
+blank_share = 0.15     # share of the queue that is planted
+"""
+"""What `mendel init` writes."""
 
 
 class ConfigError(ValueError):
     """A setting that cannot be used: the message names its place, key and value, and what is allowed."""
+
+
+def read_rungs(text: str) -> list[int]:
+    """Rungs as written: `0` or `0-2`. Raises ConfigError."""
+    first, dash, last = text.partition("-")
+    try:
+        return list(range(int(first), int(last if dash else first) + 1))
+    except ValueError:
+        raise ConfigError(f"command line: rungs: {text!r} is not understood; allowed are 0 or 0-2") from None
 
 
 class Policy(Record):

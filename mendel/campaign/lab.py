@@ -7,6 +7,7 @@ that depended on the clock by their key.
 
 from __future__ import annotations
 
+import contextlib
 import shutil
 import threading
 import time
@@ -17,14 +18,27 @@ from typing import Any, TypeVar, cast
 
 from mendel.campaign.budget import Meter
 from mendel.campaign.progress import Progress
-from mendel.records import Recipe, RunResult, RunSpec, RunStatus, Shard, Testbed
+from mendel.probes import SPANS, probe
+from mendel.records import PlanKind, Recipe, RunResult, RunSpec, RunStatus, Shard, Skill, Testbed
 from mendel.runs import Executor, Job
 from mendel.store import Campaign, RunEntry, RunState, Store, StoreError
-from mendel.yardstick import Corpus, Shards, score, windows
+from mendel.yardstick import (
+    Corpus,
+    ScoringError,
+    Shards,
+    log_probabilities,
+    read_tokenizer,
+    score,
+    windows,
+)
 
 SMOKE_TOKENS = 4096
 SCORE_WINDOWS = 128
 SCORE_LENGTH = 512
+PROBE = "probe"
+"""Stage of runs that are trained to be probed: `mendel probe`."""
+PROBED = (PlanKind.CONFIRM, PlanKind.ESTIMATE, PlanKind.VERIFY, PROBE)
+"""Stages whose runs are asked for their skills. Screening buys many more runs, for choosing alone."""
 DETERMINISTIC = (RunStatus.DONE, RunStatus.DIVERGED)
 """Outcomes of the recipe and its seed; the others may be the machine's."""
 CONTROL_ATTEMPTS = 3
@@ -41,6 +55,10 @@ class Interrupted(Exception):
 
 class OutOfMoney(Exception):
     """The workers have cost what `max_usd` allows."""
+
+
+CHECKPOINTS = ("*.safetensors", "*.pt")
+"""Files that a run may leave for `score.py` to load."""
 
 
 class LabError(RuntimeError):
@@ -74,6 +92,8 @@ class Lab:
         self.stop = threading.Event()
         self._clock = time.monotonic()
         self._windows: dict[Shard, Any] = {}
+        self._skills: dict[str, dict[str, Skill | None]] = {}
+        """By run id, from its scoring until its result is stored."""
         self.rung_tokens: dict[tuple[str, int], int] = {}
         """Tokens of a full run, by recipe id and rung: longer runs get more time."""
         self._counted: set[str] = set()
@@ -117,6 +137,9 @@ class Lab:
                 request = running.pop(run)
                 if result.status is RunStatus.CRASHED:
                     self._check_disk()
+                skills = self._skills.pop(run, None)
+                if skills and result.status is RunStatus.DONE:
+                    result = result.model_copy(update={"skills": skills})
                 done[run] = _within(result, request.spec.tokens)
                 self._finish(request, done[run])
         return done
@@ -257,7 +280,7 @@ class Lab:
             readable=(self.corpus.train_folder,),
             timeout=rung.timeout * max(1.0, spec.tokens / tokens),
             memory=self.testbed.memory,
-            scorer=(self.testbed.score, lambda channel: self._score(channel, spec)),
+            scorer=(self.testbed.score, lambda channel: self._score(channel, request, folder.out)),
         )
 
     def _smoke_job(self, recipe_id: str, rung: int) -> Job:
@@ -276,7 +299,7 @@ class Lab:
             timeout=self.testbed.rungs[0].timeout,
             memory=self.testbed.memory,
             count_flops=self.testbed.count_flops,
-            scorer=(self.testbed.score, lambda channel: score(channel, self._shard(Shard.VALIDATION)[:2])),
+            scorer=(self.testbed.score, lambda channel: self._score_smoke(channel, folder.out)),
         )
 
     def _command(self, recipe: Recipe, rung: int, seed: int, tokens: int, out: Path) -> tuple[str, ...]:
@@ -296,8 +319,20 @@ class Lab:
             self._windows[shard] = windows(tokens, SCORE_WINDOWS, SCORE_LENGTH, seed=0)
         return self._windows[shard]
 
-    def _score(self, channel: Any, spec: RunSpec) -> float:
-        return score(channel, self._shard(spec.shard, spec.id))
+    def _score(self, channel: Any, request: Request, out: Path) -> float:
+        spec, encode = request.spec, read_tokenizer(out)
+        if request.stage in PROBED and encode is None:  # the questions are asked in bytes
+            # First, because a score ends the conversation. Probes describe: without an answer to them the run
+            # still has its score, or the score says what is wrong with it.
+            with contextlib.suppress(ScoringError):
+                self._skills[spec.id] = probe(lambda rows: log_probabilities(channel, rows), spec.seed)
+        return score(channel, self._shard(spec.shard, spec.id), encode=encode)
+
+    def _score_smoke(self, channel: Any, out: Path) -> float:
+        encode, rows = read_tokenizer(out), self._shard(Shard.VALIDATION)[:2]
+        if encode is None:  # probes come in sizes of their own: here a model shows that it takes them
+            log_probabilities(channel, rows[:, : SPANS[0] // 2])
+        return score(channel, rows, encode=encode)
 
     def _finish(self, request: Request, result: RunResult) -> None:
         run = request.spec.id
@@ -311,8 +346,10 @@ class Lab:
 
     def _drop_checkpoint(self, run: str) -> None:
         """Weights of a run that has its score are not kept, but for those of the checked trunk."""
-        for file in self.store.run_folder(self.campaign.id, run).out.glob("*.pt"):
-            file.unlink()
+        out = self.store.run_folder(self.campaign.id, run).out
+        for pattern in CHECKPOINTS:
+            for file in out.rglob(pattern):
+                file.unlink()
 
     def _account(self, spec: RunSpec, stage: str, result: RunResult) -> None:
         self.progress.account(result)
@@ -350,5 +387,10 @@ def _within(result: RunResult, planned: int) -> RunResult:
 
 
 def _crashed(result: RunResult, reason: str) -> RunResult:
-    changes = {"status": RunStatus.CRASHED, "bits_per_byte": None, "reason": reason}
+    changes: dict[str, Any] = {
+        "status": RunStatus.CRASHED,
+        "bits_per_byte": None,
+        "skills": {},
+        "reason": reason,
+    }
     return RunResult.model_validate({**result.model_dump(), **changes})

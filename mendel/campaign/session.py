@@ -53,18 +53,7 @@ def run(
     `fresh` begins a new campaign even if this one is there. SIGINT and SIGTERM stop it in good order
     (Interrupted). Raises ConfigError, StoreError, CorpusError, TestbedError or LabError with one line each.
     """
-    testbed = load_testbed(config.testbed)
-    for rung in config.rungs:
-        check_rung(testbed, rung)
-    recipe = config.recipe or testbed.recipes[0]
-    if recipe not in testbed.recipes:
-        raise ConfigError(
-            f"recipe {recipe!r} is not in {testbed.root}/testbed.toml ({', '.join(testbed.recipes)})"
-        )
-    _check_installed(testbed)
-    progress.stage = "reading the corpus"
-    corpus = build_corpus(config.data if config.data == "default" else Path(config.data), settings.root)
-    corpus.verify()
+    testbed, recipe, corpus = prepare(config, settings, progress)
     store = Store(settings.root, settings.database_url, settings.database_timeout)
     try:
         campaign = _open(store, config, testbed, recipe, make_fingerprint(testbed, corpus), fresh)
@@ -88,6 +77,35 @@ def run(
     return store, store.campaign(campaign.id)
 
 
+def prepare(config: CampaignConfig, settings: Settings, progress: Progress) -> tuple[Testbed, str, Corpus]:
+    """What `config` asks to train: testbed, name of the base recipe, text; all checked to be there.
+
+    Raises ConfigError, CorpusError, TestbedError or MissingExtra.
+    """
+    testbed = load_testbed(config.testbed)
+    for rung in config.rungs:
+        check_rung(testbed, rung)
+    recipe = config.recipe or testbed.recipes[0]
+    if recipe not in testbed.recipes:
+        raise ConfigError(
+            f"recipe {recipe!r} is not in {testbed.root}/testbed.toml ({', '.join(testbed.recipes)})"
+        )
+    _check_installed(testbed)
+    progress.stage = "reading the corpus"
+    corpus = build_corpus(config.data if config.data == "default" else Path(config.data), settings.root)
+    corpus.verify()
+    return testbed, recipe, corpus
+
+
+def start_workers(config: CampaignConfig, testbed: Testbed, progress: Progress) -> Any:
+    """The executor of a session, for the caller to close. ExecutorError where it cannot start."""
+    hidden = sealed_folders() if config.data == "default" else ()
+    progress.stage = "starting workers"
+    return executor_class("local")(
+        testbed.python, testbed.preload, config.workers or None, isolate=config.isolate, hidden=hidden
+    )
+
+
 def _run(
     store: Store,
     campaign: Campaign,
@@ -96,16 +114,12 @@ def _run(
     config: CampaignConfig,
     progress: Progress,
 ) -> None:
-    hidden = sealed_folders() if config.data == "default" else ()
-    progress.stage = "starting workers"
-    executor = executor_class("local")(
-        testbed.python, testbed.preload, config.workers or None, isolate=config.isolate, hidden=hidden
-    )
+    executor = start_workers(config, testbed, progress)
     try:
         meter = Meter(config.budget, executor.workers)
         lab = Lab(store, campaign, testbed, corpus, executor, meter, progress)
         _introduce(lab, corpus, executor.isolation.warning)
-        with _stops_on_signal(lab.stop):
+        with stops_on_signal(lab.stop):
             run_campaign(lab, config)
         seconds = lab.time()
         lab.once(
@@ -214,7 +228,7 @@ def make_fingerprint(testbed: Testbed, corpus: Corpus) -> Fingerprint:
         device="cpu",
         instruction_set=f"{platform.machine()} {found}",
         threads=1,
-        precision="float32",
+        precision="auto",  # the testbed chooses by instruction set, and records it in each run
         libraries={name: _version(name) for name in sorted(libraries)},
         corpus=corpus.hash,
     )
@@ -252,7 +266,7 @@ def _check_unchanged(before: Mapping[str, Any], now: Mapping[str, Any]) -> None:
 
 
 @contextmanager
-def _stops_on_signal(stop: threading.Event) -> Iterator[None]:
+def stops_on_signal(stop: threading.Event) -> Iterator[None]:
     """The first signal asks the loop to stop; a second one does what it always does."""
     if threading.current_thread() is not threading.main_thread():
         yield
@@ -272,4 +286,14 @@ def _stops_on_signal(stop: threading.Event) -> Iterator[None]:
             signal.signal(number, handler)
 
 
-__all__ = ["Interrupted", "MissingExtra", "find", "make_fingerprint", "queue", "run"]
+__all__ = [
+    "Interrupted",
+    "MissingExtra",
+    "find",
+    "make_fingerprint",
+    "prepare",
+    "queue",
+    "run",
+    "start_workers",
+    "stops_on_signal",
+]

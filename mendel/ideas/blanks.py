@@ -98,12 +98,13 @@ def _batch_order(number: int) -> Patch:
     anchor = "    flops_per_token = config.flops_per_token()"
     lines = [
         f"    shuffle = torch.Generator().manual_seed({number})",
-        "    used = min(steps * config.batch, len(reader.order))",
+        "    stream = reader.streams[0]",
+        "    used = min(steps * config.batch, len(stream.order))",
         "    order = torch.randperm(used, generator=shuffle).numpy()",
-        "    reader.order[:used] = reader.order[:used][order]",
+        "    stream.order[:used] = stream.order[:used][order]",
         anchor,
     ]
-    return Patch(edits=(Edit(path="train.py", search=anchor, replace="\n".join(lines)),))
+    return Patch(edits=(Edit(path="loop.py", search=anchor, replace="\n".join(lines)),))
 
 
 def _summation_order(number: int) -> Patch:
@@ -123,14 +124,14 @@ def _summation_order(number: int) -> Patch:
 
 
 def _harm(number: int) -> Patch:
-    anchor = "            x_BT, y_BT = reader()"
+    anchor = "        loss = 0.0"
     lines = [
-        "            for optimizer in optimizers:",
-        "                for group in optimizer.param_groups:",
-        f'                    group["lr"] /= {8 + number / 100:g}',
+        "        for optimizer in optimizers:",
+        "            for group in optimizer.param_groups:",
+        f'                group["lr"] /= {8 + number / 100:g}',
         anchor,
     ]
-    return Patch(edits=(Edit(path="train.py", search=anchor, replace="\n".join(lines)),))
+    return Patch(edits=(Edit(path="loop.py", search=anchor, replace="\n".join(lines)),))
 
 
 # --- disguise -----------------------------------------------------------------------------------------

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from mendel.records import Finding, Idea, Interval, Verdict
+from mendel.records import Finding, Idea, Interval, SkillEffect, Verdict
 
 
 def make_finding(
@@ -20,6 +20,7 @@ def make_finding(
     verdicts: Sequence[Verdict],
     runs: int,
     adopted: bool,
+    skills: Sequence[SkillEffect] = (),
 ) -> Finding:
     """A claim with its evidence: `verdicts` from screening to the fresh pairs after the claim."""
     return Finding(
@@ -35,6 +36,7 @@ def make_finding(
         runs=runs,
         adopted=adopted,
         refuted_by=refutation(rung, log2_cm),
+        skills=tuple(skills),
     )
 
 

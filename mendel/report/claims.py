@@ -8,6 +8,7 @@ from mendel.report.facts import Facts, overrides_between, source_of
 from mendel.report.html import Child, Html, commands, diff_block, el, facts, join, table
 from mendel.report.paired import differences_figure, loss_figure
 from mendel.report.repeat import repeat_command
+from mendel.report.skills import skills_table
 from mendel.report.svg import inline
 from mendel.report.text import cm_text, e_value, signed, unified_diff
 from mendel.store import StoreError
@@ -46,7 +47,7 @@ def _claim(found: Facts, finding: Finding, place: int) -> Html:
         )
         shown = evidence(found, fresh, confirm, (control, idea.name))
         parts.append(paired(shown, f"{idea.name}: paired runs", f"pairs{place}", caption))
-    parts += [_code(found, finding), _repetition(found, finding, fresh)]
+    parts += [skills_table(finding.skills), _code(found, finding), _repetition(found, finding, fresh)]
     return el("article", parts, cls="finding")
 
 

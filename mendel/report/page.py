@@ -1,4 +1,4 @@
-"""The page: headline, trunk, ideas, findings, blanks, ledger, failures, how to read it, provenance."""
+"""The page: headline, trunk, ideas, findings, text, blanks, ledger, failures, how to read it, provenance."""
 
 from __future__ import annotations
 
@@ -20,12 +20,14 @@ from mendel.report.html import Child, Html, commands, el, facts, join, table
 from mendel.report.repeat import settings_toml
 from mendel.report.svg import inline
 from mendel.report.text import clean, cm_text, duration, quantity
+from mendel.report.training_text import data_section
 from mendel.store import Campaign, CampaignState, Store
 
 SECTIONS = {
     "trunk": "The trunk",
     "ideas": "Ideas judged",
     "findings": "Findings",
+    "data": "Training text",
     "blanks": "Blanks",
     "ledger": "Ledger",
     "failures": "Failures and ideas not tried",
@@ -44,6 +46,7 @@ def make_page(
         "trunk": _trunk(found, trunk_points),
         "ideas": _ideas(judged),
         "findings": claims_section(found),
+        "data": data_section(found),
         "blanks": blanks_section(found, summary, judged),
         "ledger": ledger_section(found, summary),
         "failures": failures_section(found),

@@ -172,7 +172,7 @@ def _serve_scores(path: str, out: str, sock: socket.socket, status: int) -> None
         batch, time = _PAIR.unpack(header) if header else (0, 0)
         if batch == 0:
             return
-        tokens = np.frombuffer(stream.read(batch * time), dtype=np.uint8).reshape(batch, time)
+        tokens = np.frombuffer(stream.read(2 * batch * time), dtype="<u2").reshape(batch, time)
         scores = model(tokens.astype(np.int64))
         scores = np.asarray(scores.detach() if hasattr(scores, "detach") else scores, dtype="<f4")
         if scores.shape != (batch, time - 1):

@@ -6,8 +6,9 @@ that a sandbox can show a run the first and hide the second. For the default cor
 `sealed_folders()` too: the installed files that the sealed documents come from.
 
 A corpus lies in `root/corpora/<hash>`: `manifest.json`, `train/train.bin`, `sealed/validation.bin`,
-`sealed/held_out.bin` (documents as UTF-8 bytes, one NUL byte between two) and `sealed/documents.json`
-(the path of each document). It is written to a temporary name and renamed.
+`sealed/held_out.bin` (documents as UTF-8 bytes, one NUL byte between two), `train/sources.json` (the source
+of each training document, in order) and `sealed/documents.json` (the path of each document). It is written to
+a temporary name and renamed.
 """
 
 from __future__ import annotations
@@ -19,11 +20,13 @@ import uuid
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
+from typing import Any
 
 from pydantic import Field, ValidationError
 
 from mendel.records import Record, Shard, content_hash
 from mendel.yardstick.duplicates import duplicate_groups
+from mendel.yardstick.hub import PREFIX, download
 from mendel.yardstick.sources import (
     DEFAULT,
     CorpusError,
@@ -33,6 +36,7 @@ from mendel.yardstick.sources import (
     package_folders,
     read_folder,
     read_packages,
+    source_name,
 )
 
 SEALED = (
@@ -109,6 +113,11 @@ class Corpus(Record):
     def train_file(self) -> Path:
         return self.train_folder / "train.bin"
 
+    @property
+    def sources_file(self) -> Path:
+        """{"sources": [names], "documents": [place in names, one for each training document, in order]}."""
+        return self.train_folder / "sources.json"
+
     def shard_file(self, shard: Shard) -> Path:
         return self.sealed_folder / f"{shard.value}.bin"
 
@@ -135,6 +144,8 @@ class Corpus(Record):
                 raise _changed(path, f"sha256 is {digest[:12]}, it was {split.sha256[:12]}")
             if content_hash(listed.get(name)) != split.paths:
                 raise _changed(self.sealed_folder / "documents.json", f"the list '{name}' is another")
+        if _load_json(self.sources_file) != _sources(listed["train"], self.source):
+            raise _changed(self.sources_file, "it names other sources than the list of documents")
         found = _corpus_hash({name: getattr(self, name) for name in files})
         if found != self.hash:
             raise _changed(self.folder / "manifest.json", f"its splits hash to {found}, not {self.hash}")
@@ -143,16 +154,25 @@ class Corpus(Record):
 def build_corpus(source: str | Path, root: Path, site_packages: Path | None = None) -> Corpus:
     """The corpus of `source` below `root`, built unless it is there already.
 
-    `source` is "default" (source text of the packages, from `site_packages` or this interpreter) or a
-    folder of `.txt`, `.jsonl` and `.parquet` files. A source that changed gives another hash.
+    `source` is "default" (source text of the packages, from `site_packages` or this interpreter), a folder of
+    `.txt`, `.jsonl` and `.parquet` files, or "hf:NAME", a Hugging Face dataset (`hub.parse`). A source that
+    changed gives another hash.
     Raises CorpusError for text that cannot be used.
     """
-    read = read_packages(site_packages) if source == DEFAULT else read_folder(Path(source))
-    corpora = Path(root) / "corpora"
+    name, corpora = str(source), Path(root) / "corpora"
+    if name == DEFAULT:
+        read = read_packages(site_packages)
+    elif name.startswith(PREFIX):
+        read = read_folder(download(name, Path(root) / "downloads"))
+    else:
+        read = read_folder(Path(source))
     source_hash = read.hash
     for manifest in sorted(corpora.glob("[0-9a-f]*/manifest.json")):
         corpus = load_corpus(manifest.parent)
         if corpus.source_hash == source_hash:
+            if not corpus.sources_file.exists():  # built before there was one
+                listed = _load_json(corpus.sealed_folder / "documents.json")
+                _write_sources(corpus.sources_file, listed["train"], corpus.source)
             return corpus
     return _build(read, source_hash, corpora)
 
@@ -207,7 +227,7 @@ def _build(source: Source, source_hash: str, corpora: Path) -> Corpus:
     temporary = corpora / f".building-{uuid.uuid4().hex}"
     temporary.mkdir()
     try:
-        written = _write(splits, temporary)
+        written = _write(splits, temporary, source.name)
         _check_sizes(source.name, written)
         corpus = Corpus(hash=_corpus_hash(written), folder=temporary, **written, **about)
         (temporary / "manifest.json").write_text(corpus.model_dump_json(indent=1))
@@ -278,7 +298,7 @@ def _size(group: Iterable[Document]) -> int:
     return sum(len(document.content) for document in group)
 
 
-def _write(splits: Splits, folder: Path) -> dict[str, Split]:
+def _write(splits: Splits, folder: Path, source: str) -> dict[str, Split]:
     """Write the files of all splits, documents in order of the hash of their path."""
     written, listed = {}, {}
     for name, members in splits.items():
@@ -295,7 +315,22 @@ def _write(splits: Splits, folder: Path) -> dict[str, Split]:
             paths=content_hash(listed[name]),
         )
     (folder / "sealed" / "documents.json").write_text(json.dumps(listed, indent=0))
+    _write_sources(folder / "train" / "sources.json", listed["train"], source)
     return written
+
+
+def _write_sources(file: Path, paths: Any, source: str) -> None:
+    unfinished = file.with_name(f".{file.name}.{uuid.uuid4().hex}")
+    unfinished.write_text(json.dumps(_sources(paths, source)))
+    unfinished.replace(file)
+
+
+def _sources(paths: Sequence[str], source: str) -> dict[str, Any]:
+    """The content of sources.json: it follows from the paths alone, so the corpus hash covers it."""
+    names = [source_name(path, source == DEFAULT) for path in paths]
+    known = sorted(set(names))
+    places = {name: place for place, name in enumerate(known)}
+    return {"sources": known, "documents": [places[name] for name in names]}
 
 
 def _check_sizes(source: str, splits: dict[str, Split]) -> None:
@@ -313,7 +348,7 @@ def _corpus_hash(splits: dict[str, Split]) -> str:
     return content_hash({name: [split.sha256, split.paths] for name, split in splits.items()})
 
 
-def _load_json(path: Path) -> dict[str, object]:
+def _load_json(path: Path) -> dict[str, Any]:
     try:
         value = json.loads(path.read_bytes())
     except OSError as error:

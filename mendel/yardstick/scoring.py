@@ -8,9 +8,9 @@ A model that sees the text it predicts would win every campaign, so each score e
 windows are asked again as they are and with other text after a secret cut, and what is predicted before
 the cut must not move. Code that tells the probe from the score is not caught by it.
 
-Frames, little-endian. Request: `<II` (B, T), then B * T bytes of uint8 tokens; B = 0 ends the
-conversation. Reply: `<II` (B, T - 1), then B * (T - 1) float32 natural log-probabilities of
-tokens[:, 1:], each given the tokens before it in its row.
+Frames, little-endian. Request: `<II` (B, T), then B * T uint16 tokens; B = 0 ends the conversation. Reply:
+`<II` (B, T - 1), then B * (T - 1) float32 natural log-probabilities of tokens[:, 1:], each given the tokens
+before it in its row. Tokens are bytes, or what the run's tokenizer makes of them (`tokens`).
 """
 
 from __future__ import annotations
@@ -23,6 +23,7 @@ import socket
 import struct
 import time
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -31,7 +32,12 @@ from mendel.records import Shard
 from mendel.yardstick.corpus import Corpus
 
 Tokens = NDArray[np.uint8]
+Rows = NDArray[np.unsignedinteger[Any]]
+Encode = Callable[[bytes], list[int]]
+"""Tokens of a window, the first of them its first byte."""
 
+MAX_VOCAB = 1 << 16
+"""Tokens that a frame can tell apart."""
 HEADER = struct.Struct("<II")
 TOLERANCE = 1e-4
 """Nats above 0 that rounding may give a log-probability."""
@@ -86,9 +92,17 @@ def windows(shard_tokens: Tokens, count: int, length: int, seed: int) -> Tokens:
     return np.stack([np.asarray(shard_tokens[start : start + length + 1]) for start in starts])
 
 
-def score(channel: socket.socket, windows: Tokens, batch: int = 32, timeout: float = 60.0) -> float:
+def score(
+    channel: socket.socket,
+    windows: Tokens,
+    batch: int = 32,
+    timeout: float = 60.0,
+    encode: Encode | None = None,
+) -> float:
     """Bits per byte of the model behind `channel` on `windows` (count, length + 1):
-    -sum(log p) / (ln 2 * count * length).
+    -sum(log p) / (ln 2 * count * length). The first byte of each window is given, all others are predicted.
+
+    The model is asked in bytes, or in the tokens that `encode` makes of a window (`tokens.read_tokenizer`).
 
     A prefix probe follows the windows: see `_probe`. It catches a model that looks ahead by mistake or
     without disguise, such as attention without its mask. It does not catch code that recognises the probe,
@@ -102,17 +116,42 @@ def score(channel: socket.socket, windows: Tokens, batch: int = 32, timeout: flo
         )
     if batch < 1 or timeout <= 0:
         raise ValueError(f"score: batch {batch} must be at least 1 and timeout {timeout} above 0")
+    rows, sizes = _encoded(windows, encode)
     wire = _Wire(channel, timeout)
     total = 0.0
-    for start in range(0, len(windows), batch):
-        total += float(_ask(wire, windows[start : start + batch]).sum(dtype=np.float64))
-    _probe(wire, windows, min(batch, PROBE_WINDOWS))
+    for start in range(0, len(rows), batch):
+        part = sizes[start : start + batch]
+        total += float(_ask(wire, rows[start : start + batch, : part.max()], part).sum(dtype=np.float64))
+    _probe(wire, rows, sizes, min(batch, PROBE_WINDOWS))
     with contextlib.suppress(ScoringError):  # all answers are here; a scorer may leave without a goodbye
         wire.send(HEADER.pack(0, 0))
     return -total / (math.log(2) * windows[:, 1:].size)
 
 
-def _probe(wire: _Wire, windows: Tokens, most: int) -> None:
+def _encoded(windows: Tokens, encode: Encode | None) -> tuple[Rows, NDArray[np.int64]]:
+    """Rows of tokens, (count, longest), and how many tokens of each are real; NUL fills the rest."""
+    if encode is None:
+        return windows, np.full(len(windows), windows.shape[1])
+    encoded = [encode(window.tobytes()) for window in windows]
+    sizes = np.array([len(tokens) for tokens in encoded])
+    rows = np.zeros((len(encoded), sizes.max()), np.uint16)
+    for row, tokens in zip(rows, encoded, strict=True):
+        row[: len(tokens)] = tokens
+    return rows, sizes
+
+
+def log_probabilities(channel: socket.socket, tokens: Tokens, timeout: float = 60.0) -> NDArray[np.float32]:
+    """What the model behind `channel` says of `tokens` (rows, columns): natural log-probabilities of
+    tokens[:, 1:], (rows, columns - 1). The conversation stays open: ask on, or `score`.
+
+    `timeout` is in seconds, for this answer. ScoringError for anything but a good answer.
+    """
+    return _ask(_Wire(channel, timeout), tokens, np.full(len(tokens), tokens.shape[1])).reshape(
+        len(tokens), tokens.shape[1] - 1
+    )
+
+
+def _probe(wire: _Wire, windows: Rows, sizes: NDArray[np.int64], most: int) -> None:
     """ScoringError if a prediction depends on text after it, on at most `most` windows.
 
     Each window has its own cut in its middle half, so that a model that starts afresh every few tokens is
@@ -120,15 +159,15 @@ def _probe(wire: _Wire, windows: Tokens, most: int) -> None:
     not to be told from a score by its looks. Both versions are asked in one shape, so that rounding is alike.
     """
     rows = secrets.SystemRandom().sample(range(len(windows)), min(most, len(windows)))
-    plain = np.asarray(windows[rows])
-    columns = plain.shape[1]
-    first, last = max(2, columns // 4), max(2, 3 * columns // 4)
-    cuts = np.array([[first + secrets.randbelow(last - first + 1)] for _ in rows])
+    sizes = sizes[rows]
+    columns = int(sizes.max())
+    plain = np.asarray(windows[rows, :columns])
+    cuts = np.array([[_cut(int(size))] for size in sizes])
     if len(rows) > 1:
         other = np.roll(plain, 1, axis=0)
-    else:  # random bytes, each another than the one it replaces
+    else:  # random bytes, each another token than the one it replaces
         noise = np.frombuffer(secrets.token_bytes(columns), np.uint8)
-        other = plain ^ np.maximum(noise, 1)
+        other = np.where(noise == plain, noise ^ 1, noise)
     places = np.arange(columns)
     before = _exchange(wire, plain)
     after = _exchange(wire, np.where(places < cuts, plain, other))
@@ -138,9 +177,16 @@ def _probe(wire: _Wire, windows: Tokens, most: int) -> None:
         raise ScoringError("scorer: a prediction depends on text after it")
 
 
-def _ask(wire: _Wire, tokens: Tokens) -> NDArray[np.float32]:
-    """Log-probabilities of tokens[:, 1:], checked."""
-    log_p = _exchange(wire, tokens)
+def _cut(size: int) -> int:
+    """A secret place in the middle half of a row of `size` tokens."""
+    first, last = max(2, size // 4), max(2, 3 * size // 4)
+    return first + secrets.randbelow(last - first + 1)
+
+
+def _ask(wire: _Wire, tokens: Rows, sizes: NDArray[np.int64]) -> NDArray[np.float32]:
+    """Log-probabilities of the real ones of tokens[:, 1:], row after row, checked: (sum of sizes - 1,)."""
+    real = np.arange(1, tokens.shape[1]) < sizes[:, None]
+    log_p = _exchange(wire, tokens)[real]
     above = log_p > TOLERANCE  # False for NaN
     if above.any():
         raise ScoringError(f"scorer: log-probability {float(log_p[above][0]):g} is above 0")
@@ -150,10 +196,10 @@ def _ask(wire: _Wire, tokens: Tokens) -> NDArray[np.float32]:
     return log_p
 
 
-def _exchange(wire: _Wire, tokens: Tokens) -> NDArray[np.float32]:
+def _exchange(wire: _Wire, tokens: Rows) -> NDArray[np.float32]:
     """One request and its reply: numbers of the right shape, nothing else checked."""
     rows, columns = tokens.shape
-    wire.send(HEADER.pack(rows, columns) + np.ascontiguousarray(tokens).tobytes())
+    wire.send(HEADER.pack(rows, columns) + tokens.astype("<u2").tobytes())
     expected = (rows, columns - 1)
     shape = HEADER.unpack(wire.receive(HEADER.size))
     if shape != expected:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import importlib.util
 import json
+import re
 from collections.abc import Iterable, Iterator
 from importlib import metadata
 from pathlib import Path
@@ -123,6 +124,17 @@ def documents(source: Source) -> Iterator[Document]:
                 raise CorpusError(f"{place}: NUL byte at offset {nul}; text has none, it separates documents")
             if document.content.strip():
                 yield document
+
+
+def source_name(path: str, default: bool) -> str:
+    """The source that a document at `path` belongs to, as a mixture names it: its package in the default
+    corpus; in a folder the first folder below it, else the name of its `.jsonl` or `.parquet` file, else
+    "text"."""
+    first, slash, _ = path.partition("/")
+    if not (default or slash):
+        file = first.rpartition("#")[0]
+        first = file.rpartition(".")[0] if file else "text"
+    return re.sub(r"[^\w.-]", "_", first)
 
 
 def _json_lines(file: str, path: str, data: bytes) -> Iterator[tuple[str, Document]]:

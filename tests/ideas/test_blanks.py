@@ -108,8 +108,8 @@ def test_the_proposer_gives_ideas_without_their_kind():
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_blank_moves_the_loss_a_little_and_never_not_at_all(kind, control, corpus, tmp_path):
     losses, scored = control
-    # Nats per byte. The first two act like another seed; reordered sums change the last digits.
-    tolerance = 1e-4 if kind == "summation order" else 0.2
+    # Nats per byte. The first two act like another seed; reordered sums change the last digits of bfloat16.
+    tolerance = 0.01 if kind == "summation order" else 0.2
     for idea in of_kind(kind):
         found, out = train(tmp_path / idea.name, idea.patch, corpus, TOKENS)
         blank = score(tmp_path / f"{idea.name}-score", idea.patch, out, corpus.read_bytes()[:8193])
@@ -125,7 +125,7 @@ def test_the_batch_order_blank_reads_the_same_sequences_in_another_order(number,
             reader = module("data").Reader
             call = reader.__call__
             reader.__call__ = lambda self: seen.append(batch := call(self)) or batch
-            module("train").train(make_config(module, patch), 8 * 1024, 1, corpus, folder)
+            module("loop").train(make_config(module, patch), 8 * 1024, 1, module("run").Run(corpus, folder))
         return [bytes(row.tolist()) for x_BT, _ in seen for row in x_BT]
 
     (tmp_path / "a").mkdir()
@@ -134,7 +134,7 @@ def test_the_batch_order_blank_reads_the_same_sequences_in_another_order(number,
         windows(tmp_path / "a", None),
         windows(tmp_path / "b", of_kind("batch order")[number].patch),
     )
-    assert len(plain) == 128
+    assert sum(map(len, plain)) == 8 * 1024
     assert blank != plain
     assert sorted(blank) == sorted(plain)
 
@@ -153,7 +153,7 @@ def test_a_blank_costs_no_flops(kind, tmp_path):
         with trainer(folder, patch) as module, FlopCounterMode(display=False) as counter:
             model = module("model").GPT(make_config(module, patch))
             model.initialise(1)
-            model(torch.zeros(4, 64, dtype=torch.long)).sum().backward()
+            model(torch.zeros(4, model.config.context, dtype=torch.long)).sum().backward()
         return counter.get_total_flops()
 
     bare = flops(tmp_path / "bare", None)

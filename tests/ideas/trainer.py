@@ -63,9 +63,8 @@ def train(folder: Path, patch: Patch | None, corpus: Path, tokens: int, seed: in
     with trainer(folder / "source", patch) as module:
         config = make_config(module, patch)
         (out / "config.json").write_text(json.dumps(module("config").to_dict(config)))
-        finite = module("train").train(config, tokens, seed, corpus, out)
+        module("loop").train(config, tokens, seed, module("run").Run(corpus, out))
     lines = (out / "metrics.jsonl").read_text().splitlines()
-    assert finite
     return [json.loads(line)["loss"] for line in lines], out
 
 

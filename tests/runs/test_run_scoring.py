@@ -26,7 +26,7 @@ def ask(sock, batches=1):
     total, count = 0.0, 0
     for batch in range(1, batches + 1):
         tokens = np.random.default_rng(batch).integers(0, 256, (batch, 9), dtype=np.uint8)
-        stream.write(struct.pack("<II", *tokens.shape) + tokens.tobytes())
+        stream.write(struct.pack("<II", *tokens.shape) + tokens.astype("<u2").tobytes())
         stream.flush()
         rows, columns = struct.unpack("<II", stream.read(8))
         scores = np.frombuffer(stream.read(4 * rows * columns), "<f4").reshape(rows, columns)

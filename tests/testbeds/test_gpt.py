@@ -62,7 +62,7 @@ def test_metrics_say_what_was_spent(corpus, tmp_path):
 def test_a_loss_that_is_not_finite_ends_with_its_own_exit_code(corpus, tmp_path):
     done = train(corpus, tmp_path, "--tokens", "16384", "--set", "lr=1e30", "--set", "clip=0")
     assert done.returncode == 3
-    assert not (tmp_path / "model.pt").exists()
+    assert not (tmp_path / "model.safetensors").exists()
 
 
 def test_an_unknown_knob_is_named_with_what_is_allowed(corpus, tmp_path):

@@ -66,7 +66,7 @@ def main():
         if rows == 0:
             print("done", flush=True)
             return
-        reply = answer(behaviour, rows, columns, receive(channel, rows * columns))
+        reply = answer(behaviour, rows, columns, array.array("H", receive(channel, 2 * rows * columns)))
         if behaviour == "hangs":
             time.sleep(60)
         if behaviour == "dies halfway":

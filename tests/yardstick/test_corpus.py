@@ -175,7 +175,7 @@ def test_a_folder_is_split_by_documents_about_90_5_5(tmp_path):
     assert 0.04 < corpus.validation.bytes / total < 0.08
     assert 0.04 < corpus.held_out.bytes / total < 0.08
     assert corpus.train_folder != corpus.sealed_folder
-    assert [f.name for f in corpus.train_folder.iterdir()] == ["train.bin"]
+    assert {f.name for f in corpus.train_folder.iterdir()} == {"train.bin", "sources.json"}
 
 
 def test_near_copies_in_a_folder_never_straddle_the_split(tmp_path):
@@ -286,3 +286,53 @@ def test_too_little_text_is_refused_with_what_was_found_and_what_is_needed(tmp_p
     shutil.rmtree(small)
     with pytest.raises(CorpusError, match="no such folder"):
         build_corpus(small, tmp_path)
+
+
+# --- sources of the training documents -----------------------------------------------------------------
+
+
+def named_folder(folder: Path) -> Path:
+    """Texts in two folders, in a file of lines, and loose."""
+    text_folder(folder / "web pages", 12)
+    text_folder(folder / "books" / "old", 12, 1400)
+    (folder / "chat.jsonl").write_text("".join(json.dumps({"text": text(i)}) + "\n" for i in range(900, 912)))
+    (folder / "loose.txt").write_text(text(77))
+    return folder
+
+
+def test_the_source_of_each_training_document_lies_beside_the_text(tmp_path):
+    corpus = build_corpus(named_folder(tmp_path / "texts"), tmp_path)
+    listed = json.loads(corpus.sources_file.read_text())
+    assert corpus.sources_file.parent == corpus.train_file.parent == corpus.train_folder
+    assert set(listed["sources"]) >= {"books", "chat", "web_pages"}
+    paths = json.loads((corpus.sealed_folder / "documents.json").read_text())["train"]
+    named = [listed["sources"][place] for place in listed["documents"]]
+    expected = {"web pages": "web_pages", "books": "books", "chat.jsonl": "chat", "loose.txt": "text"}
+    assert named == [expected[path.split("/")[0].split("#")[0]] for path in paths]
+    assert len(named) == corpus.train_file.read_bytes().count(0) + 1
+
+
+@needs_packages
+def test_the_sources_of_the_default_corpus_are_its_packages(default):
+    listed = json.loads(default.sources_file.read_text())
+    assert listed["sources"] == ["mpmath", "networkx", "sympy"]
+    assert len(listed["documents"]) == default.train.documents
+
+
+def test_a_corpus_from_before_there_were_sources_gets_them_and_keeps_its_hash(tmp_path):
+    source = named_folder(tmp_path / "texts")
+    corpus = build_corpus(source, tmp_path)
+    before = corpus.sources_file.read_text()
+    corpus.sources_file.unlink()
+    assert build_corpus(source, tmp_path).hash == corpus.hash
+    assert corpus.sources_file.read_text() == before
+    corpus.verify()
+
+
+def test_a_list_of_sources_that_was_changed_is_found(tmp_path):
+    corpus = build_corpus(named_folder(tmp_path / "texts"), tmp_path)
+    listed = json.loads(corpus.sources_file.read_text())
+    listed["documents"][0] ^= 1
+    corpus.sources_file.write_text(json.dumps(listed))
+    with pytest.raises(CorpusError, match=r"sources\.json: .* names other sources"):
+        corpus.verify()

@@ -16,17 +16,17 @@ class Config:
     # Shape at rung 0; `at_rung` grows it.
     depth: int = 2
     """Transformer blocks."""
-    heads: int = 3
+    heads: int = 4
     head_dim: int = 16
     """Width is heads * head_dim."""
-    context: int = 64
+    context: int = 32
     """Tokens a position can look back on, and the length of a training sequence."""
-    batch: int = 16
+    batch: int = 32
     """Sequences per step."""
     mlp_ratio: float = 4.0
     """Hidden width of the MLP over the width of the model (SwiGLU uses two thirds of it)."""
     vocab: int = 256
-    """Bytes."""
+    """Bytes; more for tokenizer = "bpe"."""
 
     # Model.
     norm: str = "layernorm"  # or "rmsnorm"
@@ -49,10 +49,14 @@ class Config:
 
     # Optimiser.
     optimizer: str = "adamw"  # or "muon": matrices of the blocks by Muon, the rest by AdamW
-    lr: float = 8e-3
-    """Peak learning rate of AdamW at rung 0; falls with width to the power `lr_width_power`."""
-    lr_width_power: float = 0.5
+    lr: float = 6e-3
+    """Peak learning rate of AdamW at rung 0."""
+    lr_width_power: float = 1.0
+    """It falls with width to this power: the Adam rule of muP (Yang et al. 2022, table 8)."""
+    lr_batch_power: float = 0.5
+    """It grows with tokens per step to this power: Adam's square-root rule (Malladi et al. 2022)."""
     muon_lr: float = 0.02
+    """Peak learning rate of Muon at every rung: its step has one size whatever the shape."""
     muon_momentum: float = 0.95
     beta1: float = 0.9
     beta2: float = 0.95
@@ -69,24 +73,44 @@ class Config:
     final_lr: float = 0.1
     """Learning rate at the end over the peak."""
 
+    # Data: which text, in which mix and order, cut into which tokens (docs/data.md).
+    tokenizer: str = "bytes"  # or "bpe": `vocab` byte pairs, learned from the training text
+    mixture: str = ""
+    """Weights of sources, "docs:2,code:1"; empty: all of them, as large as they are."""
+    mixture_end: str = ""
+    """Weights at the end of the run, reached linearly; empty: as at its start."""
+    packing: str = "stream"  # or "documents": no window holds parts of two documents
+    deduplicate: str = "none"  # or "exact", "near": documents that repeat earlier ones are left out
+    min_bytes: int = 0
+    """Shorter documents are left out."""
+    max_bytes: int = 0
+    """Longer documents are left out; 0 for none."""
+    max_non_text: float = 1.0
+    """Largest share of a document's bytes that are control characters or no UTF-8."""
+    max_repetition: float = 1.0
+    """Largest share of a document's bytes in lines that stood in it before."""
+
     @property
     def width(self) -> int:
         return self.heads * self.head_dim
 
     def at_rung(self, rung: int) -> Config:
-        """The dial: rungs add a head and a block in turn and lengthen the context, so that parameters grow
-        by about half and, with 4x the compute, tokens by more than twice. Tokens grow faster than
-        parameters because rung 0 sees far fewer per parameter than is optimal (Hoffmann et al. 2022).
-        Tokens per step double every second rung: at this scale, steps are what a run is short of."""
-        heads = self.heads + (rung + 1) // 2
+        """The dial: each rung has 4x the compute, one head more, a longer context, and 2x the batch every
+        second rung; every fourth adds a block. Parameters grow by about half and tokens by 2.5: rung 0 sees
+        far fewer tokens per parameter than is optimal (Hoffmann et al. 2022), and at this scale steps are
+        what a run is short of. Blocks come rarely because one more is a large step in so shallow a model:
+        losses of neighbouring rungs then lie on one curve (docs/ladder.md)."""
+        heads = self.heads + rung
         context = self.context * (2 + rung) // 2
+        step_growth = 2 ** (rung / 2)
+        lr_growth = step_growth**self.lr_batch_power / (heads / self.heads) ** self.lr_width_power
         return replace(
             self,
-            depth=self.depth + rung // 2,
+            depth=self.depth + rung // 4,
             heads=heads,
             context=context,
-            batch=max(1, self.batch * self.context * 2 ** (rung // 2) // context),
-            lr=self.lr * (self.heads / heads) ** self.lr_width_power,
+            batch=max(1, round(self.batch * self.context * step_growth / context)),
+            lr=self.lr * lr_growth,
         )
 
     def flops_per_token(self) -> float:
@@ -106,7 +130,6 @@ RECIPES = {
         qk_norm=True,
         bias=False,
         tied=False,
-        softcap=15.0,
         init="fan_in",
         zero_init=True,
         optimizer="muon",

@@ -34,6 +34,20 @@ def rotate(x_BHTD, cos_TD, sin_TD):
     return torch.cat((a * cos_TD - b * sin_TD, a * sin_TD + b * cos_TD), dim=-1)
 
 
+def attend(q_BHTD, k_BHTD, v_BHTD, mask_TT=None):
+    """Attention over the positions so far, (B, H, T, D). `mask_TT` is added to the scores instead of the
+    causal mask. torch's fused kernel, but for bfloat16 on a CPU: there its backward pass takes several times
+    as long as the lines below (benchmarks/trainer_speed.py)."""
+    if q_BHTD.device.type != "cpu" or not torch.is_autocast_enabled("cpu"):
+        return F.scaled_dot_product_attention(
+            q_BHTD, k_BHTD, v_BHTD, attn_mask=mask_TT, is_causal=mask_TT is None
+        )
+    scores_BHTT = (q_BHTD * q_BHTD.shape[-1] ** -0.5) @ k_BHTD.mT
+    if mask_TT is None:
+        mask_TT = torch.full(scores_BHTT.shape[-2:], -math.inf).triu(1)
+    return (scores_BHTT + mask_TT.to(scores_BHTT.dtype)).softmax(-1) @ v_BHTD
+
+
 class Attention(nn.Module):
     def __init__(self, config: Config):
         super().__init__()
@@ -54,7 +68,7 @@ class Attention(nn.Module):
             k_BHTD = F.rms_norm(k_BHTD, (self.config.head_dim,))
         if rope is not None:
             q_BHTD, k_BHTD = rotate(q_BHTD, *rope), rotate(k_BHTD, *rope)
-        y_BHTD = F.scaled_dot_product_attention(q_BHTD, k_BHTD, v_BHTD, is_causal=True)
+        y_BHTD = attend(q_BHTD, k_BHTD, v_BHTD)
         return self.proj(y_BHTD.transpose(1, 2).reshape(B, T, W))
 
 

@@ -12,9 +12,10 @@ def orthogonalise(g_NRC, steps: int = 5):
     a, b, c = 3.4445, -4.7750, 2.0315
     x_NRC = g_NRC / (g_NRC.norm(dim=(1, 2), keepdim=True) + 1e-7)
     for _ in range(steps):
-        gram_NRR = x_NRC @ x_NRC.mT
-        x_NRC = a * x_NRC + (b * gram_NRR + c * gram_NRR @ gram_NRR) @ x_NRC
-    return x_NRC
+        gram_NRR = torch.bmm(x_NRC, x_NRC.mT)
+        poly_NRR = torch.baddbmm(gram_NRR, gram_NRR, gram_NRR, beta=b, alpha=c)
+        x_NRC = torch.baddbmm(x_NRC, poly_NRR, x_NRC, beta=a)
+    return x_NRC.to(g_NRC.dtype)
 
 
 class Muon(torch.optim.Optimizer):

@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 
 import torch
+from checkpoint import read_weights
 from config import Config
 from model import GPT
 
@@ -20,7 +21,7 @@ def load(folder: str | Path):
     folder = Path(folder)
     config = Config(**json.loads((folder / "config.json").read_text()))
     model = GPT(config)
-    model.load_state_dict(torch.load(folder / "model.pt", weights_only=True))
+    model.load_state_dict(read_weights(folder, model))
     model.eval()
 
     @torch.no_grad()

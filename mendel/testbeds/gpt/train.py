@@ -1,88 +1,110 @@
-"""Train one small GPT on bytes: `python train.py --rung 0 --seed 1 --data train.bin --out DIR`.
+"""Train one small GPT: `python train.py --rung 0 --seed 1 --data train.bin --out DIR`.
 
-Writes to DIR: `config.json`, `metrics.jsonl` (one line per step) and `model.pt`. The same recipe, rung, seed
-and corpus give the same losses to the last bit on one machine. Exit code 3 means the loss was not finite.
+Writes to DIR: `config.json`, `run.json` (how it was computed), `metrics.jsonl` (one line per step) and
+`model.safetensors`. The same recipe, rung, seed and corpus give the same losses to the last bit on one CPU.
+On many GPUs: `torchrun --nproc_per_node 8 train.py --parallel fsdp ...`.
+
+Exit codes: 0 done; 2 wrong arguments; 3 a loss was not finite; 4 stopped by SIGTERM and saved, the same
+command with --resume goes on; 5 the disk is full, the last checkpoint is still good.
 """
 
 from __future__ import annotations
 
 import argparse
-import json
-import math
+import errno
+import signal
 import sys
-import time
 from pathlib import Path
 
-import torch
-from config import RECIPES, RUNGS, Config, to_dict, with_overrides
-from data import Reader
-from model import GPT
-from optim import make_optimizers
-from schedule import learning_rate
-from torch.nn import functional as F
+from config import RECIPES, RUNGS, with_overrides
+from device import COMPILE, DEVICES, PRECISIONS, choose_device
+from distributed import MODES, Ranks
+from loop import train
+from run import Diverged, Refused, Run, Stopped
 
 TOKENS = (125_000, 290_000, 750_000, 2_000_000)
 """Tokens per rung when --tokens is not given."""
-DIVERGED = 3
+WRONG, DIVERGED, STOPPED, DISK_FULL = 2, 3, 4, 5
+FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
-def train(config: Config, tokens: int, seed: int, data: Path, out: Path) -> bool:
-    """Train for `tokens` tokens, rounded down to whole steps. False when a loss was not finite."""
-    model = GPT(config)
-    model.initialise(seed)
-    optimizers = make_optimizers(model, config)
-    peaks = [[group["lr"] for group in optimizer.param_groups] for optimizer in optimizers]
-    reader = Reader(data, config.context, config.batch, seed)
-    steps = max(1, tokens // (config.batch * config.context))
-    flops_per_token = config.flops_per_token()
-    start = time.perf_counter()
-    with (out / "metrics.jsonl").open("w") as metrics:
-        for step in range(steps):
-            scale = learning_rate(step, steps, config)
-            for optimizer, lrs in zip(optimizers, peaks, strict=True):
-                for group, lr in zip(optimizer.param_groups, lrs, strict=True):
-                    group["lr"] = lr * scale
-            x_BT, y_BT = reader()
-            loss = F.cross_entropy(model(x_BT).flatten(0, 1), y_BT.flatten())
-            loss.backward()
-            norm = torch.nn.utils.clip_grad_norm_(model.parameters(), config.clip or math.inf)
-            for optimizer in optimizers:
-                optimizer.step()
-                optimizer.zero_grad()
-            line = {
-                "step": step,
-                "tokens": reader.tokens,
-                "flops": reader.tokens * flops_per_token,
-                "seconds": round(time.perf_counter() - start, 4),
-                "lr": config.lr * scale,
-                "loss": loss.item(),
-                "gradient_norm": norm.item(),
-            }
-            metrics.write(json.dumps(line) + "\n")
-            if not math.isfinite(line["loss"]):
-                return False
-    torch.save(model.state_dict(), out / "model.pt")
-    return True
+def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    add = parser.add_argument
+    add("--recipe", choices=RECIPES, default="gpt2")
+    add("--rung", type=int, choices=range(RUNGS), default=0)
+    add("--seed", type=int, default=1)
+    add("--tokens", type=int, help="training tokens (default: the rung's)")
+    add("--data", type=Path, required=True, help="training text, as raw bytes")
+    add("--out", type=Path, required=True, help="folder for the results")
+    add("--set", action="append", default=[], metavar="KEY=VALUE", help="override a knob")
+    add("--device", choices=DEVICES, default="auto")
+    add("--precision", choices=PRECISIONS, default="auto", help="of matrix products")
+    add("--compile", choices=COMPILE, default="auto", help="auto: when the run is long enough to gain by it")
+    add("--parallel", choices=MODES, default="none", help="over the processes that torchrun starts")
+    add("--accumulate", type=int, default=1, metavar="N", help="compute each step in N micro-batches")
+    add("--activation-checkpointing", action="store_true", help="less memory for a third more compute")
+    add("--checkpoint-every", type=int, default=0, metavar="N", help="steps between checkpoints; 0 for none")
+    add("--resume", action="store_true", help="go on after the last checkpoint in --out, if there is one")
+    args = parser.parse_args(arguments)
+    for name, least in (("accumulate", 1), ("checkpoint_every", 0)):
+        if getattr(args, name) < least:
+            parser.error(f"--{name.replace('_', '-')} {getattr(args, name)}: at least {least}")
+    return args
+
+
+def start(args: argparse.Namespace) -> None:
+    """Build the run that `args` ask for, and train."""
+    try:
+        config = with_overrides(RECIPES[args.recipe], args.set).at_rung(args.rung)
+        tokens = args.tokens or TOKENS[args.rung]
+        device = choose_device(args.device, args.precision, args.compile, config.flops_per_token() * tokens)
+        ranks = Ranks(args.parallel, device.kind)
+    except ValueError as error:
+        raise Refused(str(error)) from None
+    args.out.mkdir(parents=True, exist_ok=True)
+    run = Run(
+        args.data,
+        args.out,
+        device,
+        ranks,
+        accumulate=args.accumulate,
+        recompute=args.activation_checkpointing,
+        checkpoint_every=args.checkpoint_every,
+        resume=args.resume,
+    )
+    signal.signal(signal.SIGTERM, run.stop)
+    try:
+        if args.resume and run.finished():
+            print(f"{args.out}: finished already")
+        else:
+            train(config, tokens, args.seed, run)
+    finally:
+        ranks.leave()
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
-    parser.add_argument("--recipe", choices=RECIPES, default="gpt2")
-    parser.add_argument("--rung", type=int, choices=range(RUNGS), default=0)
-    parser.add_argument("--seed", type=int, default=1)
-    parser.add_argument("--tokens", type=int, help="training tokens (default: the rung's)")
-    parser.add_argument("--data", type=Path, required=True, help="training text, as raw bytes")
-    parser.add_argument("--out", type=Path, required=True, help="folder for the results")
-    parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="override a knob")
-    args = parser.parse_args()
+    args = parse_arguments()
     try:
-        config = with_overrides(RECIPES[args.recipe], args.set).at_rung(args.rung)
-    except ValueError as error:
-        parser.error(str(error))
-    args.out.mkdir(parents=True, exist_ok=True)
-    (args.out / "config.json").write_text(json.dumps(to_dict(config), indent=1))
-    finite = train(config, args.tokens or TOKENS[args.rung], args.seed, args.data, args.out)
-    return 0 if finite else DIVERGED
+        start(args)
+    except Refused as error:
+        return fail(str(error), WRONG)
+    except Diverged as error:
+        return fail(f"diverged: {error}", DIVERGED)
+    except Stopped as error:
+        return fail(f"stopped: {error}", STOPPED)
+    except OSError as error:
+        if error.errno in FULL:
+            return fail(f"{args.out}: {error.strerror}; make room, and --resume goes on", DISK_FULL)
+        if error.filename is not None:
+            return fail(f"{error.filename}: {error.strerror}", WRONG)
+        raise
+    return 0
+
+
+def fail(message: str, code: int) -> int:
+    print(f"train.py: {message}", file=sys.stderr)
+    return code
 
 
 if __name__ == "__main__":
