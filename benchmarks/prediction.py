@@ -5,7 +5,7 @@
 Rungs 0 to 2 (16, 8 and 4 seeds, each rung four times the compute of the one below) predict the mean of two
 runs at rung 3, for curves that are power laws over a floor, and for curves that are not. Prints the root mean
 square and the median of the relative error, how often it is below 1 %, and how often the 95 % interval holds;
-beside it the exact curve through three means, and a power law without a floor.
+beside it a power law without a floor.
 """
 
 from __future__ import annotations
@@ -17,7 +17,6 @@ from collections.abc import Callable
 import numpy as np
 from numpy.typing import NDArray
 
-from mendel.verdicts.curve import fit_curve
 from mendel.verdicts.prediction import fit_ladder
 
 Floats = NDArray[np.float64]
@@ -57,7 +56,7 @@ CURVES: dict[str, Callable[[np.random.Generator, Floats], Floats]] = {
 def simulate(draw: Callable[[np.random.Generator, Floats], Floats], ladders: int, noise: float) -> dict:
     """Relative errors of each way to predict, and the share of intervals that hold."""
     rng = np.random.default_rng(0)
-    errors: dict[str, list[float]] = {"mendel": [], "exact": [], "power law": []}
+    errors: dict[str, list[float]] = {"mendel": [], "power law": []}
     held, widths = 0, []
     for _ in range(ladders):
         truth = draw(rng, np.log(FLOPS / FLOPS[0]))
@@ -70,7 +69,6 @@ def simulate(draw: Callable[[np.random.Generator, Floats], Floats], ladders: int
         log_fit = np.polyfit(np.log(flops), np.log(loss), 1)
         ways = {
             "mendel": predicted.value,
-            "exact": float(fit_curve(flops, loss).loss(FLOPS[3])),
             "power law": float(np.exp(np.polyval(log_fit, np.log(FLOPS[3])))),
         }
         for way, value in ways.items():
