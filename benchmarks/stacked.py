@@ -10,7 +10,8 @@ times more runs per second. On a CPU, time is the processor's, which neighbours 
 on a GPU it is the clock's, once everything is done.
 
 `--agreement 8` trains whole runs of 8 seeds both ways, in float32 and in bfloat16, and compares the curves,
-and the losses on validation text with what a seed does.
+and the losses on validation text: their difference beside what another seed changes, and beside what a
+millionth off each initial weight changes in a run alone (`nudged`).
 """
 
 from __future__ import annotations
@@ -54,6 +55,25 @@ def alone(members: list[Any], tokens: int, corpus: Path, out: Path, device: Any)
     for member in members:
         (out / member.name).mkdir(parents=True, exist_ok=True)
         loop.train(member.config, tokens, member.seed, Run(corpus, out / member.name, device))
+
+
+def nudged(members: list[Any], tokens: int, corpus: Path, out: Path, device: Any) -> None:
+    """Alone, each initial weight about a millionth off."""
+    import loop
+    import torch
+    from run import Run
+
+    class Nudged(Run):  # type: ignore[misc]
+        def place(self, model):
+            generator = torch.Generator().manual_seed(5)
+            with torch.no_grad():
+                for p in model.parameters():
+                    p.mul_(1 + 1e-6 * torch.randn(p.shape, generator=generator))
+            return super().place(model)
+
+    for member in members:
+        (out / member.name).mkdir(parents=True, exist_ok=True)
+        loop.train(member.config, tokens, member.seed, Nudged(corpus, out / member.name, device))
 
 
 def stacked(members: list[Any], tokens: int, corpus: Path, out: Path, device: Any) -> None:
@@ -118,7 +138,7 @@ def agreement(args: argparse.Namespace, corpus: Any, out: Path, device: Any) -> 
     rows = []
     for precision in ("float32", "bfloat16"):
         curves, scores = {}, {}
-        for way in (alone, stacked):
+        for way in (alone, stacked, nudged):
             folder = out / precision / way.__name__
             way(members, tokens, corpus.train_file, folder, replace(device, precision=precision))
             logs = [(folder / m.name / "metrics.jsonl").read_text().splitlines() for m in members]
@@ -131,6 +151,9 @@ def agreement(args: argparse.Namespace, corpus: Any, out: Path, device: Any) -> 
             "largest_relative_difference_50_steps": float(apart[:, :50].max()),
             "largest_relative_difference": float(apart.max()),
             "validation_rms_difference": float(np.sqrt(np.mean((scores[stacked] - scores[alone]) ** 2))),
+            "validation_rms_difference_nudged": float(
+                np.sqrt(np.mean((scores[nudged] - scores[alone]) ** 2))
+            ),
             "validation_mean_difference": float(np.mean(scores[stacked] - scores[alone])),
             "validation_seed_sd": stdev(scores[alone].tolist()),
         }
@@ -142,6 +165,7 @@ def agreement(args: argparse.Namespace, corpus: Any, out: Path, device: Any) -> 
                 f"{row['largest_relative_difference']:.1e} over all; validation bits per byte differ by "
                 f"{row['validation_rms_difference']:.5f} (rms), "
                 f"{row['validation_mean_difference']:+.5f} (mean); "
+                f"nudged {row['validation_rms_difference_nudged']:.5f} (rms); "
                 f"sd over seeds {row['validation_seed_sd']:.5f}",
                 flush=True,
             )

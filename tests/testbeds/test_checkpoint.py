@@ -74,15 +74,16 @@ def checkpoints(out: Path) -> list[str]:
 
 
 @pytest.mark.parametrize(
-    ("recipe", "ideas", "steps"),
+    ("recipe", "ideas", "total", "steps"),
     [
-        ("gpt2", (), range(STEPS)),
-        ("modern", (), (1, 4)),
-        ("gpt2", ("weight-ema", "dropout"), (3, 8)),  # they keep tensors and draw random numbers
+        ("gpt2", (), STEPS, range(STEPS)),
+        ("modern", (), STEPS, (1, 4)),
+        # They keep tensors, over the last steps of a run, and draw random numbers.
+        ("gpt2", ("weight-ema", "dropout"), 30, (3, 25)),
     ],
 )
-def test_a_run_killed_after_any_step_goes_on_to_the_same_bits(train, recipe, ideas, steps, tmp_path):
-    arguments, source = ["--recipe", recipe], GPT
+def test_a_run_killed_after_any_step_goes_on_to_the_same_bits(train, recipe, ideas, total, steps, tmp_path):
+    arguments, source = ["--recipe", recipe, "--tokens", str(1024 * total)], GPT
     if ideas:
         source = tmp_path / "source"
         write_tree(patched_tree(*(find(name).patch for name in ideas)), source)
@@ -93,7 +94,7 @@ def test_a_run_killed_after_any_step_goes_on_to_the_same_bits(train, recipe, ide
     codes, said = train(*scenarios, source=source)
     assert codes == [0, *[KILLED, 0] * len(steps)], said
     whole = result(tmp_path / "whole")
-    assert [line["step"] for line in whole[0]] == list(range(STEPS))
+    assert [line["step"] for line in whole[0]] == list(range(total))
     for step in steps:
         assert result(tmp_path / str(step)) == whole, f"killed after step {step}"
 
@@ -106,6 +107,16 @@ def test_a_run_killed_while_it_saves_goes_on_from_the_checkpoint_before(train, t
     codes, said = train(*scenarios)
     assert codes == [0, *[KILLED, 0] * len(SYNCS)], said
     assert all(result(tmp_path / str(sync)) == result(tmp_path / "whole") for sync in SYNCS)
+
+
+def test_the_log_holds_each_step_that_was_done_once_however_often_a_run_is_ended(train, tmp_path):
+    codes, said = train(
+        told(tmp_path, step=5, sync=1),  # six lines, and a checkpoint of three
+        told(tmp_path, "--resume", step=3, signal="SIGTERM"),
+    )
+    assert codes == [KILLED, 4], said
+    lines = (tmp_path / "metrics.jsonl").read_text().splitlines()
+    assert [json.loads(line)["step"] for line in lines] == [0, 1, 2, 3, 4]
 
 
 def test_sigterm_saves_and_ends_with_a_code_of_its_own(train, tmp_path):

@@ -65,6 +65,25 @@ def test_a_loss_that_is_not_finite_ends_with_its_own_exit_code(corpus, tmp_path)
     assert not (tmp_path / "model.safetensors").exists()
 
 
+def test_how_it_was_computed_is_recorded_and_a_missing_compiler_only_slows_it_down(
+    corpus, tmp_path, monkeypatch
+):
+    monkeypatch.setenv("CXX", "/nonexistent/c++")
+    done = train(corpus, tmp_path, "--tokens", "2048", "--compile", "on", "--precision", "float32")
+    assert done.returncode == 0, done.stderr
+    how = json.loads((tmp_path / "run.json").read_text())
+    assert (how["device"], how["precision"], how["threads"], how["ranks"]) == ("cpu", "float32", 1, 1)
+    assert how["compile"] is False
+    assert "/nonexistent/c++" in how["compile_reason"]
+
+
+def test_only_a_run_that_is_long_enough_to_pay_for_it_is_compiled_by_default(corpus, tmp_path):
+    assert train(corpus, tmp_path, "--tokens", "2048").returncode == 0
+    how = json.loads((tmp_path / "run.json").read_text())
+    assert how["compile"] is False
+    assert "fewer than the 3e+13 from which it pays" in how["compile_reason"]
+
+
 def test_an_unknown_knob_is_named_with_what_is_allowed(corpus, tmp_path):
     done = train(corpus, tmp_path, "--set", "leraning_rate=1")
     assert done.returncode == 2

@@ -127,7 +127,6 @@ RECIPES = {
         norm="rmsnorm",
         positions="rope",
         activation="relu2",
-        qk_norm=True,
         bias=False,
         tied=False,
         init="fan_in",

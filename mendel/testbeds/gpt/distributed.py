@@ -74,7 +74,8 @@ class Ranks:
 
     def gather_for(self, optimizers) -> None:
         """Give whole gradients to optimisers whose step mixes the elements of a matrix, such as Muon's: all
-        but Adam's. Every rank computes the whole step and keeps its share of the result."""
+        but Adam's. Each rank computes the whole step, instead of gathering again at every product in it, and
+        keeps its share of the result."""
 
         def gather(optimizer, *_):
             for group in optimizer.param_groups:

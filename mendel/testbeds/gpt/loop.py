@@ -47,8 +47,9 @@ def train(config, tokens, seed, run):
                 micro_loss = loss_of(model, x_BT, y_BT)
             loss += run.backward(micro_loss)
         norm = run.clip(model.parameters(), config.clip or math.inf)
-        for optimizer in optimizers:
-            optimizer.step()
-            optimizer.zero_grad()
+        with run.autocast():  # for the matrix products of an optimiser
+            for optimizer in optimizers:
+                optimizer.step()
+                optimizer.zero_grad()
         run.log(step, reader.tokens, reader.tokens * flops_per_token, config.lr * scale, loss, norm)
     run.save(model)
