@@ -77,13 +77,13 @@ def nudged(members: list[Any], tokens: int, corpus: Path, out: Path, device: Any
 
 
 def stacked(members: list[Any], tokens: int, corpus: Path, out: Path, device: Any) -> None:
-    from stacked import StackedRun, train_stack  # type: ignore[import-not-found]
+    from stacked import MemberRun, train_stack  # type: ignore[import-not-found]
 
-    def make_run(member: Any, meet: Any) -> Any:
+    for member in members:
         (out / member.name).mkdir(parents=True, exist_ok=True)
-        return StackedRun(corpus, out / member.name, replace(device, compile=False), {}, meet=meet)
-
-    train_stack(members, tokens, device, True, make_run)
+    plain = replace(device, compile=False)
+    runs = [MemberRun(corpus, out / member.name, plain, {}) for member in members]
+    train_stack(members, tokens, device, True, runs)
 
 
 def seconds(function: Any, device: Any) -> float:

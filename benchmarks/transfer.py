@@ -257,7 +257,7 @@ def main(arguments: list[str] | None = None) -> None:
             "corpus": sweep.corpus.hash,
             "python": platform.python_version(),
             **sweep.versions,
-            "machine": platform.platform(),
+            "machine": f"{platform.machine()}, {os.cpu_count()} cores",
         },
     }
     if args.out:

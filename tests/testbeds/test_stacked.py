@@ -69,7 +69,7 @@ def command(monkeypatch, corpus):
 
 def args_of(args):
     """The arguments of train.py as those of stacked.py with one member."""
-    args.member, args.members = [f"name=alone seed={args.seed}"], None
+    args.member = [f"name=alone seed={args.seed}"]
     return args
 
 
@@ -213,7 +213,6 @@ def test_what_would_go_another_way_in_a_stack_is_not_stacked(command, tmp_path, 
         (["leraning=1"], "unknown key 'leraning'"),
         (["seed=x"], "seed is 'x'; allowed are integers"),
         (["fast"], "--member fast: 'fast' is not KEY=VALUE"),
-        ([], "at least one member"),
     ],
 )
 def test_members_that_do_not_match_are_refused_by_name(command, tmp_path, capsys, members, said):
@@ -224,15 +223,14 @@ def test_members_that_do_not_match_are_refused_by_name(command, tmp_path, capsys
     assert len(error.splitlines()) == 1
 
 
-def test_members_can_stand_in_a_file(command, tmp_path, capsys):
-    file = tmp_path / "members.json"
-    file.write_text(json.dumps([{"name": "a", "seed": 3}, {"seed": 4, "lr": 0.01}]))
-    summary = stack(command, tmp_path, options=("--members", str(file), "--tokens", "3072"))
+def test_a_member_without_a_name_has_that_of_its_settings(command, tmp_path):
+    summary = stack(command, tmp_path, "name=a", "seed=4 lr=0.01", options=("--tokens", "3072"))
     assert summary["exit_codes"] == {"a": 0, "seed=4-lr=0.01": 0}
-    for text in ("[1]", "[", "{}"):
-        file.write_text(text)
-        assert command("stacked", tmp_path, "--members", str(file)) == 2
-        assert "members.json" in capsys.readouterr().err
+
+
+def test_a_text_that_is_not_there_is_named_in_one_line(command, tmp_path, capsys):
+    assert command("stacked", tmp_path, "--member", "seed=1", "--data", str(tmp_path / "no.bin")) == 2
+    assert capsys.readouterr().err == f"stacked.py: {tmp_path / 'no.bin'}: No such file or directory\n"
 
 
 def test_it_is_a_command(corpus, tmp_path):

@@ -13,47 +13,23 @@ import numpy as np
 import tokenizer
 import torch
 from config import Config
-from sources import Mixture, arrange, one_document, plain_text, read_documents
+from sources import read_text
 
-KNOBS = (
-    *("tokenizer", "mixture", "mixture_end", "packing", "deduplicate"),
-    *("min_bytes", "max_bytes", "max_non_text", "max_repetition"),
-)
-RECORD = "data.json"
+GOLDEN = (5**0.5 - 1) / 2
 
 
 class Shuffle:
     """Windows in a fresh random order each epoch, for ever."""
 
     def __init__(self, start_N, *stream: int):
-        self.start_N, self.stream = start_N, stream
-        self.seek(0)
-
-    def seek(self, taken: int):
-        """Stand where `taken` windows have been handed out."""
-        random = np.random.default_rng(self.stream)
-        for _ in range(taken // len(self.start_N) + 1):
-            self.order = random.permutation(len(self.start_N))
-        self.random, self.taken, self.next = random, taken, taken % len(self.start_N)
+        self.start_N, self.random = start_N, np.random.default_rng(stream)
+        self.order = self.random.permutation(len(start_N))
 
     def take(self, count: int):
-        while self.next + count > len(self.order):
-            rest = self.order[self.next :]
-            self.order = np.concatenate((rest, self.random.permutation(len(self.start_N))))
-            self.next = 0
-        picked = self.order[self.next : self.next + count]
-        self.next += count
-        self.taken += count
+        while len(self.order) < count:
+            self.order = np.concatenate((self.order, self.random.permutation(len(self.start_N))))
+        picked, self.order = self.order[:count], self.order[count:]
         return self.start_N[picked]
-
-    def read(self):
-        """Where all windows that were handed out begin, each as often as it was."""
-        if self.taken == self.next:  # still in the first order
-            return self.start_N[self.order[: self.next]]
-        epochs, rest = divmod(self.taken, len(self.start_N))
-        again = Shuffle(self.start_N, *self.stream)
-        again.seek(self.taken)
-        return np.concatenate((np.tile(self.start_N, epochs), again.start_N[again.order[:rest]]))
 
 
 class Reader:
@@ -70,31 +46,35 @@ class Reader:
         self, path: Path, config: Config, seed: int, rank: int = 0, ranks: int = 1, total: int | None = None
     ):
         self.context, self.batch = config.context, config.batch
-        self.path, self.rank, self.ranks = Path(path), rank, ranks
-        data = np.memmap(path, dtype=np.uint8, mode="r")
-        if all(getattr(config, knob) == getattr(Config, knob) for knob in KNOBS):
-            self.text = plain_text(data, self.context)  # its documents are looked for when somebody asks
-        else:
-            self.text = arrange(data, read_documents(self.path, data), config)
+        self.rank, self.ranks = rank, ranks
+        self.text = read_text(Path(path), config)
         windows = sum(map(len, self.text.starts.values()))
         if windows < self.batch:
             raise ValueError(
                 f"{path}: {len(self.text.tokens)} {config.tokenizer} tokens hold {windows} windows of "
                 f"{self.context}, fewer than a batch of {self.batch}"
             )
+        if config.mixture_end and not total:
+            raise ValueError("mixture_end needs to know how many tokens the run will read")
+        self.end = (total or self.context) / self.context
+        """Windows of the whole run."""
         self.streams = [
             Shuffle(start_N, seed, 0xDA7A, *name.encode()) for name, start_N in self.text.starts.items()
         ]
-        if config.mixture or config.mixture_end:
-            self.mixture = Mixture(self.text, config, seed, total and total / self.context)
+        self.offset = np.random.default_rng([seed, 0x3113]).random()
         self.windows = 0
-        self.tokens = 0
+        """Handed out so far, to all ranks together."""
+        self.handed_out = [np.empty(0, np.int64)]
+        """Where they began."""
+
+    @property
+    def tokens(self) -> int:
         """Tokens handed out so far, to all ranks together."""
+        return self.windows * self.context
 
     def __call__(self):
         """Inputs and targets of one step, int64, (B, T) each; with several ranks, this one's part of them."""
         start_B = self._take(self.batch)
-        self.tokens += self.batch * self.context
         if self.ranks > 1:
             start_B = np.array_split(start_B, self.ranks)[self.rank]
         places_BT = start_B[:, None] + np.arange(self.context + 1)
@@ -103,43 +83,43 @@ class Reader:
 
     def _take(self, count: int):
         """Where the next `count` windows of the run begin."""
-        first, self.windows = self.windows, self.windows + count
-        if len(self.streams) == 1:
-            return self.streams[0].take(count)
-        stream_N = self.mixture.streams(first, count)
+        stream_N = self._streams(np.arange(self.windows, self.windows + count))
         start_N = np.empty(count, np.int64)
         for place, stream in enumerate(self.streams):
             start_N[stream_N == place] = stream.take(int((stream_N == place).sum()))
+        self.windows += count
+        self.handed_out.append(start_N)
         return start_N
 
+    def _streams(self, number_N):
+        """The stream of each of the run's windows `number_N`: weights go linearly from `mixture` to
+        `mixture_end`, and a window's place in [0, 1) goes forward by the golden ratio (Weyl's sequence): at
+        any moment each source has had its share, to about one window."""
+        if len(self.streams) == 1:
+            return np.zeros_like(number_N)
+        begin_S, end_S = self.text.weight_KS
+        progress_N1 = np.minimum(1, number_N / self.end)[:, None]
+        weight_NS = (1 - progress_N1) * begin_S + progress_N1 * end_S
+        place_N = (self.offset + number_N * GOLDEN) % 1
+        return (place_N[:, None] >= weight_NS.cumsum(1)[:, :-1]).sum(1)
+
     def state_dict(self) -> dict:
-        return {"windows": self.windows, "tokens": self.tokens}
+        return {"windows": self.windows}
 
     def load_state_dict(self, state: dict) -> None:
-        """Go on where a reader of the same text, knobs and seed stood, whatever its ranks were."""
-        self.windows, self.tokens = state["windows"], state["tokens"]
-        taken_S = [self.windows]
-        if len(self.streams) > 1:
-            taken_S = np.bincount(self.mixture.streams(0, self.windows), minlength=len(self.streams))
-        for stream, taken in zip(self.streams, taken_S, strict=True):
-            stream.seek(int(taken))
+        """Make a fresh reader go on where one of the same text, knobs and seed stood, whatever its ranks."""
+        self._take(state["windows"])
 
     def record(self) -> dict:
         """What was read so far: each source's documents, its tokens and bytes in the text, tokens read and
         epochs; and the documents that were left out, by knob."""
-        text = self.text
-        if text.documents is None:
-            text = plain_text(text.tokens, self.context, self._documents())
-        documents = text.documents
-        read_S = text.count(np.concatenate([stream.read() for stream in self.streams]), self.context)
-        byte_D = documents.end_D - documents.start_D + 1
+        text, read_D = self.text, self._read()
         sources = []
-        for place, name in enumerate(documents.names):
-            own_D = documents.source_D == place
-            tokens = int(text.size_D[own_D].sum())
-            about = {"documents": int(own_D.sum()), "bytes": int(byte_D[own_D].sum()), "tokens": tokens}
-            read = float(read_S[place])
-            sources.append({"name": name, **about, "read": round(read), "epochs": read / max(1, tokens)})
+        for place, name in enumerate(text.names):
+            own_D = text.source_D == place
+            about = {"documents": own_D, "bytes": text.byte_D, "tokens": text.size_D, "read": read_D}
+            about = {key: int(count_D[own_D].sum()) for key, count_D in about.items()}
+            sources.append({"name": name, **about, "epochs": about["read"] / max(1, about["tokens"])})
         return {
             "tokenizer": type(text.tokenizer).__name__.lower(),
             "vocab": text.tokenizer.size,
@@ -148,15 +128,18 @@ class Reader:
             "sources": sources,
         }
 
-    def _documents(self):
-        """Of a text that is read as it is: a list of sources that does not fit it must not stop the run."""
-        try:
-            return read_documents(self.path, self.text.tokens)
-        except ValueError:
-            return one_document(self.text.tokens)
+    def _read(self):
+        """Tokens of each document that were handed out as inputs: what windows took before its end, less
+        what they took before its start."""
+        start_N = np.sort(np.concatenate(self.handed_out))
+        sum_N = np.append(0, np.cumsum(start_N))
+        edge_D = np.append(0, np.cumsum(self.text.size_D))
+        whole_D, begun_D = np.searchsorted(start_N, edge_D - self.context), np.searchsorted(start_N, edge_D)
+        partly_D = (begun_D - whole_D) * edge_D - (sum_N[begun_D] - sum_N[whole_D])
+        return np.diff(whole_D * self.context + partly_D)
 
     def save(self, out: Path) -> None:
         """Leave in `out` what was read (data.json) and, for BPE, the tokenizer that its scores need."""
-        (Path(out) / RECORD).write_text(json.dumps(self.record(), indent=1))
+        (Path(out) / "data.json").write_text(json.dumps(self.record(), indent=1))
         if isinstance(self.text.tokenizer, tokenizer.BPE):
             (Path(out) / tokenizer.FILE).write_text(self.text.tokenizer.described)

@@ -36,7 +36,7 @@ class Muon(torch.optim.Optimizer):
         state = self.state[matrices[0]]
         if "momentum" not in state:
             state["momentum"] = torch.zeros_like(grads)
-        state["momentum"].lerp_(grads, 1 - group["momentum"])
+        state["momentum"] = torch.lerp(state["momentum"], grads, 1 - group["momentum"])
         update_NRC = orthogonalise(torch.lerp(grads, state["momentum"], group["momentum"]))
         for p, flip, update in zip(matrices, flipped, update_NRC, strict=True):
             update = update.T if flip else update

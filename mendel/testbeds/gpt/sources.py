@@ -9,22 +9,21 @@ Without it all documents are of one source, and a file without NUL bytes is one 
 
 from __future__ import annotations
 
-import hashlib
 import json
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
 import tokenizer
+from config import Config
 
-SIDECAR = "sources.json"
 ALLOWED = {
     "tokenizer": ("bytes", "bpe"),
     "packing": ("stream", "documents"),
     "deduplicate": ("none", "exact", "near"),
 }
-GOLDEN = (5**0.5 - 1) / 2
+KNOBS = (*ALLOWED, "mixture", "mixture_end", "min_bytes", "max_bytes", "max_non_text", "max_repetition")
 GRAM = 32
 """Bytes that two documents must have in a row to have a gram in common."""
 SAMPLED = 16
@@ -36,31 +35,84 @@ NEAR = 0.8
 _CONTROLS = bytes(set(range(32)) - set(b"\t\n\r\f")) + b"\x7f"
 
 
-@dataclass(frozen=True)
-class Documents:
-    """Where the documents of a text lie, in order; D of them, of S sources."""
+@dataclass
+class Text:
+    """The text of a run, ready to be read: D documents of S sources, in the order in which they lie."""
 
     names: tuple[str, ...]
-    start_D: np.ndarray
-    end_D: np.ndarray
     source_D: np.ndarray
+    byte_D: np.ndarray
+    """Bytes of each document, the NUL that ends it included."""
+    size_D: np.ndarray
+    """Tokens of each, likewise."""
+    tokens: np.ndarray
+    starts: dict[str, np.ndarray]
+    """Where windows begin, for each stream: the sources of the mixture, or one stream without a name."""
+    weight_KS: np.ndarray | None = None
+    """Weights of the streams at the start and at the end of the run; None for one stream."""
+    tokenizer: tokenizer.Bytes | tokenizer.BPE = field(default_factory=tokenizer.Bytes)
+    left_out: dict[str, int] = field(default_factory=dict)
+    """Documents left out, by knob."""
 
-    def keep(self, keep_D):
-        return Documents(self.names, self.start_D[keep_D], self.end_D[keep_D], self.source_D[keep_D])
+
+def read_text(path: Path, config: Config) -> Text:
+    """Filter, tokenise, order and cut the documents of `path` as the data knobs say; all at their defaults
+    leave the file as it is. ValueError names the knob that cannot be served."""
+    for knob, values in ALLOWED.items():
+        if getattr(config, knob) not in values:
+            raise ValueError(f"{knob} is {getattr(config, knob)!r}; allowed are {', '.join(values)}")
+    data = np.memmap(path, dtype=np.uint8, mode="r")
+    byte_D = np.diff(np.flatnonzero(data == 0), prepend=-1, append=len(data))
+    names, source_D = read_sources(path, len(byte_D))
+    if all(getattr(config, knob) == getattr(Config, knob) for knob in KNOBS):
+        return Text(names, source_D, byte_D, byte_D, data, {"": cut_stream(len(data), config.context)})
+    texts = data.tobytes().split(b"\0")
+    begin_S = parse_mixture("mixture", config.mixture, names)
+    end_S = parse_mixture("mixture_end", config.mixture_end, names)
+    kept = np.arange(len(texts))
+    if begin_S is not None:  # else every source has its own share, at least to begin with
+        kept = kept[(begin_S if end_S is None else begin_S + end_S)[source_D] > 0]
+    kept, left_out = select(texts, kept, config)
+    texts, source_D = [texts[i] for i in kept], source_D[kept]
+    tokens = tokenizer.Bytes() if config.tokenizer == "bytes" else tokenizer.BPE.train(texts, config.vocab)
+    token_D = [np.append(own, tokens.dtype(0)) for own in tokens.encode_all(texts)]
+    size_D = np.array([len(own) for own in token_D])
+    if begin_S is None:
+        begin_S = np.bincount(source_D, size_D, len(names)) / size_D.sum()
+    weight_KS = np.array([begin_S, begin_S if end_S is None else end_S])
+    mixed_S = weight_KS.any(0)
+    mixed = bool(config.mixture or config.mixture_end)
+    stream_D, by_documents = source_D * mixed, config.packing == "documents"
+    order_D = np.lexsort(((size_D <= config.context) & by_documents, stream_D))
+    starts, offset = {}, 0
+    for stream in np.flatnonzero(mixed_S) if mixed else [0]:
+        own_D = size_D[order_D][stream_D[order_D] == stream]
+        size = int(own_D.sum())
+        cut = cut_documents(own_D, config.context) if by_documents else cut_stream(size, config.context)
+        name = names[stream] if mixed else ""
+        if mixed and len(cut) == 0:
+            raise ValueError(f"source {name!r} has {size} tokens left; a window needs {config.context + 1}")
+        starts[name] = cut + offset
+        offset += size
+    return Text(
+        names=names,
+        source_D=source_D[order_D],
+        byte_D=byte_D[kept][order_D],
+        size_D=size_D[order_D],
+        tokens=np.concatenate([token_D[i] for i in order_D]),
+        starts=starts,
+        weight_KS=weight_KS[:, mixed_S],
+        tokenizer=tokens,
+        left_out=left_out,
+    )
 
 
-def one_document(data) -> Documents:
-    """All of `data` as one document."""
-    return Documents(("text",), np.array([0]), np.array([len(data)]), np.array([0]))
-
-
-def read_documents(path: Path, data) -> Documents:
-    """The documents of `data`, the bytes of `path`. ValueError for a sidecar that belongs to another text."""
-    end_D = np.append(np.flatnonzero(np.asarray(data) == 0), len(data))
-    start_D = np.append(0, end_D[:-1] + 1)
-    sidecar = path.with_name(SIDECAR)
+def read_sources(path: Path, count: int):
+    """The names of the sources, and which of them each of the `count` documents of `path` is of. ValueError
+    for a sidecar that belongs to another text."""
+    sidecar = path.with_name("sources.json")
     if not sidecar.exists():
-        return Documents(("text",), start_D, end_D, np.zeros(len(end_D), np.int64))
+        return ("text",), np.zeros(count, np.int64)
     try:
         listed = json.loads(sidecar.read_text())
         names, source_D = tuple(listed["sources"]), np.array(listed["documents"], np.int64)
@@ -68,47 +120,57 @@ def read_documents(path: Path, data) -> Documents:
         raise ValueError(
             f"{sidecar}: it has no lists of sources and documents; delete it or mend it"
         ) from None
-    if len(source_D) != len(end_D) or not ((source_D >= 0) & (source_D < len(names))).all():
-        raise ValueError(f"{sidecar}: it lists {len(source_D)} documents, {path.name} holds {len(end_D)}")
-    return Documents(names, start_D, end_D, source_D)
+    if len(source_D) != count or not ((source_D >= 0) & (source_D < len(names))).all():
+        raise ValueError(f"{sidecar}: it lists {len(source_D)} documents, {path.name} holds {count}")
+    return names, source_D
+
+
+def parse_mixture(knob: str, text: str, names):
+    """Weights of the sources `names`, summing to one, of `text` such as "docs:2,code:1"; sources that it does
+    not name have none. None for no text. ValueError names the knob, what was found and the sources."""
+    if not text:
+        return None
+    weight_S = np.zeros(len(names))
+    for part in text.split(","):
+        name, _, weight = map(str.strip, part.rpartition(":"))
+        if name not in names:
+            known = ", ".join(names)
+            raise ValueError(f"{knob} is {text!r}: no source {name or weight!r}; this text has {known}")
+        if not re.fullmatch(r"\d+(\.\d*)?|\.\d+", weight):
+            raise ValueError(f"{knob} is {text!r}: the weight of {name} is {weight!r}; a number is needed")
+        weight_S[names.index(name)] = float(weight)
+    if not weight_S.sum() > 0:
+        raise ValueError(f"{knob} is {text!r}: all weights are 0")
+    return weight_S / weight_S.sum()
 
 
 # --- which documents are kept ---------------------------------------------------------------------------
 
 
-def select(data, documents: Documents, config):
-    """The documents that the filters and deduplication leave, and how many each of them left out."""
-    left_out = {}
-    size_D = documents.end_D - documents.start_D
-    texts = _Texts(data, documents)
+def select(texts, kept, config):
+    """Of the texts at the places `kept`, those that filters and deduplication leave, and how many each of
+    them left out."""
+    count, left_out = len(kept), {}
     rules = {
-        "min_bytes": lambda kept: size_D[kept] >= config.min_bytes,
-        "max_bytes": lambda kept: size_D[kept] <= (config.max_bytes or np.inf),
-        "max_non_text": lambda kept: texts.measure(non_text_share, kept) <= config.max_non_text,
-        "max_repetition": lambda kept: texts.measure(repeated_share, kept) <= config.max_repetition,
-        "deduplicate": lambda kept: ~DUPLICATES[config.deduplicate]([texts[i] for i in kept]),
+        "min_bytes": lambda text: len(text) >= config.min_bytes,
+        "max_bytes": lambda text: len(text) <= config.max_bytes,
+        "max_non_text": lambda text: non_text_share(text) <= config.max_non_text,
+        "max_repetition": lambda text: repeated_share(text) <= config.max_repetition,
+        "deduplicate": None,
     }
-    kept = np.arange(len(size_D))
     for knob, rule in rules.items():
-        if getattr(config, knob) == type(config).__dataclass_fields__[knob].default:
+        if getattr(config, knob) == getattr(Config, knob):
             continue
-        passed = rule(kept)
+        rest = [texts[i] for i in kept]
+        if rule:
+            passed = np.array([rule(text) for text in rest], bool)
+        else:
+            passed = ~repeats(rest, near=config.deduplicate == "near")
         left_out[knob] = int((~passed).sum())
         kept = kept[passed]
     if len(kept) == 0:
-        raise ValueError(f"the filters left none of {len(size_D)} documents; left out were {left_out}")
-    return documents.keep(kept), left_out
-
-
-class _Texts:
-    def __init__(self, data, documents):
-        self.data, self.documents = data, documents
-
-    def __getitem__(self, i):
-        return self.data[self.documents.start_D[i] : self.documents.end_D[i]].tobytes()
-
-    def measure(self, share, kept):
-        return np.array([share(self[i]) for i in kept])
+        raise ValueError(f"the filters left none of {count} documents; left out were {left_out}")
+    return kept, left_out
 
 
 def non_text_share(text: bytes) -> float:
@@ -123,28 +185,20 @@ def repeated_share(text: bytes) -> float:
     return 1 - sum(map(len, set(lines))) / max(1, sum(map(len, lines)))
 
 
-def exact_duplicates(texts):
-    """Which texts stood before, (D,) bool."""
-    seen = set()
-    digests = [hashlib.sha256(text).digest() for text in texts]
-    return np.array([digest in seen or seen.add(digest) is not None for digest in digests], bool)
-
-
-def near_duplicates(texts):
-    """Which texts are nearly all in earlier ones, (D,) bool: at least NEAR of their sampled grams. Unlike a
-    MinHash of whole documents this finds a short text inside a long one too."""
+def repeats(texts, near: bool):
+    """Which texts stood before, (D,) bool; or, `near`, have at least NEAR of their sampled grams in earlier
+    ones. Unlike a MinHash of whole documents this finds a short text inside a long one too."""
+    first: dict[bytes, int] = {}
+    again_D = np.array([first.setdefault(text, i) < i for i, text in enumerate(texts)], bool)
+    if not near or not texts:
+        return again_D
     grams = [_grams(text) for text in texts]
     owner_N = np.repeat(np.arange(len(grams)), [len(gram_N) for gram_N in grams])
-    gram_N = np.concatenate(grams)
-    _, first_N, inverse_N = np.unique(gram_N, return_index=True, return_inverse=True)
-    # `first_N` is the first occurrence, and documents come in order: its owner is the first to hold the gram.
-    seen_N = owner_N[first_N][inverse_N] < owner_N
-    seen_D = np.bincount(owner_N, seen_N, minlength=len(grams))
+    # Documents come in order, so the owner of a gram's first occurrence is the first document to hold it.
+    _, first_N, inverse_N = np.unique(np.concatenate(grams), return_index=True, return_inverse=True)
+    seen_D = np.bincount(owner_N, owner_N[first_N][inverse_N] < owner_N, minlength=len(grams))
     total_D = np.bincount(owner_N, minlength=len(grams))
-    return exact_duplicates(texts) | ((seen_D >= NEAR * total_D) & (total_D > 0))
-
-
-DUPLICATES = {"exact": exact_duplicates, "near": near_duplicates}
+    return again_D | ((seen_D >= NEAR * total_D) & (total_D > 0))
 
 
 def _grams(text: bytes):
@@ -162,116 +216,7 @@ def _grams(text: bytes):
     return np.unique(hash_N[(hash_N >> np.uint64(32)) % np.uint64(SAMPLED) == 0])
 
 
-# --- text, cut into windows ---------------------------------------------------------------------------------
-
-
-@dataclass
-class Text:
-    """The text of a run, ready to be cut."""
-
-    documents: Documents | None
-    """In the order in which they lie in `tokens`; None where nobody has looked for them yet."""
-    size_D: np.ndarray
-    """Tokens of each document, the NUL that ends it included."""
-    tokens: np.ndarray
-    starts: dict[str, np.ndarray]
-    """Where windows begin, for each stream: the sources of the mixture, or one stream without a name."""
-    tokenizer: tokenizer.Bytes | tokenizer.BPE
-    left_out: dict[str, int]
-    """Documents left out, by knob."""
-
-    def count(self, start_N, context: int):
-        """Tokens of each source, (S,), in windows that begin at `start_N`. Where a window spans
-        documents: the tokens of a source before a place grow linearly within its documents only."""
-        edge_D = np.append(0, np.cumsum(self.size_D))
-        first_N, last_N = (
-            np.searchsorted(edge_D, start_N + ahead, "right") - 1 for ahead in (0, context - 1)
-        )
-        source_N = self.documents.source_D[first_N[first_N == last_N]]
-        counted_S = context * np.bincount(source_N, minlength=len(self.documents.names)).astype(float)
-        across_N = start_N[first_N < last_N]
-        for source in range(len(counted_S)):
-            own_D = np.append(0, np.cumsum(self.size_D * (self.documents.source_D == source)))
-            before_N, after_N = (np.interp(across_N + ahead, edge_D, own_D) for ahead in (0, context))
-            counted_S[source] += (after_N - before_N).sum()
-        return counted_S
-
-
-def plain_text(data, context: int, documents: Documents | None = None) -> Text:
-    """The text as it is, in bytes: what all data knobs at their defaults make of it."""
-    size_D = None if documents is None else documents.end_D - documents.start_D + 1
-    return Text(documents, size_D, data, {"": cut_stream(len(data), context)}, tokenizer.Bytes(), {})
-
-
-def arrange(data, documents: Documents, config) -> Text:
-    """Filter, tokenise, order and cut the documents of `data` as the data knobs say. ValueError names the
-    knob that cannot be served."""
-    for knob, values in ALLOWED.items():
-        if getattr(config, knob) not in values:
-            raise ValueError(f"{knob} is {getattr(config, knob)!r}; allowed are {', '.join(values)}")
-    by_source = bool(config.mixture or config.mixture_end)
-    if config.mixture:  # else every source has its own share, at least to begin with
-        weight_S = parse_mixture("mixture", config.mixture, documents.names)
-        if config.mixture_end:
-            weight_S += parse_mixture("mixture_end", config.mixture_end, documents.names)
-        documents = documents.keep(weight_S[documents.source_D] > 0)
-    documents, left_out = select(data, documents, config)
-    texts = [data[a:b].tobytes() for a, b in zip(documents.start_D, documents.end_D, strict=True)]
-    tokens = tokenizer.Bytes() if config.tokenizer == "bytes" else tokenizer.BPE.train(texts, config.vocab)
-    token_D = [np.append(own, tokens.dtype(0)) for own in tokens.encode_all(texts)]
-    size_D = np.array([len(own) for own in token_D])
-    short_D = (size_D <= config.context) & (config.packing == "documents")
-    stream_D = documents.source_D * by_source
-    order_D = np.lexsort((np.arange(len(size_D)), short_D, stream_D))
-    documents, size_D, stream_D = documents.keep(order_D), size_D[order_D], stream_D[order_D]
-    starts, offset = {}, 0
-    for stream in np.unique(stream_D):
-        own_D = size_D[stream_D == stream]
-        size = int(own_D.sum())
-        if config.packing == "documents":
-            cut = cut_documents(own_D, config.context)
-        else:
-            cut = cut_stream(size, config.context)
-        name = documents.names[stream] if by_source else ""
-        if by_source and len(cut) == 0:
-            raise ValueError(f"source {name!r} has {size} tokens; a window needs {config.context + 1}")
-        starts[name] = cut + offset
-        offset += size
-    row = np.concatenate([token_D[i] for i in order_D])
-    return Text(documents, size_D, row, starts, tokens, left_out)
-
-
-class Mixture:
-    """Which stream each window comes from: weights that go linearly from `mixture` to `mixture_end` over the
-    `windows` of the run. A knob that is empty means the sources as they are, by their tokens."""
-
-    def __init__(self, text: Text, config, seed: int, windows: float | None):
-        if config.mixture_end and not windows:
-            raise ValueError("mixture_end needs to know how many tokens the run will read")
-        self.windows = windows or 1.0
-        names, streams = text.documents.names, list(text.starts)
-        natural_S = np.bincount(text.documents.source_D, text.size_D, len(names)) / text.size_D.sum()
-        weight_KS = np.array(
-            [
-                parse_mixture(knob, getattr(config, knob), names) if getattr(config, knob) else natural_S
-                for knob in ("mixture", "mixture_end" if config.mixture_end else "mixture")
-            ]
-        )
-        for name in np.array(names)[weight_KS.sum(0) > 0]:
-            if name not in streams:
-                raise ValueError(f"mixture: no document of source {str(name)!r} is left to read")
-        self.begin_S, self.end_S = weight_KS[:, [names.index(name) for name in streams]]
-        self.offset = np.random.default_rng([seed, 0x3113]).random()
-
-    def streams(self, first: int, count: int):
-        """The stream of each of `count` windows from number `first` on. A window's place in [0, 1) goes
-        forward by the golden ratio (Weyl's sequence), so at any moment each source has had its share, to
-        about one window."""
-        number_N = np.arange(first, first + count)
-        progress_N1 = np.minimum(1, number_N / self.windows)[:, None]
-        weight_NS = (1 - progress_N1) * self.begin_S + progress_N1 * self.end_S
-        place_N = (self.offset + number_N * GOLDEN) % 1
-        return (place_N[:, None] >= weight_NS.cumsum(1)[:, :-1]).sum(1)
+# --- where windows begin --------------------------------------------------------------------------------
 
 
 def cut_stream(size: int, context: int):
@@ -288,41 +233,14 @@ def cut_documents(size_D, context: int):
     stand at the end; they are joined whole until they fill one, and each of them stands whole in at least one
     window. If even all of them together do not fill one, they are not read.
     """
-    window = context + 1
-    long_D = size_D >= window
-    first = int(long_D.sum())
-    assert not long_D[first:].any(), "short documents come last"
-    size_G, filled = list(size_D[:first]), 0
-    for size in size_D[first:]:
-        filled += int(size)
+    window, start, filled = context + 1, 0, 0
+    starts = [np.empty(0, np.int64)]
+    for size in map(int, size_D):
+        filled += size
         if filled >= window:
-            size_G.append(filled)
-            filled = 0
-    size_G = np.array(size_G, np.int64)
-    start_G = np.cumsum(size_G) - size_G
-    count_G = -(-(size_G - 1) // context)
-    group_N = np.repeat(np.arange(len(size_G)), count_G)
-    place_N = np.arange(len(group_N)) - np.repeat(np.cumsum(count_G) - count_G, count_G)
-    spare_N = (size_G - window)[group_N]
-    start_N = start_G[group_N] + place_N * spare_N // np.maximum(1, count_G[group_N] - 1)
-    short = int(size_D[first:].sum())
-    if filled and short >= window:  # the last few: a window that ends where they end
-        start_N = np.append(start_N, int(size_D.sum()) - window)
-    return start_N
-
-
-def parse_mixture(knob: str, text: str, names) -> np.ndarray:
-    """Weights of the sources `names`, summing to one, of `text` such as "docs:2,code:1"; sources that it does
-    not name have none. ValueError names the knob, what was found and the sources there are."""
-    weight_S = np.zeros(len(names))
-    for part in text.split(","):
-        name, _, weight = map(str.strip, part.rpartition(":"))
-        if name not in names:
-            known = ", ".join(names)
-            raise ValueError(f"{knob} is {text!r}: no source {name or weight!r}; this text has {known}")
-        if not re.fullmatch(r"\d+(\.\d*)?|\.\d+", weight):
-            raise ValueError(f"{knob} is {text!r}: the weight of {name} is {weight!r}; a number is needed")
-        weight_S[list(names).index(name)] = float(weight)
-    if not weight_S.sum() > 0:
-        raise ValueError(f"{knob} is {text!r}: all weights are 0")
-    return weight_S / weight_S.sum()
+            count = -(-(filled - 1) // context)
+            starts.append(start + np.arange(count) * (filled - window) // max(1, count - 1))
+            start, filled = start + filled, 0
+    if filled and size_D[size_D < window].sum() >= window:  # the last few: a window that ends where they end
+        starts.append(np.array([start + filled - window]))
+    return np.concatenate(starts)

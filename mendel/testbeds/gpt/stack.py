@@ -132,7 +132,8 @@ class Stack:
         if not self.merge:
             return {i: own_step() for i, (_, own_step) in brought.items()}
         if number not in self.steppers:
-            self.steppers[number] = [Stepper(self, number, *ends) for ends in self._equal_members()]
+            equal = [list(members) for _, members in groupby(self, key=self.configs.__getitem__)]
+            self.steppers[number] = [Stepper(self, number, own[0], own[-1] + 1) for own in equal]
         for stepper in self.steppers[number]:
             stepper.step([self.optimizers[i][number] for i in range(*stepper.ends) if i in brought])
         return dict.fromkeys(brought)
@@ -143,12 +144,6 @@ class Stack:
     def _loss_of_one(self, values, buffers, batch):
         values = {"model." + name: value for name, value in values.items()}
         return functional_call(self.objective, (values, buffers), tuple(batch))
-
-    def _equal_members(self):
-        """First and last + 1 of each row of neighbours with the same configuration."""
-        for _, numbers in groupby(self, key=lambda i: self.configs[i]):
-            numbers = list(numbers)
-            yield numbers[0], numbers[-1] + 1
 
 
 def by_name(models, kind):

@@ -109,37 +109,9 @@ class Trial(Run):
         return "" if off <= MAY_BE_OFF else f"{off:.1%} of the weights went elsewhere"
 
 
-class Stacked:
-    """Mixed into a run: what this member shares with the others goes through `meet`."""
-
-    def __init__(self, *arguments, meet):
-        super().__init__(*arguments)
-        self.meet = meet
-
-    def place(self, model):
-        return self.meet("place", super().place(model))
-
-    def micro_batches(self, batch):
-        yield batch
-
-    def backward(self, loss):
-        return self.meet("backward", loss)
-
-    def clip(self, parameters, largest):
-        return self.meet("clip", largest)
-
-
-class StackedRun(Stacked, MemberRun):
-    pass
-
-
-class StackedTrial(Stacked, Trial):
-    pass
-
-
-def train_in_stack(stack: Stack, number: int, member: Member, tokens: int, make_run, meet):
-    """Train one member by the loop of loop.py, in whose names `loss_of` and the optimisers are shared.
-    Returns its run, and how it diverged or None."""
+def train_in_stack(stack: Stack, number: int, member: Member, tokens: int, run: Run, meet):
+    """Train one member by the loop of loop.py, in whose names `loss_of` and the optimisers are shared. What
+    is done for all goes through `meet`. Returns how it diverged, or None."""
 
     def shared_optimizers(model, config):
         for place, optimizer in enumerate(made := make_optimizers(model, config)):
@@ -148,13 +120,14 @@ def train_in_stack(stack: Stack, number: int, member: Member, tokens: int, make_
         stack.optimizers[number] = made
         return made
 
-    names = vars(loop) | {
-        "loss_of": lambda _, *batch: meet("loss", *batch),
-        "make_optimizers": shared_optimizers,
-    }
-    train = types.FunctionType(loop.train.__code__, names, "train", loop.train.__defaults__)
-    run = make_run(member, meet=meet)
-    return run, outcome(train, member, tokens, run)
+    shared = {"loss_of": lambda _, *batch: meet("loss", *batch), "make_optimizers": shared_optimizers}
+    train = types.FunctionType(loop.train.__code__, vars(loop) | shared, "train", loop.train.__defaults__)
+    place = run.place
+    run.place = lambda model: meet("place", place(model))
+    run.micro_batches = lambda batch: [batch]
+    run.backward = partial(meet, "backward")
+    run.clip = lambda _, largest: meet("clip", largest)
+    return outcome(train, member, tokens, run)
 
 
 def outcome(train, member: Member, tokens: int, run: Run) -> str | None:
@@ -171,11 +144,13 @@ def outcome(train, member: Member, tokens: int, run: Run) -> str | None:
 # --- all members ----------------------------------------------------------------------------------------
 
 
-def train_stack(members: list[Member], tokens: int, device: Device, merge: bool, make_run) -> list:
-    """Train stacked. Returns each member's run and how it diverged. Raises one of FAILS where it does not
-    stack."""
+def train_stack(members: list[Member], tokens: int, device: Device, merge: bool, runs: list[Run]) -> list:
+    """Train stacked. Returns how each member diverged, or None. Raises one of FAILS: they do not stack."""
     stack = Stack([member.config for member in members], device, merge)
-    works = [partial(train_in_stack, stack, i, m, tokens, make_run) for i, m in enumerate(members)]
+    works = [
+        partial(train_in_stack, stack, i, member, tokens, run)
+        for i, (member, run) in enumerate(zip(members, runs, strict=True))
+    ]
     return in_step(works, lambda place, brought: getattr(stack, place)(brought), NotStackable)
 
 
@@ -188,15 +163,13 @@ def try_stack(members: list[Member], tokens: int, data: Path, device: Device) ->
     for member, run in zip(few, alone, strict=True):
         outcome(loop.train, member, tokens, run)
 
-    def make_run(member, meet):
-        return StackedTrial(data, Path(), device, meet=meet)
-
     def trial(merge: bool) -> str:
+        runs = [Trial(data, Path(), device) for _ in few]
         try:
-            runs = [run for run, _ in train_stack(few, tokens, device, merge, make_run)]
+            train_stack(few, tokens, device, merge, runs)
         except FAILS as error:
             return first_line(error)
-        return next(filter(None, (a.differs(b) for a, b in zip(runs, alone, strict=True))), "")
+        return next(filter(None, map(Trial.differs, runs, alone)), "")
 
     if not trial(merge=True):
         return True
@@ -205,30 +178,26 @@ def try_stack(members: list[Member], tokens: int, data: Path, device: Device) ->
     return False
 
 
-def train_all(members: list[Member], tokens: int, data: Path, out: Path, device: Device) -> dict:
-    """Train every member into `out`/<its name>, stacked if that gives what they give alone. Returns the
-    summary that stands in stacked.json."""
+def train_all(members: list[Member], tokens: int, data: Path, out: Path, device: Device) -> None:
+    """Train every member into `out`/<its name>, stacked if that gives what they give alone."""
     members = sorted(members, key=lambda member: repr(member.config))
-    plain = replace(device, compile=False)
+
+    def runs(device: Device, note: dict) -> list[MemberRun]:
+        return [MemberRun(data, out / member.name, device, note) for member in members]
+
     for member in members:
         (out / member.name).mkdir(parents=True, exist_ok=True)
     try:
         merge = try_stack(members, tokens, data, device)
         note = {"members": len(members), "optimizers": "merged" if merge else "each", "reason": None}
-
-        def make_run(member, meet):
-            return StackedRun(data, out / member.name, plain, note, meet=meet)
-
-        diverged = [said for _, said in train_stack(members, tokens, device, merge, make_run)]
+        plain = replace(device, compile=False)
+        diverged = train_stack(members, tokens, device, merge, runs(plain, note))
     except FAILS as error:
         note = {"members": 1, "optimizers": "each", "reason": first_line(error)}
-        diverged = [
-            outcome(loop.train, m, tokens, MemberRun(data, out / m.name, device, note)) for m in members
-        ]
+        alone = zip(members, runs(device, note), strict=True)
+        diverged = [outcome(loop.train, member, tokens, run) for member, run in alone]
     codes = {m.name: DIVERGED if said else 0 for m, said in zip(members, diverged, strict=True)}
-    summary = note | {"exit_codes": codes}
-    write_atomically(out / "stacked.json", json.dumps(summary, indent=1).encode())
-    return summary
+    write_atomically(out / "stacked.json", json.dumps(note | {"exit_codes": codes}, indent=1).encode())
 
 
 def first_line(error: Exception) -> str:
@@ -239,30 +208,15 @@ def first_line(error: Exception) -> str:
 # --- the command line -----------------------------------------------------------------------------------
 
 
-def read_settings(args: argparse.Namespace) -> list[dict[str, str]]:
-    """The settings of each member, as text by key. ValueError names what cannot be read."""
-    wanted = []
+def read_members(args: argparse.Namespace) -> list[Member]:
+    """The members that the command line asks for. ValueError: unknown knobs, or members that do not match."""
+    members: list[Member] = []
     for text in args.member:
         for pair in text.split():
             if "=" not in pair:
                 raise ValueError(f"--member {text}: {pair!r} is not KEY=VALUE")
-        wanted.append(dict(pair.split("=", 1) for pair in text.split()))
-    if args.members:
-        try:
-            listed = json.loads(args.members.read_text())
-        except ValueError as error:
-            raise ValueError(f"{args.members}: not JSON: {error}") from None
-        if not isinstance(listed, list) or not all(isinstance(one, dict) for one in listed):
-            raise ValueError(f"{args.members}: a list of tables, one per member, is allowed")
-        wanted += [{key: str(value) for key, value in one.items()} for one in listed]
-    return wanted
-
-
-def read_members(args: argparse.Namespace) -> list[Member]:
-    """The members that the command line asks for. ValueError: unknown knobs, or members that do not match."""
-    members: list[Member] = []
-    for settings in read_settings(args):
-        name = settings.pop("name", "-".join(f"{key}={value}" for key, value in settings.items()))
+        settings = dict(pair.split("=", 1) for pair in text.split())
+        name = settings.pop("name", "-".join(text.split()))
         seed = settings.pop("seed", "1")
         if not seed.isdecimal():
             raise ValueError(f"member {name!r}: seed is {seed!r}; allowed are integers")
@@ -271,21 +225,14 @@ def read_members(args: argparse.Namespace) -> list[Member]:
         pairs = [*args.set, *(f"{key}={value}" for key, value in settings.items())]
         config = with_overrides(RECIPES[args.recipe], pairs).at_rung(args.rung)
         members.append(Member(name, config, int(seed)))
-        check_match(members[0], members[-1])
-    if not members:
-        raise ValueError("--member, --members: at least one member")
+        for knob in (field.name for field in fields(Config) if field.name not in MAY_DIFFER):
+            mine, its = getattr(config, knob), getattr(members[0].config, knob)
+            if mine != its:
+                raise ValueError(
+                    f"member {name!r}: {knob} is {mine!r}, and {its!r} in {members[0].name!r}; members may "
+                    f"differ in seed, {', '.join(MAY_DIFFER)}"
+                )
     return members
-
-
-def check_match(first: Member, member: Member) -> None:
-    """ValueError: these two cannot be in one stack."""
-    for knob in (field.name for field in fields(Config) if field.name not in MAY_DIFFER):
-        mine, its = getattr(member.config, knob), getattr(first.config, knob)
-        if mine != its:
-            raise ValueError(
-                f"member {member.name!r}: {knob} is {mine!r}, and {its!r} in {first.name!r}; members may "
-                f"differ in seed, {', '.join(MAY_DIFFER)}"
-            )
 
 
 def parse_arguments() -> argparse.Namespace:
@@ -297,14 +244,7 @@ def parse_arguments() -> argparse.Namespace:
     add("--data", type=Path, required=True, help="training text, as raw bytes")
     add("--out", type=Path, required=True, help="folder for the results, one folder in it for each member")
     add("--set", action="append", default=[], metavar="KEY=VALUE", help="override a knob of all members")
-    add(
-        "--member",
-        action="append",
-        default=[],
-        metavar="'seed=N KEY=VALUE ...'",
-        help="one member; name=... names it",
-    )
-    add("--members", type=Path, metavar="FILE", help='JSON: [{"name": "a", "seed": 1, "lr": 0.01}, ...]')
+    add("--member", action="append", required=True, metavar="'[name=...] [seed=N] KEY=VALUE ...'")
     add("--device", choices=DEVICES, default="auto")
     add("--precision", choices=PRECISIONS, default="auto", help="of matrix products")
     add("--compile", choices=COMPILE, default="off", help="the loss of the stack")
@@ -320,17 +260,12 @@ def main() -> int:
         device = choose_device(args.device, args.precision, args.compile, flops)
         train_all(members, tokens, args.data, args.out, device)
     except (ValueError, Refused) as error:
-        return fail(str(error), WRONG)
+        print(f"stacked.py: {error}", file=sys.stderr)
+        return WRONG
     except OSError as error:
-        if error.errno not in FULL:
-            raise
-        return fail(f"{args.out}: {error.strerror}", DISK_FULL)
+        print(f"stacked.py: {error.filename or args.out}: {error.strerror}", file=sys.stderr)
+        return DISK_FULL if error.errno in FULL else WRONG
     return 0
-
-
-def fail(message: str, code: int) -> int:
-    print(f"stacked.py: {message}", file=sys.stderr)
-    return code
 
 
 if __name__ == "__main__":

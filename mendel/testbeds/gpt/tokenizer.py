@@ -10,7 +10,9 @@ from __future__ import annotations
 import json
 import os
 import re
+from array import array
 from collections import defaultdict
+from itertools import chain, count
 from pathlib import Path
 
 import numpy as np
@@ -67,12 +69,10 @@ class BPE:
         if not 256 < vocab <= MAX_VOCAB:
             raise ValueError(f"vocab is {vocab}; tokenizer=bpe takes 257 to {MAX_VOCAB}")
         tokenizers = _library()
-        from tokenizers import models, pre_tokenizers, trainers
-
-        tokenizer = tokenizers.Tokenizer(models.BPE())
+        tokenizer = tokenizers.Tokenizer(tokenizers.models.BPE())
         words = tokenizers.Regex(re.sub(r"\\x([0-9a-f]{2})", r"\\x{\1}", WORDS))
-        tokenizer.pre_tokenizer = pre_tokenizers.Split(words, "isolated")
-        trainer = trainers.BpeTrainer(
+        tokenizer.pre_tokenizer = tokenizers.pre_tokenizers.Split(words, "isolated")
+        trainer = tokenizers.trainers.BpeTrainer(
             vocab_size=vocab,
             initial_alphabet=[chr(byte) for byte in range(256)],
             max_token_length=MAX_TOKEN,
@@ -87,15 +87,12 @@ class BPE:
     def encode_all(self, texts):
         """The tokens of each text, uint16. Each different word goes through the library once: a tenth of its
         time, and the same tokens."""
-        number: defaultdict[bytes, int] = defaultdict()
-        number.default_factory = number.__len__
-        words = re.compile(WORDS.encode())
-        texts_W = [np.array([*map(number.__getitem__, words.findall(text))], np.int64) for text in texts]
-        encoded = self.library.encode_batch([word.decode("latin-1") for word in number])
-        size_W = np.array([len(word.ids) for word in encoded], np.int64)
-        token_N = np.array([token for word in encoded for token in word.ids], np.uint16)
-        start_W = np.cumsum(size_W) - size_W
-        return [token_N[_ranges(start_W[word_N], size_W[word_N])] for word_N in texts_W]
+        number: dict[bytes, int] = defaultdict(count().__next__)
+        split = re.compile(WORDS.encode()).findall
+        texts_W = [array("I", map(number.__getitem__, split(text))) for text in texts]
+        tokens_W = [one.ids for one in self.library.encode_batch([word.decode("latin-1") for word in number])]
+        found = (chain.from_iterable(map(tokens_W.__getitem__, word_N)) for word_N in texts_W)
+        return [np.fromiter(tokens, np.uint16) for tokens in found]
 
     def decode(self, tokens) -> bytes:
         return b"".join(self.bytes_of[token] for token in tokens)
@@ -112,12 +109,6 @@ def _sample(texts):
     pieces = [text[place : place + PIECE] for text in texts for place in range(0, len(text), PIECE)]
     share = min(1.0, TRAINING_BYTES / max(1, sum(map(len, pieces))))
     return [piece for i, piece in enumerate(pieces) if int((i + 1) * share) > int(i * share)]
-
-
-def _ranges(start_N, size_N):
-    """All of start ... start + size, one range after the other."""
-    end_N = np.cumsum(size_N)
-    return np.arange(end_N[-1] if len(end_N) else 0) + np.repeat(start_N - (end_N - size_N), size_N)
 
 
 def _library():
