@@ -11,8 +11,8 @@ float32.
 
 Seconds are steps times the seconds of one step, and steps of both are timed in turns in one process with one
 thread: a busy machine then slows both alike. `time_ratio` is modern's seconds, read off the line through the
-two shares around the target in log time, over nanoGPT's. Finished runs are kept in --work, so that a stopped
-benchmark goes on where it was.
+two shares around the target in log time, over nanoGPT's. Finished runs are kept in --work under a hash of the
+trainer and of the text, so that a stopped benchmark goes on where it was, and a changed trainer starts anew.
 """
 
 from __future__ import annotations
@@ -35,7 +35,8 @@ from typing import Any
 import numpy as np
 import reference
 
-from mendel.records import Shard
+from mendel.patches import read_tree
+from mendel.records import Shard, tree_hash
 from mendel.testbeds import load_testbed
 from mendel.yardstick import build_corpus, windows
 
@@ -158,7 +159,8 @@ def measure(args: argparse.Namespace, data: Path, text: Path) -> dict[str, Any]:
     flops = load_testbed("gpt").rungs[args.rung].flops
     steps = int(flops / theirs.flops_per_token() / theirs.batch / theirs.context)
     seeds = range(1, args.seeds + 1)
-    kept = Kept(args.work / f"rung{args.rung}.json")
+    source = tree_hash(read_tree(load_testbed("gpt")))
+    kept = Kept(args.work / f"rung{args.rung}-{steps}steps-{source}-{data.parent.parent.name}.json")
     train = partial(train_reference, path=args.reference, config=theirs, steps=steps, data=data, text=text)
     with ProcessPoolExecutor(args.processes) as pool:
         sweep = sweep_reference(kept, pool, train, seeds)

@@ -349,7 +349,8 @@ class Lab:
         out = self.store.run_folder(self.campaign.id, run).out
         for pattern in CHECKPOINTS:
             for file in out.rglob(pattern):
-                file.unlink()
+                with contextlib.suppress(OSError):  # a run may leave a folder of that name, or a locked one
+                    file.unlink()
 
     def _account(self, spec: RunSpec, stage: str, result: RunResult) -> None:
         self.progress.account(result)

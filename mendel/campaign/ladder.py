@@ -36,6 +36,7 @@ from mendel.records import (
     content_hash,
     tree_hash,
 )
+from mendel.report.curves import read_text
 from mendel.store import Campaign, Store
 from mendel.testbeds import check_rung, load_testbed
 from mendel.verdicts.prediction import LadderFit, fit_ladder
@@ -236,8 +237,8 @@ class _Climb:
         """What a run wrote of itself into a file of its folder; None where it did not, or not as JSON."""
         path = self.lab.store.run_folder(self.lab.campaign.id, spec.id).out / name
         try:
-            return json.loads(path.read_text())
-        except (OSError, ValueError):
+            return json.loads(read_text(path) or "null")
+        except ValueError:
             return None
 
     def made(self) -> dict[str, Any]:

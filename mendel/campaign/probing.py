@@ -59,6 +59,7 @@ def probe_recipe(
     done = [result for result in results if result.status is RunStatus.DONE]
     if not done:
         raise LabError(f"recipe {recipe}: no run of {seeds} ended well: {results[0].reason}")
+    answered = [result for result in done if result.skills]  # one that gave no usable answers has none
     return {
         "recipe": recipe,
         "rung": config.rungs[0],
@@ -68,7 +69,7 @@ def probe_recipe(
         "bits_per_byte": fmean(result.bits_per_byte or 0.0 for result in done),
         "score_seconds": fmean(result.score_seconds for result in done),
         "chance": SKILL_CHANCE,
-        "skills": {skill: _over_seeds(skill, done) for skill in done[0].skills},
+        "skills": {skill: _over_seeds(skill, answered) for skill in (answered[0].skills if answered else ())},
     }
 
 

@@ -113,7 +113,7 @@ def _follow(executor: Any, log: Path) -> Iterator[str]:
     descriptor = -1
     done = None
     try:
-        while done is None or descriptor == -1:
+        while done is None:
             done = next(iter(executor.wait(_PAUSE)), None)
             if descriptor == -1 and log.exists():
                 descriptor = os.open(log, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)

@@ -191,3 +191,19 @@ def test_a_result_holds_no_optimiser_state_and_resuming_it_does_nothing(train, t
     codes, _ = train(told(tmp_path, "--resume"))
     assert codes == [0]
     assert files == {path.name: path.stat().st_mtime_ns for path in tmp_path.iterdir()}
+
+
+def test_a_result_of_another_run_is_never_taken_for_the_one_that_is_asked_for(train, tmp_path):
+    train(told(tmp_path))
+    codes, said = train(told(tmp_path, "--resume", "--seed", "2"))
+    assert codes == [2]
+    assert "run.json: seed is 2, and was 1" in said
+    codes, _ = train(told(tmp_path, "--seed", "2", step=1, signal="SIGKILL"))  # before its first checkpoint
+    assert codes == [KILLED]
+    assert not (tmp_path / "model.safetensors").exists()
+
+
+def test_a_run_killed_while_it_deletes_its_checkpoint_is_done(train, tmp_path):
+    train(told(tmp_path))
+    (tmp_path / ".removed-checkpoint-00000006").mkdir()
+    assert train(told(tmp_path, "--resume"))[0] == [0]

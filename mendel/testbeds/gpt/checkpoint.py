@@ -72,7 +72,10 @@ def last_checkpoint(out: Path) -> Path | None:
 def remove_checkpoints(out: Path, keep: int | None = None) -> None:
     for folder in out.glob("checkpoint-*"):
         if keep is None or folder.name != f"checkpoint-{keep:08d}":
-            shutil.rmtree(folder)
+            doomed = out / f".removed-{folder.name}"  # so that none is ever seen half deleted
+            shutil.rmtree(doomed, ignore_errors=True)
+            folder.rename(doomed)
+            shutil.rmtree(doomed)
 
 
 def read_state(folder: Path) -> dict:

@@ -96,9 +96,9 @@ class Config:
 
     def at_rung(self, rung: int) -> Config:
         """The dial: each rung has 4x the compute, one head more, a longer context, and 2x the batch every
-        second rung; every fourth adds a block. Parameters grow by about half and tokens by 2.5: rung 0 sees
-        far fewer tokens per parameter than is optimal (Hoffmann et al. 2022), and at this scale steps are
-        what a run is short of. Blocks come rarely because one more is a large step in so shallow a model:
+        second rung; every fourth adds a block. Parameters grow by about half and tokens by 2.6 to 2.9: rung 0
+        sees far fewer tokens per parameter than is optimal (Hoffmann et al. 2022), and at this scale steps
+        are what a run is short of. Blocks come rarely because one more is a large step in so shallow a model:
         losses of neighbouring rungs then lie on one curve (docs/ladder.md)."""
         heads = self.heads + rung
         context = self.context * (2 + rung) // 2

@@ -5,8 +5,10 @@ The loop (loop.py) calls the public methods of `Run` in the order in which they 
 
 from __future__ import annotations
 
+import hashlib
 import json
 import math
+import os
 import random
 import time
 from pathlib import Path
@@ -31,6 +33,8 @@ from data import Reader
 from device import Device, choose_device, recompute_activations
 from distributed import Ranks, load_optimizer, load_weights, share, whole
 
+RECORD = "run.json"
+
 
 class Refused(Exception):
     """The run cannot be done as it was asked for; the message says what to change."""
@@ -38,6 +42,10 @@ class Refused(Exception):
 
 class Diverged(Exception):
     """A loss or a weight is not finite."""
+
+
+class Finished(Exception):
+    """The result of the very run that is asked for is there already."""
 
 
 class Stopped(Exception):
@@ -99,7 +107,12 @@ class Run:
                 f"ranks needs at least {least}"
             )
         self.config = to_dict(config)
-        self.knobs = self.config | {"seed": seed}
+        with self.data.open("rb") as text:
+            beginning = hashlib.sha256(text.read(2**20)).hexdigest()[:12]
+        self.knobs = self.config | {
+            "seed": seed,
+            "text": f"{self.data.stat().st_size} bytes, the first of them {beginning}",
+        }
         try:
             self._reader = Reader(self.data, config, seed, self.ranks.rank, self.ranks.count, tokens)
         except ValueError as error:
@@ -114,7 +127,7 @@ class Run:
         first = self._restore()
         if self.ranks.rank == 0:
             write_atomically(self.out / CONFIG, json.dumps(self.config, indent=1).encode())
-            write_atomically(self.out / "run.json", json.dumps(self.record(), indent=1).encode())
+            write_atomically(self.out / RECORD, json.dumps(self.record(), indent=1).encode())
         self.start = time.perf_counter() - self.seconds
         for step in range(first, steps):
             yield step
@@ -187,13 +200,10 @@ class Run:
         if self.metrics is not None:
             self.metrics.close()
 
-    def finished(self) -> bool:
-        """Whether the result is there already."""
-        return (self.out / WEIGHTS).is_file() and last_checkpoint(self.out) is None
-
     def record(self) -> dict:
         """What the result should say of how it was made."""
         return self.device.record() | {
+            "asked": self.knobs,
             "ranks": self.ranks.count,
             "parallel": self.ranks.mode,
             "accumulate": self.accumulate,
@@ -221,6 +231,7 @@ class Run:
         }
         if self.ranks.rank == 0:
             self.metrics.flush()
+            os.fsync(self.metrics.fileno())
             state["metrics"] = self.metrics.tell()
             with new_checkpoint(self.out, done) as folder:
                 write_atomically(folder / CONFIG, json.dumps(self.config, indent=1).encode())
@@ -238,17 +249,19 @@ class Run:
 
     def _restore(self) -> int:
         """Begin, or go on after the last checkpoint. Returns the steps that are done."""
-        folder = last_checkpoint(self.out)
+        folder, result = last_checkpoint(self.out), self.out / WEIGHTS
         if folder is None:
+            if self.resume and result.is_file():
+                self._check_same(json.loads((self.out / RECORD).read_text())["asked"], self.out / RECORD)
+                raise Finished(f"{self.out}: finished already")
+            if self.ranks.rank == 0:
+                result.unlink(missing_ok=True)  # of another run: a kill must not leave it as this one's
             self._open_log(0)
             return 0
         if not self.resume:
             raise Refused(f"{folder}: a run that was stopped lies here; --resume goes on, or delete it")
         state = read_state(folder)
-        for knob, value in self.knobs.items():
-            was = state["knobs"].get(knob)
-            if was != value:
-                raise Refused(f"{folder / STATE}: {knob} is {value!r}, and was {was!r} when the run began")
+        self._check_same(state["knobs"], folder / STATE)
         load_weights(self.model, read_weights(folder, self.model))
         for optimizer, saved in zip(self.optimizers, state["optimizers"], strict=True):
             load_optimizer(optimizer, saved)
@@ -260,6 +273,11 @@ class Run:
         self.seconds = state["seconds"]
         self._open_log(state["metrics"])
         return state["done"]
+
+    def _check_same(self, knobs: dict, where: Path):
+        for knob, value in self.knobs.items():
+            if knobs.get(knob) != value:
+                raise Refused(f"{where}: {knob} is {value!r}, and was {knobs.get(knob)!r} when the run began")
 
     def _open_log(self, length: int):
         """Lines after the first `length` bytes are of steps that will be done again."""

@@ -20,10 +20,10 @@ from config import RECIPES, RUNGS, with_overrides
 from device import COMPILE, DEVICES, PRECISIONS, choose_device
 from distributed import MODES, Ranks
 from loop import train
-from run import Diverged, Refused, Run, Stopped
+from run import Diverged, Finished, Refused, Run, Stopped
 
-TOKENS = (125_000, 290_000, 750_000, 2_000_000)
-"""Tokens per rung when --tokens is not given."""
+TOKENS = (250_000, 670_000, 1_900_000, 5_600_000)
+"""Tokens per rung when --tokens is not given: about its FLOPs (testbed.toml)."""
 WRONG, DIVERGED, STOPPED, DISK_FULL = 2, 3, 4, 5
 FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
@@ -75,10 +75,9 @@ def start(args: argparse.Namespace) -> None:
     )
     signal.signal(signal.SIGTERM, run.stop)
     try:
-        if args.resume and run.finished():
-            print(f"{args.out}: finished already")
-        else:
-            train(config, tokens, args.seed, run)
+        train(config, tokens, args.seed, run)
+    except Finished as error:
+        print(error)
     finally:
         ranks.leave()
 
