@@ -8,6 +8,7 @@ one before it is deleted only then.
 from __future__ import annotations
 
 import io
+import json
 import os
 import shutil
 from contextlib import contextmanager
@@ -47,6 +48,10 @@ def write_state(folder: Path, state: dict) -> None:
     buffer = io.BytesIO()  # torch, writing to a file, hides a full disk behind an error of its own
     torch.save(state, buffer)
     write_atomically(folder / STATE, buffer.getbuffer())
+
+
+def write_json(path: Path, content: dict) -> None:
+    write_atomically(path, json.dumps(content, indent=1).encode())
 
 
 def write_atomically(path: Path, data: bytes) -> None:

@@ -13,21 +13,8 @@ import random
 import time
 from pathlib import Path
 
+import checkpoint
 import torch
-from checkpoint import (
-    CONFIG,
-    STATE,
-    WEIGHTS,
-    last_checkpoint,
-    new_checkpoint,
-    read_state,
-    read_weights,
-    remove_checkpoints,
-    weights_of,
-    write_atomically,
-    write_state,
-    write_weights,
-)
 from config import to_dict
 from data import Reader
 from device import Device, choose_device, recompute_activations
@@ -56,16 +43,9 @@ class Run:
     """One training run in the folder `out`."""
 
     def __init__(
-        self,
-        data: Path,
-        out: Path,
-        device: Device | None = None,
-        ranks: Ranks | None = None,
-        accumulate: int = 1,
-        recompute: bool = False,
-        checkpoint_every: int = 0,
-        resume: bool = False,
-    ):
+        self, data: Path, out: Path, device: Device | None = None, ranks: Ranks | None = None, accumulate=1,
+        recompute=False, checkpoint_every=0, resume=False,
+    ):  # fmt: skip
         """`accumulate`: micro-batches per step and rank. `recompute`: save memory by computing activations
         twice. `checkpoint_every`: steps between checkpoints, 0 for none. `resume`: go on after the last
         checkpoint, if there is one."""
@@ -126,8 +106,10 @@ class Run:
         self.ranks.gather_for(optimizers)
         first = self._restore()
         if self.ranks.rank == 0:
-            write_atomically(self.out / CONFIG, json.dumps(self.config, indent=1).encode())
-            write_atomically(self.out / RECORD, json.dumps(self.record(), indent=1).encode())
+            checkpoint.write_atomically(
+                self.out / checkpoint.CONFIG, json.dumps(self.config, indent=1).encode()
+            )
+            checkpoint.write_atomically(self.out / RECORD, json.dumps(self.record(), indent=1).encode())
         self.start = time.perf_counter() - self.seconds
         for step in range(first, steps):
             yield step
@@ -186,8 +168,8 @@ class Run:
         weights = self._finite_weights(model)
         if self.ranks.rank == 0:
             self._reader.save(self.out)
-            write_weights(self.out, weights)
-            remove_checkpoints(self.out)
+            checkpoint.write_weights(self.out, weights)
+            checkpoint.remove_checkpoints(self.out)
 
     # --- not for the loop ------------------------------------------------------------------------------
 
@@ -233,15 +215,17 @@ class Run:
             self.metrics.flush()
             os.fsync(self.metrics.fileno())
             state["metrics"] = self.metrics.tell()
-            with new_checkpoint(self.out, done) as folder:
-                write_atomically(folder / CONFIG, json.dumps(self.config, indent=1).encode())
+            with checkpoint.new_checkpoint(self.out, done) as folder:
+                checkpoint.write_atomically(
+                    folder / checkpoint.CONFIG, json.dumps(self.config, indent=1).encode()
+                )
                 self._reader.save(folder)
-                write_weights(folder, weights)
-                write_state(folder, state)
+                checkpoint.write_weights(folder, weights)
+                checkpoint.write_state(folder, state)
 
     def _finite_weights(self, model) -> dict:
         """A checkpoint of weights that cannot be trained further would replace one of weights that can."""
-        weights = whole(weights_of(model))
+        weights = whole(checkpoint.weights_of(model))
         for name, value in weights.items():
             if not value.isfinite().all():
                 raise Diverged(f"{name} is not finite")
@@ -249,7 +233,7 @@ class Run:
 
     def _restore(self) -> int:
         """Begin, or go on after the last checkpoint. Returns the steps that are done."""
-        folder, result = last_checkpoint(self.out), self.out / WEIGHTS
+        folder, result = checkpoint.last_checkpoint(self.out), self.out / checkpoint.WEIGHTS
         if folder is None:
             if self.resume and result.is_file():
                 self._check_same(json.loads((self.out / RECORD).read_text())["asked"], self.out / RECORD)
@@ -260,9 +244,9 @@ class Run:
             return 0
         if not self.resume:
             raise Refused(f"{folder}: a run that was stopped lies here; --resume goes on, or delete it")
-        state = read_state(folder)
-        self._check_same(state["knobs"], folder / STATE)
-        load_weights(self.model, read_weights(folder, self.model))
+        state = checkpoint.read_state(folder)
+        self._check_same(state["knobs"], folder / checkpoint.STATE)
+        load_weights(self.model, checkpoint.read_weights(folder, self.model))
         for optimizer, saved in zip(self.optimizers, state["optimizers"], strict=True):
             load_optimizer(optimizer, saved)
         self._reader.load_state_dict(state["reader"])

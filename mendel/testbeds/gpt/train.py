@@ -63,16 +63,8 @@ def start(args: argparse.Namespace) -> None:
     except ValueError as error:
         raise Refused(str(error)) from None
     args.out.mkdir(parents=True, exist_ok=True)
-    run = Run(
-        args.data,
-        args.out,
-        device,
-        ranks,
-        accumulate=args.accumulate,
-        recompute=args.activation_checkpointing,
-        checkpoint_every=args.checkpoint_every,
-        resume=args.resume,
-    )
+    more = (args.accumulate, args.activation_checkpointing, args.checkpoint_every, args.resume)
+    run = Run(args.data, args.out, device, ranks, *more)
     signal.signal(signal.SIGTERM, run.stop)
     try:
         train(config, tokens, args.seed, run)
