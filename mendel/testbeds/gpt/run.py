@@ -10,6 +10,7 @@ import json
 import math
 import os
 import random
+import sys
 import time
 from pathlib import Path
 
@@ -159,6 +160,8 @@ class Run:
         }
         if self.ranks.rank == 0:
             self.metrics.write(json.dumps(line).encode() + b"\n")
+            if step % 20 == 0 and sys.stdout.isatty():
+                print(f"step {step}: loss {loss:.4f} nats per token, {line['seconds']:.1f} s", flush=True)
         if not math.isfinite(loss):
             self.close()
             raise Diverged(f"the loss of step {step} is {loss}")

@@ -47,8 +47,8 @@ def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
     add("--checkpoint-every", type=int, default=0, metavar="N", help="steps between checkpoints; 0 for none")
     add("--resume", action="store_true", help="go on after the last checkpoint in --out, if there is one")
     args = parser.parse_args(arguments)
-    for name, least in (("accumulate", 1), ("checkpoint_every", 0)):
-        if getattr(args, name) < least:
+    for name, least in (("tokens", 1), ("accumulate", 1), ("checkpoint_every", 0)):
+        if getattr(args, name) is not None and getattr(args, name) < least:
             parser.error(f"--{name.replace('_', '-')} {getattr(args, name)}: at least {least}")
     return args
 
