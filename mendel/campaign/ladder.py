@@ -19,7 +19,7 @@ from mendel.campaign.config import CampaignConfig, ConfigError, Settings
 from mendel.campaign.lab import DETERMINISTIC, Lab, LabError, Request
 from mendel.campaign.progress import Progress
 from mendel.campaign.session import make_fingerprint, prepare, start_workers, stops_on_signal
-from mendel.campaign.trunk import Line, Refused, Shelf, tokens_at
+from mendel.campaign.trunk import Line, Shelf, runs_alone
 from mendel.patches import read_tree
 from mendel.plans.seeds import seed_block
 from mendel.records import (
@@ -29,8 +29,6 @@ from mendel.records import (
     Recipe,
     RunResult,
     RunSpec,
-    RunStatus,
-    Shard,
     Testbed,
     Trunk,
     content_hash,
@@ -178,25 +176,8 @@ class _Climb:
 
     def specs(self, rung: int) -> list[RunSpec]:
         """The runs that are wanted at a rung, each with the rung's whole budget and a seed of its own."""
-        recipe = self.lab.campaign.recipe
-        smoke = self.lab.smoke([(self.line.recipe, rung, None)])[self.line.recipe, rung]
-        if smoke.status is not RunStatus.DONE:
-            raise LabError(f"recipe {recipe} does not run at rung {rung}: {smoke.status}, {smoke.reason}")
-        try:
-            tokens = tokens_at(self.lab, self.line, rung)
-        except Refused as error:
-            raise LabError(f"recipe {recipe}: {error}") from None
-        return [
-            RunSpec(
-                recipe=self.line.recipe,
-                rung=rung,
-                seed=seed,
-                tokens=tokens,
-                shard=Shard.VALIDATION,
-                fingerprint=self.lab.campaign.fingerprint.id,
-            )
-            for seed in seed_block(0, 0, PlanKind.CURVE, self.question.runs(rung), rung)
-        ]
+        seeds = seed_block(0, 0, PlanKind.CURVE, self.question.runs(rung), rung)
+        return runs_alone(self.lab, self.line, rung, seeds)
 
     def try_again(self, specs: Sequence[RunSpec]) -> None:
         """Another chance for runs that an earlier call lost to the machine; what diverged would again."""

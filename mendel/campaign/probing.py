@@ -15,7 +15,7 @@ from mendel.campaign.config import CampaignConfig, ConfigError, Settings
 from mendel.campaign.lab import PROBE, Lab, LabError, Request
 from mendel.campaign.progress import Progress
 from mendel.campaign.session import make_fingerprint, prepare, start_workers, stops_on_signal
-from mendel.campaign.trunk import Line, Refused, Shelf, tokens_at
+from mendel.campaign.trunk import Line, Shelf, runs_alone
 from mendel.patches import read_tree
 from mendel.probes import VERSION
 from mendel.records import (
@@ -23,9 +23,7 @@ from mendel.records import (
     Fingerprint,
     Recipe,
     RunResult,
-    RunSpec,
     RunStatus,
-    Shard,
     Skill,
     Trunk,
     tree_hash,
@@ -87,26 +85,9 @@ def _train(lab: Lab, rung: int, seeds: Sequence[int]) -> tuple[int, list[RunResu
     tree = read_tree(lab.testbed)
     base = Recipe(testbed=lab.testbed.name, tree=tree_hash(tree), base=lab.campaign.recipe)
     line: Line = Shelf(lab, tree, base).line(Trunk(base=base), 1.0, base.base)
-    smoke = lab.smoke([(line.recipe, rung, None)])[line.recipe, rung]
-    if smoke.status is not RunStatus.DONE:
-        raise LabError(f"recipe {base.base} does not run at rung {rung}: {smoke.status}, {smoke.reason}")
-    try:
-        tokens = tokens_at(lab, line, rung)
-    except Refused as error:
-        raise LabError(f"recipe {base.base}: {error}") from None
-    specs = [
-        RunSpec(
-            recipe=line.recipe,
-            rung=rung,
-            seed=seed,
-            tokens=tokens,
-            shard=Shard.VALIDATION,
-            fingerprint=lab.campaign.fingerprint.id,
-        )
-        for seed in seeds
-    ]
+    specs = runs_alone(lab, line, rung, seeds)
     results = lab.complete([Request(spec, PROBE) for spec in specs])
-    return tokens, [results[spec.id] for spec in specs]
+    return specs[0].tokens, [results[spec.id] for spec in specs]
 
 
 def _over_seeds(skill: str, done: Sequence[RunResult]) -> dict[str, float] | None:

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from mendel.campaign.lab import SMOKE_TOKENS, Lab, Request
+from mendel.campaign.lab import SMOKE_TOKENS, Lab, LabError, Request
 from mendel.patches import PatchError, Stale, Tree, adopt, apply_patch, build
 from mendel.plans.costs import Charge
 from mendel.records import (
@@ -99,6 +99,35 @@ def tokens_at(lab: Lab, line: Line, rung: int, multiple: float = 1.0) -> int:
             f"{SMOKE_TOKENS} are the least"
         )
     return tokens
+
+
+def validation_spec(lab: Lab, line: Line, rung: int, seed: int, tokens: int) -> RunSpec:
+    """A run of a recipe by itself, scored on the validation shard."""
+    return RunSpec(
+        recipe=line.recipe,
+        rung=rung,
+        seed=seed,
+        tokens=tokens,
+        shard=Shard.VALIDATION,
+        fingerprint=lab.campaign.fingerprint.id,
+    )
+
+
+def runs_alone(lab: Lab, line: Line, rung: int, seeds: Iterable[int]) -> list[RunSpec]:
+    """Runs of a recipe that no campaign judges, one per seed, each with a rung's whole compute.
+
+    LabError where the recipe does not run there, or its shape cannot meet the budget.
+    """
+    smoke = lab.smoke([(line.recipe, rung, None)])[line.recipe, rung]
+    if smoke.status is not RunStatus.DONE:
+        raise LabError(
+            f"recipe {lab.campaign.recipe} does not run at rung {rung}: {smoke.status}, {smoke.reason}"
+        )
+    try:
+        tokens = tokens_at(lab, line, rung)
+    except Refused as error:
+        raise LabError(f"recipe {lab.campaign.recipe}: {error}") from None
+    return [validation_spec(lab, line, rung, seed, tokens) for seed in seeds]
 
 
 def affords(lab: Lab, line: Line, rung: int) -> bool:
@@ -199,13 +228,6 @@ def curve_requests(
     for multiple in sorted(multiples, reverse=True):
         tokens = tokens_at(lab, line, rung, multiple)
         for seed in seeds:
-            spec = RunSpec(
-                recipe=line.recipe,
-                rung=rung,
-                seed=seed,
-                tokens=tokens,
-                shard=Shard.VALIDATION,
-                fingerprint=lab.campaign.fingerprint.id,
-            )
+            spec = validation_spec(lab, line, rung, seed, tokens)
             requests.append((multiple * lab.testbed.rungs[rung].flops, Request(spec, PlanKind.CURVE.value)))
     return requests

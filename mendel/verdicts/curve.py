@@ -61,14 +61,7 @@ def fit_curve(flops: ArrayLike, bits_per_byte: ArrayLike) -> ScalingCurve:
     (Hoffmann et al., "Training compute-optimal large language models", 2022, approach 3). Raises ValueError
     for fewer than two budgets, for values that are not finite and positive, and where loss does not fall.
     """
-    c, loss = np.asarray(flops, dtype=float), np.asarray(bits_per_byte, dtype=float)
-    if c.shape != loss.shape or c.ndim != 1:
-        raise ValueError(f"flops {c.shape} and bits_per_byte {loss.shape} must be two lists of one length")
-    if not (np.isfinite(c).all() and np.isfinite(loss).all() and (c > 0).all() and (loss > 0).all()):
-        raise ValueError("every run of a curve needs finite, positive flops and bits_per_byte")
-    budgets = np.unique(c)
-    if len(budgets) < 2:
-        raise ValueError(f"a curve needs runs at two budgets at least, found {len(budgets)}")
+    c, loss, budgets = check_runs(flops, bits_per_byte)
     reference = float(np.exp(np.log(budgets).mean()))
     free_floor = len(budgets) >= 3
     weight = 1 / loss**2
@@ -89,6 +82,19 @@ def fit_curve(flops: ArrayLike, bits_per_byte: ArrayLike) -> ScalingCurve:
         form="floor" if free_floor else "power law",
         residual_sd=float(np.sqrt((residual**2).sum() / freedom)) if freedom > 0 else 0.0,
     )
+
+
+def check_runs(flops: ArrayLike, bits_per_byte: ArrayLike) -> tuple[Floats, Floats, Floats]:
+    """Both as arrays (runs,), and the distinct budgets. ValueError for what no curve can be laid through."""
+    c, loss = np.asarray(flops, dtype=float), np.asarray(bits_per_byte, dtype=float)
+    if c.shape != loss.shape or c.ndim != 1:
+        raise ValueError(f"flops {c.shape} and bits_per_byte {loss.shape} must be two lists of one length")
+    if not (np.isfinite(c).all() and np.isfinite(loss).all() and (c > 0).all() and (loss > 0).all()):
+        raise ValueError("every run of a curve needs finite, positive flops and bits_per_byte")
+    budgets = np.unique(c)
+    if len(budgets) < 2:
+        raise ValueError(f"a curve needs runs at two budgets at least, found {len(budgets)}")
+    return c, loss, budgets
 
 
 def _huber(relative: Floats) -> Floats:

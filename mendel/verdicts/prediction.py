@@ -17,7 +17,7 @@ from numpy.typing import ArrayLike, NDArray
 from scipy.special import ndtr
 
 from mendel.records import Interval
-from mendel.verdicts.curve import ALPHAS, ScalingCurve, fit_curve
+from mendel.verdicts.curve import ALPHAS, ScalingCurve, check_runs, fit_curve
 
 Floats = NDArray[np.float64]
 
@@ -72,14 +72,7 @@ def fit_ladder(flops: ArrayLike, bits_per_byte: ArrayLike) -> LadderFit:
     Raises ValueError for fewer than two budgets, for values that are not finite and positive, where no budget
     has a second seed to tell the noise from, and where loss does not fall with compute.
     """
-    c, loss = np.asarray(flops, dtype=float), np.asarray(bits_per_byte, dtype=float)
-    if c.shape != loss.shape or c.ndim != 1:
-        raise ValueError(f"flops {c.shape} and bits_per_byte {loss.shape} must be two lists of one length")
-    if not (np.isfinite(c).all() and np.isfinite(loss).all() and (c > 0).all() and (loss > 0).all()):
-        raise ValueError("every run needs finite, positive flops and bits_per_byte")
-    budgets = np.unique(c)
-    if len(budgets) < 2:
-        raise ValueError(f"a curve needs runs at two budgets at least, found {len(budgets)}")
+    c, loss, budgets = check_runs(flops, bits_per_byte)
     groups = [loss[c == budget] for budget in budgets]
     mean_R = np.array([group.mean() for group in groups])
     noise_R = _relative_noise(groups)

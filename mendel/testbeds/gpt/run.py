@@ -219,9 +219,7 @@ class Run:
             os.fsync(self.metrics.fileno())
             state["metrics"] = self.metrics.tell()
             with checkpoint.new_checkpoint(self.out, done) as folder:
-                checkpoint.write_atomically(
-                    folder / checkpoint.CONFIG, json.dumps(self.config, indent=1).encode()
-                )
+                checkpoint.write_json(folder / checkpoint.CONFIG, self.config)
                 self._reader.save(folder)
                 checkpoint.write_weights(folder, weights)
                 checkpoint.write_state(folder, state)
