@@ -19,9 +19,10 @@ DEVICES = ("auto", "cpu", "cuda")
 PRECISIONS = ("auto", "float32", "bfloat16")
 COMPILE = ("auto", "on", "off")
 COMPILE_PAYS = {"cpu": 3e13, "cuda": 3e14}
-"""FLOPs of training beyond which compiling saves more than it takes. On a CPU it takes about 15 s and pays
-after one and a half to four minutes (benchmarks/trainer_speed.py --compile): this is two and a half at
-200 GFLOP/s. The GPU's number is a guess. Decided by FLOPs, not by a clock: the same run must always get the same bits."""
+"""FLOPs of training beyond which compiling saves more than it takes. On a CPU it takes about 15 s and
+pays after one and a half to four minutes (benchmarks/trainer_speed.py --compile): this is two and a half
+at 200 GFLOP/s. The GPU's number is a guess. Decided by FLOPs, not by a clock: the same run must always
+get the same bits."""
 
 
 def has_bfloat16(kind: str) -> bool:
