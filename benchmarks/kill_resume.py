@@ -21,7 +21,7 @@ import tempfile
 import time
 from pathlib import Path
 
-from mendel.runs.guardian import _children
+from mendel.runs.sandbox.none import below
 from mendel.store import RunState, Store, StoreError
 
 
@@ -84,7 +84,7 @@ def disturb(command: list[str], root: Path, kills: int, seconds: float, draw: ra
             process.communicate(timeout=draw.uniform(1.0, 2.5 + 2 * seconds / (kills + 1)))
             code = process.returncode  # it came to its end before it was killed
             break
-        family = descendants(process.pid)
+        family = below(process.pid)
         process.kill()
         process.communicate()
         done += 1
@@ -136,13 +136,6 @@ def compare(calm: Path, killed: Path) -> dict:
         "attempts_lost_to_kills": other["lost_attempts"],
         "runs_finished_twice": len(other["runs"]) - len(set(other["runs"])),
     }
-
-
-def descendants(pid: int) -> list[int]:
-    below: list[int] = []
-    with contextlib.suppress(OSError):
-        below = _children(pid)
-    return below + [one for child in below for one in descendants(child)]
 
 
 def still_there(pids: list[int], seconds: float = 5.0) -> int:

@@ -12,6 +12,7 @@ from typing import Annotated, Any
 
 from cyclopts import App, CycloptsError, Group, Parameter
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from mendel import __version__
@@ -29,11 +30,12 @@ from mendel.campaign.session import MissingExtra
 from mendel.campaign.session import run as run_session
 from mendel.campaign.summary import summarise, trunk_points
 from mendel.ideas.userfile import IdeasError
-from mendel.recipe_commands import Json, ladder, open_store, print_json, probe, sample
+from mendel.recipe_commands import Json, Unsafe, ladder, open_store, print_json, probe, sample, sandbox_of
 from mendel.runs import ExecutorError
 from mendel.store import Campaign, Store, StoreError
 from mendel.terminal import show_summary, watching
 from mendel.testbeds import TestbedError
+from mendel.trust_commands import redteam
 from mendel.yardstick import CorpusError
 
 MAIN = Group("The six that matter", sort_key=1)
@@ -52,7 +54,7 @@ ideas_app = App(
     name="ideas", group=MORE, help="List, show or check ideas.", default_parameter=Parameter(negative=())
 )
 app.command(ideas_app)
-for command in (probe, ladder, sample):
+for command in (probe, ladder, sample, redteam):
     app.command(command, group=MORE)
 
 ConfigFile = Annotated[
@@ -64,7 +66,9 @@ ConfigFile = Annotated[
 
 
 @app.command(group=MAIN, sort_key=1)
-def demo(*, seed: int = 1, fresh: bool = False, data: str = "default", json: Json = False) -> None:
+def demo(
+    *, seed: int = 1, fresh: bool = False, data: str = "default", unsafe: Unsafe = False, json: Json = False
+) -> None:
     """Run a whole small campaign on the CPU in about five minutes, and write its report.
 
     Parameters
@@ -76,7 +80,8 @@ def demo(*, seed: int = 1, fresh: bool = False, data: str = "default", json: Jso
     data
         "default", or a folder of .txt, .jsonl or .parquet files.
     """
-    config = read_config(None, {"budget": DEMO_BUDGET, "seed": seed, "data": data, "policy": DEMO_POLICY})
+    given = {"budget": DEMO_BUDGET, "seed": seed, "data": data, "policy": DEMO_POLICY}
+    config = read_config(None, given | sandbox_of(unsafe))
     _campaign(config, fresh, json)
 
 
@@ -119,6 +124,7 @@ def run(
     data: str | None = None,
     workers: int | None = None,
     fresh: bool = False,
+    unsafe: Unsafe = False,
     config: ConfigFile = None,
     json: Json = False,
 ) -> None:
@@ -158,7 +164,7 @@ def run(
         "data": data,
         "workers": workers,
     }
-    changes = {key: value for key, value in given.items() if value is not None}
+    changes = {key: value for key, value in given.items() if value is not None} | sandbox_of(unsafe)
     settings = read_config(config, changes)
     if settings.ideas == "blanks":
         # An A/A campaign puts every blank through confirmation: a screen would hide most from the judge.
@@ -285,21 +291,41 @@ def ideas_add(file: Path, /, *, campaign: str | None = None, json: Json = False)
 
 
 @app.command(group=MORE)
-def doctor(*, json: Json = False) -> None:
-    """Check what this machine offers: the trainer's libraries, cores, isolation, the store."""
+def doctor(*, sandbox: str = "", image: str = "", json: Json = False) -> None:
+    """Check what this machine offers: the trainer's libraries, cores, the walls around runs, the store.
+
+    Parameters
+    ----------
+    sandbox
+        Consider these only, by commas: namespaces, bubblewrap, landlock, docker, apptainer, none.
+    image
+        Container image, for docker and apptainer.
+    """
     from mendel.campaign.doctor import examine
 
-    facts = examine(read_settings())
+    facts = examine(read_settings(), [name.strip() for name in sandbox.split(",") if name.strip()], image)
     if json:
         print_json(facts)
         return
     console = Console()
     table = Table(show_header=False)
-    for key, value in facts.items():
+    walls = facts["sandbox"]
+    for key, value in (facts | {"sandbox": walls["chosen"] or "none works"}).items():
         if key != "problems" and value not in (None, ""):
             text = ", ".join(f"{k}: {v}" for k, v in value.items()) if isinstance(value, dict) else str(value)
-            table.add_row(key, text)
+            table.add_row(key, escape(text))
     console.print(table)
+    for name, found in walls["backends"].items():
+        held = sum(one["passed"] for one in found["checks"].values())
+        said = f"{held} of {len(found['checks'])} checks passed" if found["available"] else found["reason"]
+        console.print(f"Sandbox {name}: {said}", markup=False, highlight=False)
+        for check, one in found["checks"].items():
+            if not one["passed"]:
+                console.print(f"  open: {check}: {one['detail']}", markup=False, highlight=False)
+    console.print(f"Machine-written patches: {walls['machine_written']}", markup=False, highlight=False)
+    for title, lines in (("To do", walls["remedies"]), ("Untested", walls["untested"])):
+        for line in lines:
+            console.print(f"{title}: {line}", markup=False, highlight=False)
     for problem in facts["problems"]:
         console.print(f"Problem: {problem}", markup=False, highlight=False)
     if not facts["problems"]:

@@ -22,9 +22,23 @@ from mendel.terminal import print_stream, show_ladder, show_skills, watching
 Json = Annotated[
     bool, Parameter(name="--json", help="Print one JSON object on standard output, nothing else.")
 ]
+Unsafe = Annotated[
+    bool,
+    Parameter(
+        name="--unsafe-no-sandbox",
+        help="Run patch code without any sandbox: it can then reach this machine's files and network.",
+    ),
+]
 
 
-def probe(*, recipe: str | None = None, rung: int = 0, seeds: int = 4, json: Json = False) -> None:
+def sandbox_of(unsafe: bool) -> dict[str, Any]:
+    """The setting behind `--unsafe-no-sandbox`."""
+    return {"sandbox": "none"} if unsafe else {}
+
+
+def probe(
+    *, recipe: str | None = None, rung: int = 0, seeds: int = 4, unsafe: Unsafe = False, json: Json = False
+) -> None:
     """Train a recipe with a few seeds and say which skills it has: copying, recall, brackets, arithmetic, ...
 
     Parameters
@@ -36,7 +50,8 @@ def probe(*, recipe: str | None = None, rung: int = 0, seeds: int = 4, json: Jso
     """
     from mendel.campaign.probing import probe_recipe
 
-    config = read_config(None, {"rungs": [rung]} | ({"recipe": recipe} if recipe else {}))
+    given: dict[str, Any] = {"rungs": [rung]} | ({"recipe": recipe} if recipe else {})
+    config = read_config(None, given | sandbox_of(unsafe))
     progress = Progress()
     with watching(progress, Console(stderr=True), quiet=json):
         found = probe_recipe(config, seeds, read_settings(), progress)
@@ -46,7 +61,7 @@ def probe(*, recipe: str | None = None, rung: int = 0, seeds: int = 4, json: Jso
 def ladder(
     *, recipe: str | None = None, rungs: str | None = None, predict: int | None = None, seeds: int = 4,
     no_top: bool = False, testbed: str | None = None, data: str | None = None, workers: int | None = None,
-    json: Json = False,
+    unsafe: Unsafe = False, json: Json = False,
 ) -> None:  # fmt: skip
     """Predict the loss of a dear rung from the cheap ones, then train it and see.
 
@@ -66,7 +81,8 @@ def ladder(
     from mendel.campaign.ladder import ask, climb
 
     given = {"recipe": recipe, "testbed": testbed, "data": data, "workers": workers}
-    config = read_config(None, {key: value for key, value in given.items() if value is not None})
+    changes = {key: value for key, value in given.items() if value is not None}
+    config = read_config(None, changes | sandbox_of(unsafe))
     question = ask(config.testbed, None if rungs is None else read_rungs(rungs), predict, seeds, not no_top)
     progress, console = Progress(), Console(stderr=True)
     with watching(progress, console, quiet=json):
@@ -80,6 +96,7 @@ def ladder(
 def sample(
     run: str | None = None, /, *, checkpoint: Path | None = None, campaign: str | None = None,
     prompt: str = "", tokens: int = 256, temperature: float = 0.8, top_k: int = 0, seed: int = 1,
+    unsafe: Unsafe = False,
 ) -> None:  # fmt: skip
     """Print text from a checkpoint as it is made: of a run (by default the last that kept its weights).
 
@@ -100,7 +117,8 @@ def sample(
         with open_store() as store:
             source = of_run(store, store.campaign(campaign), run)
     options = {"prompt": prompt, "tokens": tokens, "temperature": temperature, "top-k": top_k, "seed": seed}
-    print_stream(stream(source, options, lambda line: print(f"mendel: {line}", file=sys.stderr)))
+    sandbox = "none" if unsafe else "auto"
+    print_stream(stream(source, options, sandbox, lambda line: print(f"mendel: {line}", file=sys.stderr)))
 
 
 def open_store() -> Store:

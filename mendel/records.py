@@ -212,6 +212,40 @@ class RunStatus(StrEnum):
     OUT_OF_MEMORY = "out of memory"
     TIMED_OUT = "timed out"
     CRASHED = "crashed"
+    REJECTED = "rejected"
+    """An audit saw a violation while the run was scored."""
+
+
+AUDITS = {
+    "code": "the patch reaches beyond the trainer",
+    "sandbox": "the patch ran into a wall or a limit of the sandbox",
+    "future": "predictions depend on the text they predict or on later text",
+    "sums": "predictions are not probabilities",
+    "batch": "predictions depend on other sequences of the batch",
+    "state": "predictions depend on what was asked before",
+    "compute": "it used more compute than it was charged",
+    "leak": "it knows text that it is scored on",
+    "seed": "seed or data order were changed instead of an idea",
+    "numbers": "numbers of its log were not measured",
+    "fresh": "the gain vanishes on fresh seeds",
+}
+"""What an audit can find: all that whoever proposed the patch is told."""
+
+
+class Audit(Record):
+    """What one audit of a run or of an idea found; complete, so for the user only."""
+
+    name: str
+    passed: bool
+    reason: str
+    """One line."""
+    evidence: dict[str, Scalar] = {}
+
+    @model_validator(mode="after")
+    def _known(self) -> Audit:
+        if self.name not in AUDITS:
+            raise ValueError(f"audit {self.name!r} is not one of {', '.join(AUDITS)}")
+        return self
 
 
 class Skill(Record):
@@ -244,6 +278,12 @@ class RunResult(Record):
     skills: dict[str, Skill | None] = {}
     """By skill and span (`copying/32`); None where the model cannot look back that far. Empty where nothing
     was asked."""
+    beside: dict[str, float] = {}
+    """Bits per byte on what else it was asked about: "train" for its training text, "canary", "decoy"."""
+    audits: tuple[Audit, ...] = ()
+    """What its answers were searched for while it was scored."""
+    audit_seconds: float = 0.0
+    """Part of `score_seconds` that only the audits needed."""
     reason: str = ""
     """One line: why it is not done."""
 
@@ -320,6 +360,8 @@ class VerdictKind(StrEnum):
     STALE = "stale"
     FAILED = "failed"
     """The patch does not apply, does not run, or every treatment run failed."""
+    REJECTED = "rejected"
+    """An audit found a violation: the numbers are not about the idea."""
 
 
 class Interval(Record):
@@ -350,6 +392,8 @@ class Verdict(Record):
     """Natural logarithm of the t-mixture e-value."""
     log_e_sign: float = 0.0
     """Natural logarithm of the sign-flip e-value."""
+    audits: tuple[Audit, ...] = ()
+    """Of an idea that its numbers would have called better."""
     reason: str = ""
 
 

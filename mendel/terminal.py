@@ -85,7 +85,7 @@ def show_summary(console: Console, summary: dict[str, Any]) -> None:
     else:
         console.print("No change was adopted.")
     if adopted:
-        console.print("Each over the trunk it joined, on fresh seeds and held-out text.", highlight=False)
+        console.print("Each over the trunk it joined, on fresh seeds.", highlight=False)
     for rung, cm in summary["trunk_by_rung"].items():
         bound = ">= " if cm["bounded"] else ""
         console.print(
@@ -180,3 +180,28 @@ def print_stream(pieces: Iterator[str]) -> None:
     except BrokenPipeError:
         # What Python still holds for the pipe goes nowhere, or it would complain at the end.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+def show_redteam(console: Console, found: dict[str, Any]) -> None:
+    """What `mendel redteam` saw: every cheat with what stopped it, and honest patches that were stopped."""
+    table = Table()
+    for name in ("cheat", "stopped by", "what was seen"):
+        table.add_column(name)
+    for row in found["cheats"]["patches"]:
+        by = row["stopped_by"] or Text("NOT STOPPED", style="bold red")
+        table.add_row(row["name"], by, escape((row["reason"] or "")[:160]))
+    if table.rows:
+        console.print(table)
+    for row in found["honest"]["patches"]:
+        if row["stopped_by"]:
+            console.print(
+                f"Honest but stopped: {row['name']} ({row['stopped_by']}): {row['reason']}", markup=False
+            )
+    for side, name in (("cheats", "Cheats"), ("honest", "Honest patches")):
+        counts = found[side]
+        console.print(f"{name}: {counts['stopped']} stopped of {counts['tried']}.", highlight=False)
+    if found["audit_seconds_per_candidate"] is not None:
+        seconds = found["audit_seconds_per_candidate"]
+        console.print(
+            f"Auditing took {seconds:.1f} s per candidate; sandbox: {found['sandbox']}.", highlight=False
+        )

@@ -8,12 +8,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from mendel.campaign.audits import full
 from mendel.campaign.confirm import Claim
 from mendel.campaign.rounds import Points, Round, at_bound
 from mendel.campaign.skills import skill_effects
 from mendel.campaign.trunk import Line, Pairs, affords, differences, run_pairs
 from mendel.knowledge.findings import make_finding
 from mendel.records import (
+    Audit,
     Interval,
     Plan,
     PlanKind,
@@ -45,6 +47,12 @@ def adopt_claims(round: Round, claims: Sequence[Claim], original_points: Points)
     arms = {claim.candidate.idea.name: claim.candidate.line for claim in real}
     plans, pairs = _measure(round, arms, stack)
     effects = {name: _estimate(round, plans[name], pairs[plans[name].id]) for name in arms if name in plans}
+    gone = {name for name in effects if _vanished(round, name, effects[name])}
+    if gone:  # and with them the stack that holds them
+        effects = {name: verdict for name, verdict in effects.items() if name not in gone}
+        arms = {name: line for name, line in arms.items() if name not in gone}
+        stack = round.control
+        plans.pop(STACK, None)
     chosen, new = _choose(round, arms, stack, plans, pairs)
     skills = {name: skill_effects(pairs[plans[name].id]) for name in effects}
     _record(round, [claim for claim in real if claim.candidate.idea.name in effects], effects, skills, new)
@@ -71,7 +79,7 @@ def _measure(round: Round, arms: dict[str, Line], stack: Line) -> tuple[dict[str
             runs = smoked[line.recipe, round.rung].status is RunStatus.DONE
             if runs and affords(round.lab, line, round.rung):
                 idea = name if name in arms else None
-                plans[name] = round.plan(PlanKind.ESTIMATE, idea, line, seeds, Shard.HELD_OUT)
+                plans[name] = round.plan(PlanKind.ESTIMATE, idea, line, seeds, Shard.VALIDATION)
                 round.lab.store.put_plan(round.campaign, plans[name])
     return plans, run_pairs(round.lab, list(plans.values()), 0, len(seeds))
 
@@ -101,6 +109,22 @@ def _estimate(round: Round, plan: Plan, results: Sequence[tuple[RunResult, RunRe
     )
     round.lab.store.put_verdict(round.campaign, verdict)
     return verdict
+
+
+def _vanished(round: Round, name: str, effect: Verdict) -> bool:
+    """Withdraw a claim whose gain is gone on seeds that nothing was chosen by."""
+    assert effect.difference is not None
+    if effect.difference.high > 0:
+        return False
+    audit = Audit(
+        name="fresh",
+        passed=False,
+        reason=f"{effect.pairs} pairs on fresh seeds show a loss: difference {effect.difference.value:+.4f} "
+        f"bits per byte, at most {effect.difference.high:+.4f}",
+    )
+    round.move(name, IdeaState.REJECTED, full(audit), "fresh")
+    round.lab.say(f"{round.number}/fresh/{name}", "audit", f"{name}: claim withdrawn, {full(audit)}", name)
+    return True
 
 
 def _interval(verdict: Verdict) -> Interval:

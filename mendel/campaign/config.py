@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import tomllib
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from pydantic import Field, ValidationError, field_validator, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
@@ -26,6 +26,7 @@ ideas = "catalog"      # or "blanks", or a file of ideas
 budget = "20m"         # time (90s, 20m, 1.5h) or runs (300runs: repeatable on any machine of its kind)
 rungs = [0]            # ascending, from 0 to {rungs}; the last check of the trunk is made at each
 workers = 0            # runs at a time; 0 for one per core
+sandbox = "auto"       # namespaces, bubblewrap, landlock; docker or apptainer with image = "..."
 
 [policy]
 alpha = 0.05           # false-discovery rate of the whole campaign
@@ -101,8 +102,10 @@ class CampaignConfig(Record):
     """Rungs to use: screening at the first, confirmation at the first, the trunk is checked at all."""
     workers: int = Field(default=0, ge=0)
     """Runs at a time; 0 for one per core."""
-    isolate: bool = True
-    """Run patch code in namespaces where the system allows it."""
+    sandbox: Literal["auto", "namespaces", "bubblewrap", "landlock", "docker", "apptainer", "none"] = "auto"
+    """What keeps patch code away from the machine; "auto" takes the best there is and never none."""
+    image: str = ""
+    """Container image of the testbed, for docker and apptainer."""
     policy: Policy = Policy()
 
     @field_validator("budget", mode="before")
@@ -176,6 +179,8 @@ def read_config(file: Path | None, changes: dict[str, Any]) -> CampaignConfig:
             raise ConfigError(f"{path}: {error}") from None
         except OSError as error:
             raise ConfigError(f"{path}: {error.strerror}; it must be a file of settings") from None
+    if table.get("sandbox") == "none":  # a file is copied further than a warning
+        raise ConfigError(f"{path}: sandbox: 'none' is not for a file; give --unsafe-no-sandbox each time")
     policy = table.pop("policy", {})
     if not isinstance(policy, dict):
         raise ConfigError(f"{path}: policy: {policy!r:.60} is not a table; write its keys below [policy]")

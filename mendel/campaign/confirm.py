@@ -1,22 +1,26 @@
 """The confirmation stage: a cohort on one fresh block of seeds, scored on the held-out shard.
 
 All plans of the cohort are stored before any run of the block exists. Seeds are consumed in planned order,
-in looks; nothing of the next look is run before every decision of this one is made.
+in looks; nothing of the next look is run before every decision of this one is made. What the numbers would
+call better is audited first; what an audit rejects has an e-value of zero, so it helps no other idea.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
+from mendel.campaign.audits import failed, full
+from mendel.campaign.claim_audits import audit_claim, audit_runs
 from mendel.campaign.rounds import Round
 from mendel.campaign.screen import Screened
 from mendel.campaign.trunk import Candidate, Refused, differences, run_pairs
 from mendel.plans.costs import Charge
-from mendel.records import Plan, PlanKind, Shard, Verdict, VerdictKind
+from mendel.records import Audit, Plan, PlanKind, RunResult, RunStatus, Shard, Verdict, VerdictKind
 from mendel.store import IdeaState
-from mendel.verdicts.judge import Action, Judgement, judge_round
+from mendel.verdicts.judge import Action, Judgement, judge, judge_round
+from mendel.verdicts.judge import Round as Looked
 
 OUT_OF_BUDGET = "undecided: the budget has no room for further pairs"
 STEP = 2
@@ -32,21 +36,35 @@ class Claim:
     verdict: Verdict
 
 
+@dataclass
+class Entry:
+    """An idea in confirmation."""
+
+    plan: Plan
+    pairs: list[tuple[RunResult, RunResult]] = field(default_factory=list)
+    judgement: Judgement | None = None
+    audits: tuple[Audit, ...] = ()
+
+    @property
+    def losses(self) -> list[float | None]:
+        return differences(self.pairs)
+
+
 def confirm(round: Round, screened: Sequence[Screened]) -> list[Claim]:
     """Judge a cohort; returns what may be claimed, blanks among them."""
     if not screened:
         return []
-    plans, candidates = _cohort(round, screened)
+    plans, candidates = cohort(round, screened)
     if not plans:
         return []
     names = [candidate.idea.name for candidate in candidates]
     # An e-process belongs to an idea on one trunk: another trunk starts another one, charged separately.
-    entries = [f"{name}@{round.control.recipe}" for name in names]
-    judgements = _judge(round, dict(zip(entries, plans, strict=True)))
+    entries = {f"{name}@{round.control.recipe}": Entry(plan) for name, plan in zip(names, plans, strict=True)}
+    _judge(round, entries)
     prices = {candidate.idea.name: price for candidate, price in screened}
     claims = []
-    for entry, candidate, plan in zip(entries, candidates, plans, strict=True):
-        verdict = _record(round, plan, *judgements[entry])
+    for entry, candidate in zip(entries.values(), candidates, strict=True):
+        verdict = _record(round, entry)
         if verdict.kind is VerdictKind.BETTER:
             claims.append(Claim(candidate, prices[candidate.idea.name], verdict))
     claimed = ", ".join(claim.candidate.idea.name for claim in claims) or "none"
@@ -55,33 +73,71 @@ def confirm(round: Round, screened: Sequence[Screened]) -> list[Claim]:
     return claims
 
 
-def _judge(round: Round, live: dict[str, Plan]) -> dict[str, tuple[Judgement, list[float | None]]]:
-    """Look after look until every idea has stopped; each idea's last judgement and its differences."""
-    rule = next(iter(live.values())).rule
+def _judge(round: Round, entries: dict[str, Entry]) -> None:
+    """Look after look until every idea has stopped."""
+    rule = next(iter(entries.values())).plan.rule
     errors = round.errors
-    errors.entered += live
-    losses: dict[str, list[float | None]] = {name: [] for name in live}
-    last: dict[str, Judgement] = {}
-    at = 0
+    errors.entered += entries
+    live, at = dict(entries), 0
     while live:
         until = rule.min_pairs if at == 0 else min(at + STEP, rule.max_pairs)
-        found = run_pairs(round.lab, list(live.values()), at, until)
+        found = run_pairs(round.lab, [entry.plan for entry in live.values()], at, until)
         at = until
-        for name, plan in live.items():
-            losses[name] += differences(found[plan.id])
-        looked = judge_round(rule, errors.entered, {name: losses[name] for name in live}, errors.frozen)
+        for entry in live.values():
+            entry.pairs += found[entry.plan.id]
+        looked = _look(round, live)
         errors.frozen = looked.frozen
-        last |= {name: decision.judgement for name, decision in looked.decisions.items()}
-        live = {name: plan for name, plan in live.items() if looked.decisions[name].action is Action.CONTINUE}
-        if live and not _may_go_on(round, at, len(live), len(losses)):
+        for name, decision in looked.decisions.items():
+            live[name].judgement = decision.judgement
+        going = {n for n, decision in looked.decisions.items() if decision.action is Action.CONTINUE}
+        live = {name: entry for name, entry in live.items() if name in going}
+        if live and not _may_go_on(round, at, len(live), len(entries)):
             # Stopped by the clock and not by their numbers; they can no longer be claimed.
             errors.frozen |= dict.fromkeys(live, -math.inf)
-            last |= {name: replace(last[name], reason=OUT_OF_BUDGET) for name in live}
+            for entry in live.values():
+                assert entry.judgement is not None
+                entry.judgement = replace(entry.judgement, reason=OUT_OF_BUDGET)
             break
-    return {name: (judgement, losses[name]) for name, judgement in last.items()}
 
 
-def _cohort(round: Round, screened: Sequence[Screened]) -> tuple[list[Plan], list[Candidate]]:
+def _look(round: Round, live: dict[str, Entry]) -> Looked:
+    """Decide on all running ideas. What would be claimed is audited; where that rejects one, the others
+    are decided on again, because a claim depends on how many there are."""
+    rule, errors = next(iter(live.values())).plan.rule, round.errors
+    rejected = {name for name, entry in live.items() if _reject(entry, _of_runs(entry))}
+    while True:
+        losses = {name: entry.losses for name, entry in live.items() if name not in rejected}
+        frozen = errors.frozen | dict.fromkeys(rejected, -math.inf)
+        looked = judge_round(rule, errors.entered, losses, frozen)
+        claims = [n for n, decision in looked.decisions.items() if decision.action is Action.CLAIM]
+        new = {name for name in claims if not live[name].audits}
+        for name in new:
+            entry = live[name]
+            if _reject(entry, audit_claim(round, entry.plan, entry.pairs)):
+                rejected.add(name)
+        if not new & rejected:
+            return looked
+
+
+def _of_runs(entry: Entry) -> tuple[Audit, ...]:
+    """Audits of runs whose scores were rejected, if there are any."""
+    rejected = any(treatment.status is RunStatus.REJECTED for _, treatment in entry.pairs)
+    return audit_runs(entry.pairs) if rejected else ()
+
+
+def _reject(entry: Entry, audits: tuple[Audit, ...]) -> bool:
+    """Keep what audits found; True if one found a violation."""
+    entry.audits = audits
+    violation = failed(audits)
+    if violation is None:
+        return False
+    said = judge(entry.plan.rule, entry.losses)
+    entry.judgement = replace(said, kind=VerdictKind.REJECTED, futile=False, reason=full(violation))
+    return True
+
+
+def cohort(round: Round, screened: Sequence[Screened]) -> tuple[list[Plan], list[Candidate]]:
+    """Fix the plans of a cohort, each treatment's tokens cut to what it is charged."""
     seeds = round.seeds(PlanKind.CONFIRM, round.config.policy.max_pairs)
     plans, candidates = [], []
     with round.lab.store.transaction():
@@ -108,20 +164,30 @@ def _may_go_on(round: Round, at: int, live: int, cohort: int) -> bool:
     return round.lab.once(f"{round.number}/look/{at}", lambda: meter.remaining() > price)
 
 
-def _record(round: Round, plan: Plan, judgement: Judgement, losses: list[float | None]) -> Verdict:
+def _record(round: Round, entry: Entry) -> Verdict:
+    plan, judgement = entry.plan, entry.judgement
+    assert judgement is not None
     verdict = Verdict(
         plan=plan.id,
         kind=judgement.kind,
         pairs=judgement.pairs,
         failures=judgement.failures,
         difference=judgement.difference,
-        log2_cm=round.multiplier(losses, plan.rule),
+        log2_cm=round.multiplier(entry.losses, plan.rule),
         log_e_t=judgement.log_e_t,
         log_e_sign=judgement.log_e_sign,
+        audits=entry.audits,
         reason=judgement.reason,
     )
     round.lab.store.put_verdict(round.campaign, verdict)
-    state = IdeaState.CLAIMED if verdict.kind is VerdictKind.BETTER else IdeaState.DROPPED
+    state = STATES.get(verdict.kind, IdeaState.DROPPED)
     note = f"confirmation: {verdict.kind.value} after {verdict.pairs} pairs; {verdict.reason}"
     round.move(plan.idea or "", state, note, "confirm")
+    if verdict.kind is VerdictKind.REJECTED:
+        key = f"{round.number}/rejected/{plan.idea}"
+        round.lab.say(key, "audit", f"{plan.idea}: rejected, {verdict.reason}", plan.idea)
     return verdict
+
+
+STATES = {VerdictKind.BETTER: IdeaState.CLAIMED, VerdictKind.REJECTED: IdeaState.REJECTED}
+"""Of ideas after confirmation; all others are dropped."""

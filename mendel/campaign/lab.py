@@ -18,27 +18,14 @@ from typing import Any, TypeVar, cast
 
 from mendel.campaign.budget import Meter
 from mendel.campaign.progress import Progress
-from mendel.probes import SPANS, probe
-from mendel.records import PlanKind, Recipe, RunResult, RunSpec, RunStatus, Shard, Skill, Testbed
-from mendel.runs import Executor, Job
+from mendel.campaign.scoring import AUDITED, Scoring, Text
+from mendel.patches import read_tree
+from mendel.records import Recipe, RunResult, RunSpec, RunStatus, Testbed
+from mendel.runs import Executor, Job, Scorer
 from mendel.store import Campaign, RunEntry, RunState, Store, StoreError
-from mendel.yardstick import (
-    Corpus,
-    ScoringError,
-    Shards,
-    log_probabilities,
-    read_tokenizer,
-    score,
-    windows,
-)
+from mendel.yardstick import Corpus
 
 SMOKE_TOKENS = 4096
-SCORE_WINDOWS = 128
-SCORE_LENGTH = 512
-PROBE = "probe"
-"""Stage of runs that are trained to be probed: `mendel probe`."""
-PROBED = (PlanKind.CONFIRM, PlanKind.ESTIMATE, PlanKind.VERIFY, PROBE)
-"""Stages whose runs are asked for their skills. Screening buys many more runs, for choosing alone."""
 DETERMINISTIC = (RunStatus.DONE, RunStatus.DIVERGED)
 """Outcomes of the recipe and its seed; the others may be the machine's."""
 CONTROL_ATTEMPTS = 3
@@ -91,9 +78,9 @@ class Lab:
         self.corpus, self.executor, self.meter, self.progress = corpus, executor, meter, progress
         self.stop = threading.Event()
         self._clock = time.monotonic()
-        self._windows: dict[Shard, Any] = {}
-        self._skills: dict[str, dict[str, Skill | None]] = {}
-        """By run id, from its scoring until its result is stored."""
+        self._text = Text(corpus, lambda run: store.open_held_out(campaign.id, run))
+        self._scorings: dict[str, Scoring] = {}
+        """By job id, while it is under way."""
         self.rung_tokens: dict[tuple[str, int], int] = {}
         """Tokens of a full run, by recipe id and rung: longer runs get more time."""
         self._counted: set[str] = set()
@@ -137,10 +124,7 @@ class Lab:
                 request = running.pop(run)
                 if result.status is RunStatus.CRASHED:
                     self._check_disk()
-                skills = self._skills.pop(run, None)
-                if skills and result.status is RunStatus.DONE:
-                    result = result.model_copy(update={"skills": skills})
-                done[run] = _within(result, request.spec.tokens)
+                done[run] = _within(self._scorings.pop(run).complete(result), request.spec.tokens)
                 self._finish(request, done[run])
         return done
 
@@ -196,7 +180,7 @@ class Lab:
                 self.progress.end(run)
                 self.progress.smoke_seconds += result.train_seconds + result.score_seconds
                 per_token = result.flops / result.tokens if result.flops and result.tokens else None
-                result = _within(result, _smoke_tokens(rung))
+                result = _within(self._scorings.pop(run).complete(result), _smoke_tokens(rung))
                 if self.testbed.count_flops and per_token is None and result.status is RunStatus.DONE:
                     # The patch took away what its cost is counted by.
                     missing = "tokens in metrics.jsonl" if result.flops else "FLOPs"
@@ -280,7 +264,7 @@ class Lab:
             readable=(self.corpus.train_folder,),
             timeout=rung.timeout * max(1.0, spec.tokens / tokens),
             memory=self.testbed.memory,
-            scorer=(self.testbed.score, lambda channel: self._score(channel, request, folder.out)),
+            scorer=self._scorer(spec.id, folder.out, spec, request.stage),
         )
 
     def _smoke_job(self, recipe_id: str, rung: int) -> Job:
@@ -299,7 +283,7 @@ class Lab:
             timeout=self.testbed.rungs[0].timeout,
             memory=self.testbed.memory,
             count_flops=self.testbed.count_flops,
-            scorer=(self.testbed.score, lambda channel: self._score_smoke(channel, folder.out)),
+            scorer=self._scorer(name, folder.out, None, "smoke"),
         )
 
     def _command(self, recipe: Recipe, rung: int, seed: int, tokens: int, out: Path) -> tuple[str, ...]:
@@ -310,29 +294,20 @@ class Lab:
             command += [part.format(key=key, value=value) for part in self.testbed.override]
         return tuple(command)
 
-    def _shard(self, shard: Shard, run: str = "") -> Any:
-        """Windows to score on; each use of the held-out ones is recorded for the run it is for."""
-        if shard is Shard.HELD_OUT:
-            self.store.open_held_out(self.campaign.id, run)
-        if shard not in self._windows:
-            tokens = Shards(self.corpus, lambda: None).open(shard)
-            self._windows[shard] = windows(tokens, SCORE_WINDOWS, SCORE_LENGTH, seed=0)
-        return self._windows[shard]
+    def _scorer(
+        self, job: str, out: Path, spec: RunSpec | None, stage: str
+    ) -> tuple[str, tuple[Scorer, ...]]:
+        own = spec is not None and stage in AUDITED and self._own_objective(spec.recipe)
+        scoring = self._scorings[job] = Scoring(self._text, out, spec, stage, own)
+        return self.testbed.score, scoring.sessions
 
-    def _score(self, channel: Any, request: Request, out: Path) -> float:
-        spec, encode = request.spec, read_tokenizer(out)
-        if request.stage in PROBED and encode is None:  # the questions are asked in bytes
-            # First, because a score ends the conversation. Probes describe: without an answer to them the run
-            # still has its score, or the score says what is wrong with it.
-            with contextlib.suppress(ScoringError):
-                self._skills[spec.id] = probe(lambda rows: log_probabilities(channel, rows), spec.seed)
-        return score(channel, self._shard(spec.shard, spec.id), encode=encode)
-
-    def _score_smoke(self, channel: Any, out: Path) -> float:
-        encode, rows = read_tokenizer(out), self._shard(Shard.VALIDATION)[:2]
-        if encode is None:  # probes come in sizes of their own: here a model shows that it takes them
-            log_probabilities(channel, rows[:, : SPANS[0] // 2])
-        return score(channel, rows, encode=encode)
+    def _own_objective(self, recipe: str) -> bool:
+        """Whether a recipe's source has a line about a loss that the testbed's has not."""
+        lines = {line for text in read_tree(self.testbed).values() for line in text.splitlines()}
+        tree = self.store.load_tree(self.store.recipe(recipe).tree)
+        return any(
+            "loss" in line and line not in lines for text in tree.values() for line in text.splitlines()
+        )
 
     def _finish(self, request: Request, result: RunResult) -> None:
         run = request.spec.id

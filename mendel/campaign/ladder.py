@@ -92,7 +92,7 @@ def climb(
 ) -> dict[str, Any]:
     """Measure, fit, predict, measure again; the result as one JSON object (docs/ladder.md lists its keys).
 
-    Of `config` the testbed, recipe, data, workers and isolation count. Raises what `session.run` raises;
+    Of `config` the testbed, recipe, data, workers and sandbox count. Raises what `session.run` raises;
     LabError where a rung cannot be measured or the loss does not fall.
     """
     testbed, recipe, corpus = prepare(config, settings, progress)
@@ -105,8 +105,8 @@ def climb(
                 wanted = [*question.rungs, *([question.predict] if question.measure else [])]
                 meter = Meter(Budget(runs=sum(map(question.runs, wanted))), executor.workers)
                 lab = Lab(store, kept, testbed, corpus, executor, meter, progress)
-                if executor.isolation.warning:
-                    progress.say(f"warning: {executor.isolation.warning}")
+                if executor.sandbox.warning:
+                    progress.say(f"warning: {executor.sandbox.warning}")
                 with stops_on_signal(lab.stop):
                     return _Climb(lab, question).result()
             finally:

@@ -252,7 +252,7 @@ def _verify(
     planned: int,
     points: Points,
 ) -> dict[int, Interval]:
-    """The trunk against the original recipe on fresh seeds and the held-out shard, at every rung."""
+    """The trunk against the original recipe on fresh seeds, at every rung."""
     checked: dict[int, Interval] = {}
     if trunk.recipe == original.recipe:
         return checked
@@ -289,7 +289,7 @@ def _affordable(lab: Lab, config: CampaignConfig, rung: int) -> bool:
 def _check(round: Round, trunk: Line) -> Interval:
     lab, policy = round.lab, round.config.policy
     seeds = seed_block(round.config.seed, round.number, PlanKind.VERIFY, policy.verify_pairs, round.rung)
-    plan = round.plan(PlanKind.VERIFY, None, trunk, seeds, Shard.HELD_OUT)
+    plan = round.plan(PlanKind.VERIFY, None, trunk, seeds, Shard.VALIDATION)
     lab.store.put_plan(round.campaign, plan)
     found = differences(run_pairs(lab, [plan], 0, len(seeds))[plan.id])
     _extend_curve(round, at_bound(found, plan.rule))

@@ -74,16 +74,21 @@ def of_run(store: Store, campaign: Campaign, run: str | None) -> Source:
     return Source(folder.out, folder.source, testbed)
 
 
-def stream(source: Source, options: dict[str, Any], warn: Callable[[str], None]) -> Iterator[str]:
+def stream(
+    source: Source, options: dict[str, Any], sandbox: str, warn: Callable[[str], None]
+) -> Iterator[str]:
     """What `sample.py` writes, as it writes it. `options` are its own, without the dashes; `warn` is told
-    where it cannot be isolated. ConfigError: a number below 0. LabError: it failed."""
+    what the sandbox does not keep from it. ConfigError: a number below 0. LabError: it failed."""
     for name in ("tokens", "temperature", "top-k"):
         if options[name] < 0:
             raise ConfigError(f"command line: {name}: {options[name]} is too small; allowed are 0 and more")
     arguments = [f"--{name}={value}" for name, value in options.items()]
-    with tempfile.TemporaryDirectory(prefix="mendel-sample-") as folder, _executor(source) as executor:
-        if executor.isolation.warning:
-            warn(executor.isolation.warning)
+    with (
+        tempfile.TemporaryDirectory(prefix="mendel-sample-") as folder,
+        _executor(source, sandbox) as executor,
+    ):
+        if executor.sandbox.warning:
+            warn(executor.sandbox.warning)
         out = Path(folder)
         executor.submit(
             Job(
@@ -100,8 +105,9 @@ def stream(source: Source, options: dict[str, Any], warn: Callable[[str], None])
 
 
 @contextmanager
-def _executor(source: Source) -> Iterator[Any]:
-    executor = executor_class("local")(source.testbed.python, source.testbed.preload, 1)
+def _executor(source: Source, sandbox: str) -> Iterator[Any]:
+    testbed = source.testbed
+    executor = executor_class("local")(testbed.python, testbed.preload, 1, sandbox=sandbox)
     try:
         yield executor
     finally:

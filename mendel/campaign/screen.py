@@ -24,7 +24,7 @@ def screen(round: Round, ideas: Sequence[Idea]) -> list[Screened]:
     for name, (state, reason) in lost.items():
         _lose(round, name, IdeaState(state), reason)
     round.measure_curve()
-    plans = _plans(round, ready)
+    plans = screening_plans(round, ready)
     found = run_pairs(round.lab, plans, 0, policy.screen_pairs)
     beliefs = _beliefs(round, ready, plans, found)
     if policy.more_screen_pairs:
@@ -33,14 +33,17 @@ def screen(round: Round, ideas: Sequence[Idea]) -> list[Screened]:
         for plan, more in run_pairs(round.lab, doubtful, policy.screen_pairs, last).items():
             found[plan] += more
         beliefs = _beliefs(round, ready, plans, found)
-    names = entering(list(beliefs.values()), policy.min_gain, policy.enter, policy.cohort)
+    rejected = {p.idea for p in plans if any(t.status is RunStatus.REJECTED for _, t in found[p.id])}
+    hopeful = [belief for name, belief in beliefs.items() if name not in rejected]
+    names = entering(hopeful, policy.min_gain, policy.enter, policy.cohort)
     _record(round, plans, found, beliefs, names)
-    charges = _charges(round, ready, plans, found)
+    prices = charges(round, ready, plans, found)
     by_name = {candidate.idea.name: candidate for candidate in ready}
-    return [(by_name[name], charges[name]) for name in names]
+    return [(by_name[name], prices[name]) for name in names]
 
 
-def _plans(round: Round, ready: Sequence[Candidate]) -> list[Plan]:
+def screening_plans(round: Round, ready: Sequence[Candidate]) -> list[Plan]:
+    """Fix the screening plans of ideas that are ready to run."""
     policy = round.config.policy
     seeds = round.seeds(PlanKind.SCREEN, policy.screen_pairs + policy.more_screen_pairs)
     plans = []
@@ -81,6 +84,8 @@ def _record(
         probability = beliefs[idea].probability_above(round.config.policy.min_gain)
         entered = "enters confirmation" if idea in names else "does not enter confirmation"
         kind = VerdictKind.FAILED if failures == len(pairs) else VerdictKind.NO_DIFFERENCE_SHOWN
+        if any(treatment.status is RunStatus.REJECTED for _, treatment in results):
+            kind = VerdictKind.REJECTED
         verdict = Verdict(
             plan=plan.id,
             kind=kind,
@@ -91,9 +96,12 @@ def _record(
             reason=f"screened: P(gain) {probability:.2f}, {entered}",
         )
         round.lab.store.put_verdict(round.campaign, verdict)
-        if kind is VerdictKind.FAILED:
-            first = results[0][1]
-            _lose(round, idea, IdeaState.FAILED, f"screening runs {first.status}: {first.reason}")
+        if kind is VerdictKind.REJECTED:
+            bad = next(t for _, t in results if t.status is RunStatus.REJECTED)
+            _lose(round, idea, IdeaState.REJECTED, f"audit {bad.reason}")
+        elif kind is VerdictKind.FAILED:
+            bad = results[0][1]
+            _lose(round, idea, IdeaState.FAILED, f"screening runs {bad.status}: {bad.reason}")
         else:
             state = IdeaState.CONFIRMING if idea in names else IdeaState.SCREENED
             round.move(idea, state, verdict.reason, "screen")
@@ -110,7 +118,7 @@ def _lose(round: Round, name: str, state: IdeaState, reason: str) -> None:
     round.lab.say(f"{round.number}/lost/{name}", "smoke", f"{name}: {state.value}, {reason}", name)
 
 
-def _charges(
+def charges(
     round: Round, ready: Sequence[Candidate], plans: Sequence[Plan], found: Pairs
 ) -> dict[str, Charge]:
     """Price each candidate by its FLOPs and by the CPU seconds of its screening pairs.

@@ -21,16 +21,17 @@ from mendel.campaign.config import CampaignConfig, ConfigError, Settings
 from mendel.campaign.lab import Interrupted, Lab, OutOfMoney
 from mendel.campaign.loop import run_campaign
 from mendel.campaign.progress import Progress
-from mendel.ideas import catalog
+from mendel.ideas import catalog, machine_written
 from mendel.ideas.blanks import make_blanks
 from mendel.ideas.triage import duplicates
 from mendel.ideas.userfile import load_ideas
 from mendel.patches import read_tree
 from mendel.records import Fingerprint, Idea, Testbed, content_hash, tree_hash
 from mendel.runs import executor_class
+from mendel.runs.sandbox.selfcheck import check
 from mendel.store import Campaign, CampaignState, IdeaState, Store
 from mendel.testbeds import check_rung, load_testbed
-from mendel.yardstick import Corpus, build_corpus, sealed_folders
+from mendel.yardstick import Corpus, build_corpus, sealed_paths
 
 LIVE_BLANKS = 60
 """Ideas of an A/A campaign."""
@@ -99,10 +100,15 @@ def prepare(config: CampaignConfig, settings: Settings, progress: Progress) -> t
 
 def start_workers(config: CampaignConfig, testbed: Testbed, progress: Progress) -> Any:
     """The executor of a session, for the caller to close. ExecutorError where it cannot start."""
-    hidden = sealed_folders() if config.data == "default" else ()
+    hidden = sealed_paths() if config.data == "default" else ()
     progress.stage = "starting workers"
     return executor_class("local")(
-        testbed.python, testbed.preload, config.workers or None, isolate=config.isolate, hidden=hidden
+        testbed.python,
+        testbed.preload,
+        config.workers or None,
+        sandbox=config.sandbox,
+        image=config.image,
+        hidden=hidden,
     )
 
 
@@ -118,7 +124,8 @@ def _run(
     try:
         meter = Meter(config.budget, executor.workers)
         lab = Lab(store, campaign, testbed, corpus, executor, meter, progress)
-        _introduce(lab, corpus, executor.isolation.warning)
+        _introduce(lab, corpus, executor.sandbox.warning)
+        _check_tier(lab, executor)
         with stops_on_signal(lab.stop):
             run_campaign(lab, config)
         seconds = lab.time()
@@ -128,7 +135,7 @@ def _run(
                 "seconds": seconds,
                 "overhead_fraction": 1 - progress.worker_seconds / (executor.workers * seconds),
                 "workers": executor.workers,
-                "isolation": {"level": executor.isolation.level, "reason": executor.isolation.reason},
+                "sandbox": {"name": executor.sandbox.name, "reason": executor.sandbox.reason},
             },
         )
     finally:
@@ -140,7 +147,22 @@ def _introduce(lab: Lab, corpus: Corpus, warning: str) -> None:
     megabytes = corpus.train.bytes / 1e6
     lab.say("corpus", "start", f"corpus {corpus.hash}: {megabytes:.1f} MB to train on, from {corpus.source}")
     if warning:
-        lab.say("isolation", "start", f"warning: {warning}")
+        lab.say("sandbox", "start", f"warning: {warning}")
+
+
+def _check_tier(lab: Lab, executor: Any) -> None:
+    """Code that nobody vouches for runs only where the sandbox just held; what the user chose by name to run
+    without one is the user's word. ConfigError names the idea and the wall that fell."""
+    ideas = [entry.idea for entry in lab.store.ideas(lab.campaign.id)]
+    unread = next((idea for idea in ideas if machine_written(idea)), None)
+    if unread is None or executor.sandbox.name == "none":
+        return
+    fallen = next((one for one in check(executor, near=lab.store.root) if not one.passed), None)
+    if fallen is not None:
+        raise ConfigError(
+            f"idea {unread.name!r}: written by {unread.proposer!r}, so it runs only in a sandbox that passes "
+            f"its self-check; {executor.sandbox.name} fails it ({fallen.name}: {fallen.detail})"
+        )
 
 
 def find(store: Store, config: CampaignConfig) -> Campaign | None:

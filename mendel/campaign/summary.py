@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from mendel.records import Interval, PlanKind, VerdictKind
-from mendel.store import Campaign, RunState, Store
+from mendel.records import Interval, PlanKind, Shard, VerdictKind
+from mendel.store import Campaign, IdeaState, RunState, Store
 
 SCHEMA = 1
 """Version of the JSON objects that commands print; it grows when a key changes its meaning."""
@@ -45,7 +45,8 @@ def summarise(store: Store, campaign: Campaign) -> dict[str, Any]:
         "runs": len(store.runs(campaign.id, RunState.FINISHED)),
         "loop_seconds": loop.get("seconds"),
         "overhead_fraction": loop.get("overhead_fraction"),
-        "isolation": loop.get("isolation"),
+        "sandbox": loop.get("sandbox"),
+        **audit_counts(store, campaign),
     }
 
 
@@ -72,7 +73,28 @@ def blank_counts(store: Store, campaign: Campaign) -> dict[str, int]:
         "blanks_planted": len(blanks),
         "blanks_judged": sum(blank.unblinded is not None for blank in blanks),
         "blanks_confirmed": len(set(confirmed.values())),
-        "blanks_claimed": sum(verdict.kind is VerdictKind.BETTER for verdict in verdicts),
+        # What the numbers claimed and only an audit stopped is a false claim of the numbers all the same.
+        "blanks_claimed": sum(v.kind in (VerdictKind.BETTER, VerdictKind.REJECTED) for v in verdicts),
+    }
+
+
+def audit_counts(store: Store, campaign: Campaign) -> dict[str, Any]:
+    """Ideas that audits rejected, with the audit; what auditing took of the workers' time; openings of the
+    held-out shard, and confirmation runs that were scored on it: equal, unless a kill or a crash cost one."""
+    rejected = [
+        {"id": entry.idea.name, "reason": entry.note}
+        for entry in store.ideas(campaign.id, IdeaState.REJECTED)
+    ]
+    results = [(run, run.result) for run in store.runs(campaign.id, RunState.FINISHED) if run.result]
+    busy = sum(result.train_seconds + result.score_seconds for _, result in results)
+    audits = sum(result.audit_seconds for _, result in results)
+    return {
+        "rejected": rejected,
+        "audit_fraction": audits / busy if busy else None,
+        "held_out_reads": len(store.held_out_openings(campaign.id)),
+        "confirmation_runs": sum(
+            run.spec.shard is Shard.HELD_OUT and result.score_seconds > 0 for run, result in results
+        ),
     }
 
 

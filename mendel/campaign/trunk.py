@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
+from mendel.campaign.audits import audit_patch, failed, full
 from mendel.campaign.lab import SMOKE_TOKENS, Lab, LabError, Request
 from mendel.patches import PatchError, Stale, Tree, adopt, apply_patch, build
 from mendel.plans.costs import Charge
@@ -146,16 +147,21 @@ class Refused(ValueError):
 def prepare(
     lab: Lab, shelf: Shelf, control: Line, ideas: Sequence[Idea], rung: int
 ) -> tuple[list[Candidate], dict[str, tuple[str, str]]]:
-    """Put each idea on the trunk and smoke-test it.
+    """Put each idea on the trunk, audit its patch and smoke-test it.
 
-    Returns what can run, and for the others (state, reason): "stale" or "failed".
+    Returns what can run, and for the others (state, reason): "stale", "failed" or "rejected".
     """
     lost: dict[str, tuple[str, str]] = {}
     lines: dict[str, Line] = {}
     for idea in ideas:
         try:
             trunk = adopt(control.trunk, idea)
-            lines[idea.name] = shelf.line(trunk, control.excess, f"{idea.name} on {control.recipe}")
+            line = shelf.line(trunk, control.excess, f"{idea.name} on {control.recipe}")
+            violation = failed(audit_patch(lab, control.recipe, line.recipe))
+            if violation is not None:
+                lost[idea.name] = ("rejected", full(violation))
+            else:
+                lines[idea.name] = line
         except Stale as error:
             flaw = shelf.flaw(idea)
             lost[idea.name] = ("failed", flaw) if flaw else ("stale", str(error))
@@ -165,10 +171,13 @@ def prepare(
     smoked = lab.smoke([(control.recipe, rung, None), *wanted])
     ready: list[Candidate] = []
     for idea in ideas:
-        line = lines.get(idea.name)
-        if line is None:
+        if idea.name not in lines:
             continue
+        line = lines[idea.name]
         result = smoked[line.recipe, rung]
+        if result.status is RunStatus.REJECTED:
+            lost[idea.name] = ("rejected", f"audit {result.reason}")
+            continue
         if result.status is not RunStatus.DONE:
             lost[idea.name] = ("failed", f"smoke run {result.status}: {result.reason}")
             continue

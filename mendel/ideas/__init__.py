@@ -19,6 +19,15 @@ PROPOSERS = {
 }
 
 
+WRITTEN_BY_PEOPLE = ("catalog", "user")
+"""Proposers whose patches a person wrote or read: the package's own library, and a user's files."""
+
+
+def machine_written(idea: Idea) -> bool:
+    """Whether nobody vouches for an idea's code: it runs only in a sandbox that passed its self-check."""
+    return idea.proposer not in WRITTEN_BY_PEOPLE
+
+
 class Proposer(Protocol):
     """Where ideas come from."""
 

@@ -20,6 +20,8 @@ from mendel.records import Finding, Idea
 REQUIRED = ("name", "class", "hypothesis", "mechanism", "citation", "forecast")
 OPTIONAL = ("proposer", "slot", "overrides", "edits")
 MARKDOWN_KEYS = ("class", "forecast", "slot", "citation", "proposer", "hypothesis", "mechanism")
+BUILT_IN = "catalog"
+"""Proposer of the ideas that ship with the package, and of no others: they are trusted more."""
 MARKERS = ("<<<<<<< SEARCH", "=======", ">>>>>>> REPLACE")
 
 
@@ -94,6 +96,8 @@ def _to_idea(table: dict[str, Any], source: str, number: int, proposer: str) -> 
         "proposer": table.get("proposer", proposer),
         "patch": patch,
     }
+    if fields["proposer"] == BUILT_IN != proposer:
+        raise IdeasError(f"{where}: proposer: {BUILT_IN!r} is the built-in library's; give another name")
     try:
         idea = Idea.model_validate(fields)
     except ValidationError as error:

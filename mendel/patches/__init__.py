@@ -5,8 +5,11 @@ written to the folder of a run; every function here returns a new tree and leave
 """
 
 from mendel.patches.check import PatchError, check_patched
+from mendel.patches.code_audit import audit_code
+from mendel.patches.constants import SeedConstant, compare_constants, mutate, seed_constants
 from mendel.patches.edits import apply_patch
 from mendel.patches.merge import MergeConflict, merge3
+from mendel.patches.seed_audit import audit_seed
 from mendel.patches.tree import Tree, diff, read_tree, write_tree
 from mendel.patches.trunk import (
     Built,
@@ -28,17 +31,23 @@ __all__ = [
     "Outcome",
     "PatchError",
     "Rebased",
+    "SeedConstant",
     "Stale",
     "Tree",
     "adopt",
     "apply_patch",
+    "audit_code",
+    "audit_seed",
     "build",
     "check_patched",
+    "compare_constants",
     "compose_matrix",
     "diff",
     "merge3",
+    "mutate",
     "read_tree",
     "rebase",
     "remove",
+    "seed_constants",
     "write_tree",
 ]

@@ -3,6 +3,8 @@
 Two instruments: counted FLOPs (exact, but blind to what no operator formula covers) and CPU seconds of the
 interleaved screening pairs (sees everything, noisily). FLOPs are the currency; where the seconds say, beyond
 their interval, that a treatment costs more than its FLOPs, the upper bound of the seconds is charged.
+Campaigns that must decide the same on any machine go by the clock only where the FLOPs are plainly wrong:
+work in NumPy, in a scan or in products written as sums counts as nothing.
 """
 
 from __future__ import annotations
@@ -14,6 +16,9 @@ import numpy as np
 from scipy.special import stdtrit
 
 from mendel.records import Interval, Record
+
+BLIND = 1.5
+"""CPU seconds per FLOP over the control's beyond which FLOPs are no longer believed by anyone."""
 
 
 class Charge(Record):
@@ -56,10 +61,10 @@ def cpu_intervals(log_ratios: Mapping[str, Sequence[float]], level: float = 0.95
 def charge(flops_ratio: float, cpu_ratio: Interval | None, by_seconds: bool) -> Charge:
     """Price a treatment.
 
-    `by_seconds=False` charges FLOPs whatever the clock says, for campaigns that must decide the same on any
-    machine; the clock's ratio is still recorded.
+    `by_seconds=False` charges FLOPs unless the clock says beyond its interval that they are wrong by more
+    than BLIND, for campaigns that must decide the same on any machine; the clock's ratio is always recorded.
     """
-    ratio = flops_ratio
-    if by_seconds and cpu_ratio is not None and cpu_ratio.low > flops_ratio:
+    ratio, margin = flops_ratio, 1.0 if by_seconds else BLIND
+    if cpu_ratio is not None and cpu_ratio.low > margin * flops_ratio:
         ratio = cpu_ratio.high
     return Charge(flops_ratio=flops_ratio, cpu_ratio=cpu_ratio, ratio=ratio)

@@ -12,6 +12,7 @@ from matplotlib.figure import Figure
 from mendel import __version__
 from mendel.records import Interval, PlanKind
 from mendel.report.account import blanks_section, failures_section, ledger_section, proportion
+from mendel.report.audits import audits_section, sandbox_row, unsafe_banner
 from mendel.report.claims import claims_section, paired
 from mendel.report.curves import evidence
 from mendel.report.facts import Facts, Judged, ScalingPanel, gather
@@ -29,6 +30,7 @@ SECTIONS = {
     "findings": "Findings",
     "data": "Training text",
     "blanks": "Blanks",
+    "audits": "Audits",
     "ledger": "Ledger",
     "failures": "Failures and ideas not tried",
     "reading": "How to read this",
@@ -48,6 +50,7 @@ def make_page(
         "findings": claims_section(found),
         "data": data_section(found),
         "blanks": blanks_section(found, summary, judged),
+        "audits": audits_section(found, summary),
         "ledger": ledger_section(found, summary),
         "failures": failures_section(found),
         "reading": _reading(),
@@ -82,6 +85,7 @@ def _headline(found: Facts, summary: Mapping[str, Any]) -> Html:
     return join(
         el("p", eyebrow, cls="eyebrow"),
         el("h1", _title(campaign, summary)),
+        unsafe_banner(summary.get("sandbox") or {"name": campaign.config.get("sandbox")}),
         _in_words(found, summary),
         _tiles(found, summary),
         facts(_particulars(found, summary)),
@@ -126,7 +130,7 @@ def _in_words(found: Facts, summary: Mapping[str, Any]) -> Html:
         "p",
         f"With {changes} adopted, the trunk reaches a loss for which {recipe} would need ",
         el("b", f"{cm:.2f} times the compute"),
-        f"{interval}, measured at rung {found.campaign.config['rungs'][0]} on fresh seeds and held-out text.",
+        f"{interval}, measured at rung {found.campaign.config['rungs'][0]} on fresh seeds.",
         cls="lead",
     )
 
@@ -179,21 +183,10 @@ def _particulars(found: Facts, summary: Mapping[str, Any]) -> list[tuple[str, Ch
         )
         rows.append(("Trunk by rung", "; ".join(texts)))
     rows.append(("Goal", str(campaign.config.get("goal", ""))))
-    rows.append(("Isolation of patch code", _isolation(summary.get("isolation"))))
+    rows.append(("Sandbox of patch code", sandbox_row(summary.get("sandbox"))))
     rows.append(("Corpus", el("code", campaign.fingerprint.corpus)))
     rows.append(("Fingerprint", join(el("code", campaign.fingerprint.id), f" ({_machine(found)})")))
     return rows
-
-
-def _isolation(isolation: Any) -> Html:
-    if not isolation:
-        return el("span", "not recorded yet", cls="muted")
-    record = isolation if isinstance(isolation, Mapping) else {"level": isolation}
-    level, reason = str(record.get("level", "none")), str(record.get("reason") or "")
-    text = f"{level}{': ' if reason else ''}{reason}"
-    if level == "none":
-        return el("span", f"{text}. Patch code could reach this machine's files and network.", cls="bad")
-    return el("span", text)
 
 
 def _machine(found: Facts) -> str:
@@ -215,7 +208,7 @@ def _trunk(found: Facts, points: Sequence[Mapping[str, Any]]) -> Html:
     total = len(found.finished) if by_runs else found.worker_seconds
     growth = _two_widths("growth", "Trunk CM against cost", trunk_figure, points, recipe, by_runs, total)
     reach = (
-        "Each point is on fresh seeds and held-out text, but only the last had no part in a choice. "
+        "Each point is on fresh seeds, but only the last had no part in a choice. "
         "No multiplier is read beyond four times the largest measured budget: "
         "an interval cut there has an upper end marked >."
     )
@@ -327,7 +320,7 @@ def _provenance(found: Facts) -> Html:
         ),
         ("Began", f"{campaign.created:%Y-%m-%d %H:%M:%S} UTC"),
         ("Last run ended", f"{max(ends):%Y-%m-%d %H:%M:%S} UTC" if ends else "none yet"),
-        ("Held-out shard opened", f"{openings:,} times, each for one planned run"),
+        ("Held-out shard opened", f"{openings:,} times, each for one run of confirmation"),
         ("Version", f"mendel {__version__}"),
     ]
     exact = (campaign.config.get("budget") or {}).get("runs")

@@ -17,7 +17,8 @@ from mendel.records import RunResult
 
 Scorer = Callable[[socket.socket], float]
 """Trusted: talks to the run's `score.py` over the socket (docs/runs.md) and returns bits per byte. An
-exception with a true attribute `diverged` says that the scores were not finite."""
+exception with a true attribute `diverged` says that the scores were not finite; one whose attribute `audit`
+names an audit, that the run is rejected."""
 
 
 @dataclass(frozen=True)
@@ -35,17 +36,26 @@ class Job:
     """Seconds for the script, and again for its scoring."""
     memory: float
     """Bytes of resident memory of all its processes together."""
+    disk: float = 2e9
+    """Bytes that it may write to `out` and its temporary folder together, and to a single file."""
+    cpu_share: float = 1.5
+    """CPU seconds per second of `timeout`. A run has one thread; helpers beside it are hidden compute."""
     readable: tuple[Path, ...] = ()
     """More that it may read, such as the folder with the training tokens."""
     env: dict[str, str] = field(default_factory=dict)
     count_flops: bool = False
-    scorer: tuple[str, Scorer] | None = None
-    """The score file, relative to `source`, and who scores it. Without a scorer a run that ends well is
-    done with 0.0 bits per byte: smoke runs."""
+    scorer: tuple[str, tuple[Scorer, ...]] | None = None
+    """The score file, relative to `source`, and who talks to it: each in a fresh process of its own, which
+    knows nothing of the others. The first one's bits per byte are the run's. Without a scorer a run that
+    ends well is done with 0.0 bits per byte."""
 
 
 class ExecutorError(RuntimeError):
     """The executor itself cannot go on. Never the fault of a run: unreported jobs can be submitted again."""
+
+
+class SandboxError(ExecutorError):
+    """No sandbox that may be used works here; the text says why and what to do."""
 
 
 class Executor(Protocol):

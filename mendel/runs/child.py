@@ -5,11 +5,12 @@ the count of FLOPs (docs/runs.md). Standard library only, as everything the zygo
 """
 
 # Paths are strings here, as the request spells them.
-# ruff: noqa: PTH118, PTH123
+# ruff: noqa: PTH112, PTH113, PTH118, PTH123, PTH202, PTH208
 from __future__ import annotations
 
 import atexit
-import importlib.util
+import importlib
+import io
 import logging
 import os
 import resource
@@ -18,80 +19,129 @@ import signal
 import socket
 import struct
 import sys
+import tempfile
 import threading
+import time
 import traceback
 from types import TracebackType
 from typing import Any
 
-from . import isolation
+from . import serve
+from .sandbox import Backend, linux, load
 
-READY = b"r"
-"""Written to the status pipe right before the first line of the run's own code."""
+_OPEN_FILES = 1024
+
+READY = struct.Struct("<d")
+"""Written to the status pipe right before the first line of the run's own code: the CPU seconds until then,
+which are not the run's."""
 
 FLOPS = struct.Struct("<d")
 """What follows it in the end, where FLOPs are counted."""
 
-_PAIR = struct.Struct("<II")
-"""Frame header of the scoring protocol: batch and time (docs/runs.md)."""
 
-
-def become(request: dict[str, Any], log: int, status: int, score: int | None) -> None:
+def become(request: dict[str, Any], backend: Backend, log: int, status: int, score: int | None) -> None:
     """Turns a fresh fork into the run and ends the process. Never returns."""
     code = 1
     try:
-        _settle(request, log, [fd for fd in (status, score) if fd is not None])
-        code = _execute(request, status, score)
+        null = os.open(os.devnull, os.O_RDONLY)
+        if backend.cold and score is not None:
+            _attach(score, score, log, [])  # an engine hands on no more than these three
+        else:
+            _attach(null, log, log, [fd for fd in (status, score) if fd is not None])
+        if backend.cold:
+            backend.execute(request)
+        # What the preloaded modules registered belongs to the zygote, and torch's handlers touch so much
+        # memory that they cost more than the fork.
+        atexit._clear()
+        atexit.register(logging.shutdown)
+        _settle(request, backend)
+        code = _execute(request, status, None if score is None else socket.socket(fileno=score))
+    except OSError as error:
+        print(f"the sandbox cannot be entered: {error}", file=sys.stderr, flush=True)
     finally:
         # The parent's call stack lies above: leave without unwinding it.
         os._exit(code)
 
 
-def _settle(request: dict[str, Any], log: int, keep: list[int]) -> None:
-    for number in (signal.SIGCHLD, signal.SIGINT, signal.SIGTERM, signal.SIGPIPE):
+def start(request: dict[str, Any]) -> None:
+    """The run in an interpreter of its own, behind walls that an engine built. Never returns, and raises
+    whatever the modules to load first raise."""
+    status = os.open(request["status"], os.O_WRONLY)
+    score = _Wire() if request["score"] else None
+    for name in request["preload"]:
+        importlib.import_module(name)
+    if "torch" in sys.modules:
+        sys.modules["torch"].set_num_threads(1)
+    _check_hidden(request)
+    _settle(request, load(request["sandbox"]))
+    os._exit(_execute(request, status, score))
+
+
+class _Wire:
+    """Standard input and output as the socket of a scoring session; prints go to the log instead."""
+
+    def __init__(self) -> None:
+        self._files = io.FileIO(os.dup(0), "rb"), io.FileIO(os.dup(1), "wb")
+        os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
+        os.dup2(2, 1)
+
+    def makefile(self, _: str) -> io.BufferedRWPair:
+        return io.BufferedRWPair(*self._files)
+
+
+def _attach(stdin: int, stdout: int, stderr: int, keep: list[int]) -> None:
+    for number in (signal.SIGCHLD, signal.SIGTERM):
         signal.signal(number, signal.SIG_DFL)
     signal.signal(signal.SIGINT, signal.default_int_handler)
     signal.signal(signal.SIGPIPE, signal.SIG_IGN)  # as in any Python
     signal.set_wakeup_fd(-1)
     os.setsid()
-    null = os.open(os.devnull, os.O_RDONLY)
-    for source, target in ((null, 0), (log, 1), (log, 2)):
+    for source, target in ((stdin, 0), (stdout, 1), (stderr, 2)):
         os.dup2(source, target)
     low = 3
     for fd in sorted(keep):
         os.closerange(low, fd)
         low = fd + 1
     os.closerange(low, 1 << 20)
-    isolation.be_traceable()
-    isolation.forbid_new_privileges()
-    isolation.die_with_parent()
-    _limit(request["memory"])
+    linux.be_traceable()
+    linux.forbid_new_privileges()
+    linux.die_with_parent()
+
+
+def _settle(request: dict[str, Any], backend: Backend) -> None:
+    _limit(request)
+    os.environ.update(HOME=request["home"], TMPDIR=request["temporary"])
     os.environ.update(request["env"])
+    tempfile.tempdir = None  # a preloaded module may have asked for it elsewhere
     os.chdir(request["source"])
     sys.stdout.reconfigure(line_buffering=True)  # type: ignore[union-attr]
-    # What the preloaded modules registered belongs to the zygote, and torch's handlers touch so much memory
-    # that they cost more than the fork.
-    atexit._clear()
-    atexit.register(logging.shutdown)
+    linux.forbid_new_privileges()
+    backend.confine(request)
 
 
-def _limit(memory: float) -> None:
+def _limit(request: dict[str, Any]) -> None:
     """One huge allocation fails at once, as MemoryError or torch's own; the sum of the small ones, which
-    is what `memory` means, is watched from outside."""
+    is what `memory` means, is watched from outside. The same goes for files."""
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    resource.setrlimit(resource.RLIMIT_FSIZE, (int(request["disk"]),) * 2)
+    files = min(_OPEN_FILES, resource.getrlimit(resource.RLIMIT_NOFILE)[0])
+    resource.setrlimit(resource.RLIMIT_NOFILE, (files, files))
     if sys.platform == "linux":
         with open("/proc/self/statm") as file:
             inherited = int(file.read().split()[5]) * resource.getpagesize()
-        limit = int(inherited + 2 * memory)
+        limit = int(inherited + 2 * request["memory"])
         resource.setrlimit(resource.RLIMIT_DATA, (limit, limit))
 
 
-def _execute(request: dict[str, Any], status: int, score: int | None) -> int:
+def _execute(request: dict[str, Any], status: int, score: socket.socket | _Wire | None) -> int:
     script = os.path.join(request["source"], request["argv"][0])
     sys.path.insert(0, request["source"])
     try:
         try:
             if score is not None:
-                _serve_scores(script, request["out"], socket.socket(fileno=score), status)
+                _ready(status)
+                os.close(status)
+                serve.serve(script, request["out"], score)  # type: ignore[arg-type]
             else:
                 _train(script, request, status)
             code = 0
@@ -109,15 +159,19 @@ def _execute(request: dict[str, Any], status: int, score: int | None) -> int:
     return code
 
 
+def _ready(status: int) -> None:
+    os.write(status, READY.pack(time.process_time()))
+
+
 def _train(script: str, request: dict[str, Any], status: int) -> None:
     sys.argv = [script, *request["argv"][1:]]
     if not request["count_flops"]:
-        os.write(status, READY)
+        _ready(status)
         os.close(status)
         runpy.run_path(script, run_name="__main__")
         return
     counter = _flop_counter()
-    os.write(status, READY)
+    _ready(status)
     try:
         with counter:
             runpy.run_path(script, run_name="__main__")
@@ -154,38 +208,21 @@ def _attention_backward_flops(gradient: Any, query: Any, key: Any, value: Any, *
     return int(flops)
 
 
-def _serve_scores(path: str, out: str, sock: socket.socket, status: int) -> None:
-    """Answers frames of tokens with the log-probabilities that the run's own `score.py` gives them."""
-    import numpy as np
-
-    os.write(status, READY)
-    os.close(status)
-    spec = importlib.util.spec_from_file_location("score", path)
-    assert spec is not None and spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    sys.modules["score"] = module
-    spec.loader.exec_module(module)
-    model = module.load(out)
-    stream = sock.makefile("rwb")
-    while True:
-        header = stream.read(_PAIR.size)
-        batch, time = _PAIR.unpack(header) if header else (0, 0)
-        if batch == 0:
-            return
-        tokens = np.frombuffer(stream.read(2 * batch * time), dtype="<u2").reshape(batch, time)
-        scores = model(tokens.astype(np.int64))
-        scores = np.asarray(scores.detach() if hasattr(scores, "detach") else scores, dtype="<f4")
-        if scores.shape != (batch, time - 1):
-            raise ValueError(f"score.py returned shape {scores.shape}, expected {(batch, time - 1)}")
-        stream.write(_PAIR.pack(batch, time - 1) + scores.tobytes())
-        stream.flush()
-
-
 def _exit_code(error: SystemExit) -> int:
     if error.code is None or isinstance(error.code, int):
         return (error.code or 0) & 0xFF
     print(error.code, file=sys.stderr)
     return 1
+
+
+def _check_hidden(request: dict[str, Any]) -> None:
+    """Text that runs are scored on must not come along with an image. ImportError: it does."""
+    for path in request["hidden"]:
+        packages, _, inside = path.replace("dist-packages/", "site-packages/").rpartition("site-packages/")
+        for folder in sys.path if packages else ():
+            found = os.path.join(folder, inside)
+            if os.path.isfile(found) and os.path.getsize(found) or os.path.isdir(found) and os.listdir(found):
+                raise ImportError(f"{found} is in the sandbox, and runs are scored on it")
 
 
 def _print_traceback(error: BaseException, script: str) -> None:

@@ -12,7 +12,6 @@ import logging
 import math
 import os
 import queue
-import shutil
 import socket
 import subprocess
 import sys
@@ -23,9 +22,11 @@ from pathlib import Path
 from typing import Any
 
 from mendel.records import RunResult, RunStatus
-from mendel.runs import ExecutorError, Job, Scorer, wire
-from mendel.runs.isolation import HOME, NAMESPACES, IsolationReport
+from mendel.runs import ExecutorError, Job, SandboxError, Scorer, wire
 from mendel.runs.outcome import judge, last_line, tokens_read
+from mendel.runs.sandbox import SandboxReport, candidates
+from mendel.runs.sandbox.none import remove
+from mendel.runs.sandbox.remedies import refusal
 
 logger = logging.getLogger(__name__)
 
@@ -35,7 +36,7 @@ _GOODBYE = 4.0
 """Seconds that `close` gives threads and zygote to end."""
 
 # The campaign's environment holds credentials: runs get these variables only.
-_INHERITED = (
+INHERITED = (
     *("PATH", "HOME", "LANG", "LC_ALL", "TZ", "TMPDIR"),
     *("LD_LIBRARY_PATH", "PYTHONPATH", "VIRTUAL_ENV", "CONDA_PREFIX"),
 )
@@ -55,9 +56,10 @@ class _Closed(Exception):
 class LocalExecutor:
     """Executes jobs in processes forked from an idle parent that has imported `preload`.
 
-    `python` is the testbed's interpreter, which need not have mendel. `hidden` paths are covered inside
-    the sandbox even where a readable folder holds them. ExecutorError: the interpreter does not start,
-    or a module cannot be imported."""
+    `python` is the testbed's interpreter, which need not have mendel. `sandbox` is "auto" or a backend's
+    name (sandbox/__init__.py), `image` what a container engine starts. `hidden` paths are covered inside
+    the sandbox even where a readable folder holds them. ValueError: no such backend. SandboxError: none
+    works here. ExecutorError: the interpreter does not start, or a module cannot be imported."""
 
     def __init__(
         self,
@@ -65,12 +67,13 @@ class LocalExecutor:
         preload: Sequence[str] = (),
         workers: int | None = None,
         *,
-        isolate: bool = True,
+        sandbox: str = "auto",
+        image: str = "",
         hidden: Sequence[Path] = (),
     ) -> None:
         self._workers = workers or len(os.sched_getaffinity(0))
-        self._hidden = [str(path) for path in hidden]
-        self._start = functools.partial(Zygote, str(python), list(preload), isolate)
+        self._hidden = tuple(hidden)
+        self._start = functools.partial(Zygote, str(python), list(preload), candidates(sandbox), image)
         self._zygote = self._start()
         self._starting = threading.Lock()
         self._queue: queue.SimpleQueue[Job | None] = queue.SimpleQueue()
@@ -94,9 +97,14 @@ class LocalExecutor:
             return max(0, self._workers - len(self._open))
 
     @property
-    def isolation(self) -> IsolationReport:
-        """What the sandbox's self-check found at the start."""
-        return self._zygote.isolation
+    def sandbox(self) -> SandboxReport:
+        """Which backend the runs stand in."""
+        return self._zygote.sandbox
+
+    @property
+    def hidden(self) -> tuple[Path, ...]:
+        """What no run can read."""
+        return self._hidden
 
     def submit(self, job: Job) -> None:
         _check(job)
@@ -152,7 +160,7 @@ class LocalExecutor:
     def _run(self, job: Job) -> RunResult:
         before = {path.name for path in job.out.iterdir()}
         report, _ = self._supervise(job, self._request(job), None, before)
-        status, reason = judge(report, job.timeout, job.memory)
+        status, reason = judge(report, job)
         measured: dict[str, Any] = {
             "tokens": tokens_read(job.out),
             "flops": _amount(report.get("flops", 0.0)),
@@ -163,13 +171,18 @@ class LocalExecutor:
             return RunResult(status=status, reason=reason, **measured)
         if job.scorer is None:
             return RunResult(status=status, bits_per_byte=0.0, **measured)
-        report, said = self._supervise(job, self._score_request(job), job.scorer[1], None)
-        measured["score_seconds"] = report.get("seconds", 0.0)
-        status, reason, bits_per_byte = _judge_score(job, report, said)
-        return RunResult(status=status, reason=reason, bits_per_byte=bits_per_byte, **measured)
+        scores: list[float | None] = []
+        measured["score_seconds"] = 0.0
+        for scorer in job.scorer[1]:
+            report, said = self._supervise(job, self._score_request(job), scorer, None)
+            measured["score_seconds"] += report.get("seconds", 0.0)
+            status, reason, bits_per_byte = _judge_score(job, report, said)
+            if status is not RunStatus.DONE:
+                return RunResult(status=status, reason=reason, **measured)
+            scores.append(bits_per_byte)
+        return RunResult(status=status, bits_per_byte=scores[0], **measured)
 
     def _request(self, job: Job) -> dict[str, Any]:
-        isolate = self.isolation.level == NAMESPACES
         return {
             "argv": job.argv,
             "source": str(job.source.absolute()),
@@ -177,21 +190,25 @@ class LocalExecutor:
             "log": str(job.out.absolute() / "train.log"),
             "readable": [str(path.absolute()) for path in job.readable],
             "writable": [str(job.out.absolute())],
-            "hidden": self._hidden,
-            "env": {"HOME": HOME if isolate else str(job.out.absolute()), **job.env},
+            "hidden": [str(path) for path in self._hidden],
+            "env": job.env,
             "timeout": job.timeout,
             "memory": job.memory,
+            "disk": job.disk,
+            "cpu": job.cpu_share * job.timeout,
             "count_flops": job.count_flops,
-            "isolate": isolate,
+            "score": False,
+            "sandbox": self.sandbox.name,
         }
 
     def _score_request(self, job: Job) -> dict[str, Any]:
-        """The checkpoint and the source, both read-only. No training tokens: a score needs none."""
+        """The checkpoint and the source, both read-only. No training tokens: a score needs none. One log for
+        all sessions, begun anew by each: none may read what an earlier one printed."""
         assert job.scorer is not None
         request = self._request(job)
         out = request["out"]
         changed = {"argv": [job.scorer[0]], "log": f"{out}/score.log", "readable": [out], "writable": []}
-        return {**request, **changed, "count_flops": False}
+        return {**request, **changed, "count_flops": False, "score": True}
 
     def _supervise(
         self, job: Job, request: dict[str, Any], scorer: Scorer | None, before: set[str] | None
@@ -253,10 +270,10 @@ class LocalExecutor:
 class Zygote:
     """The process that runs are forked from, seen from here."""
 
-    def __init__(self, python: str, preload: list[str], isolate: bool) -> None:
+    def __init__(self, python: str, preload: list[str], sandboxes: tuple[str, ...], image: str) -> None:
         self._control, far = socket.socketpair()
         self._sending = threading.Lock()
-        environment = {name: os.environ[name] for name in _INHERITED if name in os.environ}
+        environment = {name: os.environ[name] for name in INHERITED if name in os.environ}
         command = [python, str(Path(__file__).with_name("launch.py")), str(far.fileno())]
         try:
             # A session of its own: the terminal's Ctrl-C is the campaign's business.
@@ -272,13 +289,17 @@ class Zygote:
             raise ExecutorError(f"cannot start the testbed's interpreter {python!r}: {error}") from None
         finally:
             far.close()
-        self.ask({"preload": preload, "isolate": isolate}, [])
+        self.ask({"preload": preload, "sandbox": sandboxes, "image": image}, [])
         hello = wire.receive(self._control)
         if hello is None or "error" in hello[0]:
             self.close()
             cause = hello[0]["error"] if hello else f"{python} ended before it was ready"
             raise ExecutorError(f"testbed, preload = {preload}: {cause}")
-        self.isolation = IsolationReport(hello[0]["level"], hello[0]["reason"])
+        name, refused = hello[0]["sandbox"], hello[0]["refused"]
+        if not name:
+            self.close()
+            raise SandboxError(refusal(refused))
+        self.sandbox = SandboxReport(name, "; ".join(f"{one}: {why}" for one, why in refused.items()))
 
     def ask(self, request: dict[str, Any], fds: list[int]) -> None:
         """Sends a request. A zygote that is gone shows on the reply socket, not here."""
@@ -315,7 +336,9 @@ def _judge_score(
 ) -> tuple[RunStatus, str, float | None]:
     if getattr(said, "diverged", False):
         return RunStatus.DIVERGED, f"scoring: {last_line(str(said))}", None
-    status, reason = judge(report, job.timeout, job.memory, training=False)
+    if audit := getattr(said, "audit", ""):
+        return RunStatus.REJECTED, f"{audit}: {last_line(str(said))}", None
+    status, reason = judge(report, job, training=False)
     # A scorer whose partner was killed only sees a closed socket; the guardian knows why.
     if status is not RunStatus.DONE:
         return status, f"scoring: {reason}", None
@@ -350,6 +373,6 @@ def _remove_new(folder: Path, before: set[str]) -> None:
         if path.name in before:
             continue
         if path.is_dir() and not path.is_symlink():
-            shutil.rmtree(path, ignore_errors=True)
+            remove(str(path))
         else:
             path.unlink(missing_ok=True)

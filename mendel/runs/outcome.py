@@ -6,6 +6,7 @@ and without following links.
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import re
@@ -16,6 +17,8 @@ from pathlib import Path
 from typing import Any
 
 from mendel.records import RunStatus
+from mendel.runs import Job
+from mendel.runs.disk import FILES
 
 EXIT_DIVERGED = 3
 """A trainer exits with this code when its loss is not finite (docs/runs.md)."""
@@ -24,6 +27,7 @@ _REASON_LENGTH = 300
 _METRICS_BYTES = 1 << 16
 _MAX_TOKENS = 1 << 53
 _ESCAPES = re.compile(r"\x1b\[[0-?]*[ -/]*[@-~]|\x1b\][^\x07\x1b]*(?:\x07|\x1b\\)")
+_TOO_LARGE = f"OSError: [Errno {errno.EFBIG}] {os.strerror(errno.EFBIG)}"
 _NO_MEMORY = re.compile(r"MemoryError|can't allocate memory|out of memory|Cannot allocate memory", re.I)
 
 
@@ -36,25 +40,29 @@ def last_line(text: str) -> str:
     return ""
 
 
-def judge(
-    report: Mapping[str, Any], timeout: float, memory: float, *, training: bool = True
-) -> tuple[RunStatus, str]:
+def judge(report: Mapping[str, Any], job: Job, *, training: bool = True) -> tuple[RunStatus, str]:
     """Status and reason of a process that a guardian watched; DONE when nothing is wrong with it."""
     ended, code, said = report["ended"], report.get("code"), last_line(report.get("tail", ""))
-    if ended == "timeout":
-        return RunStatus.TIMED_OUT, f"still running after {timeout:g} s"
-    if ended == "memory":
-        return RunStatus.OUT_OF_MEMORY, f"used more than {memory / 1e6:.0f} MB"
-    if ended == "processes":
-        return RunStatus.CRASHED, "started too many processes"
-    if ended == "lost":
-        return RunStatus.CRASHED, "ended its supervisor"
+    broken = {
+        "timeout": (RunStatus.TIMED_OUT, f"still running after {job.timeout:g} s"),
+        "cpu": (RunStatus.TIMED_OUT, f"used more than {job.cpu_share * job.timeout:g} s of CPU time"),
+        "memory": (RunStatus.OUT_OF_MEMORY, f"used more than {job.memory / 1e6:.0f} MB"),
+        "processes": (RunStatus.CRASHED, "started too many processes"),
+        "disk": (RunStatus.CRASHED, f"wrote more than {job.disk / 1e6:.0f} MB"),
+        "files": (RunStatus.CRASHED, f"wrote more than {FILES} files"),
+        "depth": (RunStatus.CRASHED, "put folders too deep into one another"),
+        "lost": (RunStatus.CRASHED, "ended its supervisor"),
+    }
+    if ended in broken:
+        return broken[ended]
     if code == 0:
         return RunStatus.DONE, ""
     if code == EXIT_DIVERGED and training:
         return RunStatus.DIVERGED, said or "the trainer reported a loss that is not finite"
     if _NO_MEMORY.search(said):
         return RunStatus.OUT_OF_MEMORY, said
+    if code == -signal.SIGXFSZ or said == _TOO_LARGE:
+        return RunStatus.CRASHED, f"wrote a file of more than {job.disk / 1e6:.0f} MB"
     if isinstance(code, int) and code < 0:
         hint = ": the system may be out of memory" if -code == signal.SIGKILL else ""
         return RunStatus.CRASHED, f"killed by {_signal_name(-code)}{hint}"

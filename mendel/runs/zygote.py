@@ -25,8 +25,10 @@ import sys
 import traceback
 from typing import Any, NoReturn
 
-from . import isolation, wire
+from . import sandbox, wire
 from .guardian import Guardian
+from .logs import Log
+from .sandbox import Backend, linux
 
 _HEARTBEAT = 1.0
 """Seconds between two looks at whether the executor still lives."""
@@ -35,33 +37,37 @@ _MADV_COLLAPSE = 25
 
 
 def serve(fd: int) -> None:
-    """Serves the executor at the other end of `fd`. First message in: {"preload", "isolate"}; first out:
-    {"level", "reason"} or {"error"}. Then requests; each brings its own reply socket."""
+    """Serves the executor at the other end of `fd`. First message in: {"preload", "sandbox": names, "image"};
+    first out: {"sandbox": name, "refused": {name: reason}} or {"error"}; the name is empty where none of
+    them works. Then requests; each brings its own reply socket."""
     control = socket.socket(fileno=fd)
     parent = os.getppid()
     opening = wire.receive(control)
     if opening is None:
         return
     setup = opening[0]
-    error = _preload(setup["preload"])
+    name, refused = sandbox.choose(tuple(setup["sandbox"]), setup["image"])
+    if not name:
+        wire.send(control, {"sandbox": "", "refused": refused})
+        return
+    backend = sandbox.load(name, setup["image"])
+    error = "" if backend.cold else _preload(setup["preload"])
     if error:
         wire.send(control, {"error": error})
         return
-    report = isolation.IsolationReport(isolation.NONE, "switched off")
-    if setup["isolate"]:
-        report = isolation.probe()
     # Collecting would touch, and so copy, every page that the runs share.
     gc.collect()
     gc.freeze()
     _use_huge_pages()
-    wire.send(control, {"level": report.level, "reason": report.reason})
+    wire.send(control, {"sandbox": name, "refused": refused})
     guardians: dict[int, socket.socket] = {}
     while os.getppid() == parent:
         if select.select([control], [], [], _HEARTBEAT)[0]:
             message = wire.receive(control, max_fds=2)
             if message is None:
                 break
-            _fork_guardian(control, guardians, *message)
+            message[0]["preload"] = setup["preload"]
+            _fork_guardian(control, guardians, backend, *message)
         _reap(guardians)
     for guardian in guardians:
         os.kill(guardian, signal.SIGKILL)
@@ -95,12 +101,15 @@ def _use_huge_pages() -> None:
 
 
 def _fork_guardian(
-    control: socket.socket, guardians: dict[int, socket.socket], request: dict[str, Any], fds: list[int]
+    control: socket.socket,
+    guardians: dict[int, socket.socket],
+    backend: Backend,
+    request: dict[str, Any],
+    fds: list[int],
 ) -> None:
-    user = (os.geteuid(), os.getegid())
     reply, score = socket.socket(fileno=fds[0]), fds[1] if len(fds) > 1 else None
     try:
-        pid = isolation.fork() if request["isolate"] else os.fork()
+        pid = backend.fork()
     except OSError as error:
         _tell(reply, {"ended": "setup", "error": str(error)})
         reply.close()
@@ -108,7 +117,7 @@ def _fork_guardian(
     if pid == 0:
         for sock in (control, *guardians.values()):
             sock.close()
-        _guard(request, user, reply, score)
+        _guard(request, backend, reply, score)
     if score is not None:
         os.close(score)
     if pid > 0:
@@ -130,16 +139,19 @@ def _tell(reply: socket.socket, message: dict[str, Any]) -> None:
         wire.send(reply, message)
 
 
-def _guard(
-    request: dict[str, Any], user: tuple[int, int], reply: socket.socket, score: int | None
-) -> NoReturn:
+def _guard(request: dict[str, Any], backend: Backend, reply: socket.socket, score: int | None) -> NoReturn:
     """The guardian's life."""
     code = 1
     try:
-        isolation.die_with_parent()
+        linux.die_with_parent()
         try:
-            log = _settle(request, user)
-            guardian = Guardian(request, reply, log, score)
+            backend.admit()
+            with contextlib.suppress(OSError), open("/proc/self/oom_score_adj", "w") as file:  # noqa: PTH123
+                file.write("500")  # a machine out of memory takes a run rather than the campaign
+            log = Log(request["log"])
+            backend.enclose(request)
+            linux.protect_memory()
+            guardian = Guardian(request, backend, reply, log, score)
         except OSError as error:
             _tell(reply, {"ended": "setup", "error": str(error)})
         else:
@@ -149,27 +161,3 @@ def _guard(
         traceback.print_exc()
     finally:
         os._exit(code)
-
-
-def _settle(request: dict[str, Any], user: tuple[int, int]) -> int:
-    """Moves this process into the run's sandbox. Returns the open log file. OSError: a step is refused."""
-    if request["isolate"]:
-        isolation.map_user(*user)
-    with contextlib.suppress(OSError), open("/proc/self/oom_score_adj", "w") as file:  # noqa: PTH123
-        file.write("500")  # a machine out of memory takes a run rather than the campaign
-    log = _open_log(request)
-    if request["isolate"]:
-        readable = (request["source"], *request["readable"])
-        isolation.enter(isolation.View(readable, tuple(request["writable"]), tuple(request["hidden"])))
-        isolation.drop_privileges()
-    else:
-        isolation.adopt_orphans()
-    isolation.protect_memory()
-    return log
-
-
-def _open_log(request: dict[str, Any]) -> int:
-    """A new file: an earlier process may have left anything under this name, a link included."""
-    with contextlib.suppress(FileNotFoundError):
-        os.unlink(request["log"])  # noqa: PTH108
-    return os.open(request["log"], os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_NOFOLLOW, 0o644)

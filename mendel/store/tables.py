@@ -47,6 +47,7 @@ class IdeaState(StrEnum):
     DROPPED = "dropped"
     STALE = "stale"
     FAILED = "failed"
+    REJECTED = "rejected"
 
 
 class RunState(StrEnum):

@@ -1,24 +1,45 @@
-"""What patches may not touch: the text and its split (`corpus`), and the score (`scoring`).
+"""What patches may not touch: the text and its split (`corpus`), and the score: what is asked of a model
+(`stream`, `prefixes`) over a wire (`scoring`), and whether its answers can be believed (`checks`).
 
 `sources` reads the packages or the user's folder, `hub` brings a dataset into one, `duplicates` finds what
-must stay together; `tokens` checks the tokenizer that a run learned.
+must stay together; `tokens` checks the tokenizer that a run learned. `sealed` says what a sandbox must hide;
+`leaks` (by `grams` and `unpack`), `memory` and `logs` look for what a run knows or says and cannot.
 """
 
-from mendel.yardstick.corpus import Corpus, build_corpus, load_corpus, sealed_folders
-from mendel.yardstick.scoring import ScoringError, Shards, log_probabilities, score, windows
+from mendel.yardstick.checks import check_prefixes, check_stream, pooled
+from mendel.yardstick.corpus import Corpus, build_corpus, load_corpus
+from mendel.yardstick.leaks import audit_text, find_overlap, scan_output
+from mendel.yardstick.logs import check_log
+from mendel.yardstick.memory import memorised
+from mendel.yardstick.prefixes import Prefixes, ask_prefixes
+from mendel.yardstick.scoring import ScoringError, Shards, Violation, log_probabilities, windows
+from mendel.yardstick.sealed import sealed_paths
 from mendel.yardstick.sources import CorpusError
+from mendel.yardstick.stream import Answers, ask_stream
 from mendel.yardstick.tokens import read_tokenizer
 
 __all__ = [
+    "Answers",
     "Corpus",
     "CorpusError",
+    "Prefixes",
     "ScoringError",
     "Shards",
+    "Violation",
+    "ask_prefixes",
+    "ask_stream",
+    "audit_text",
     "build_corpus",
+    "check_log",
+    "check_prefixes",
+    "check_stream",
+    "find_overlap",
     "load_corpus",
     "log_probabilities",
+    "memorised",
+    "pooled",
     "read_tokenizer",
-    "score",
-    "sealed_folders",
+    "scan_output",
+    "sealed_paths",
     "windows",
 ]

@@ -3,7 +3,8 @@
 What a run is judged by must not be in what it learns from. So whole documents go to one split, near
 duplicates go together, and training bytes lie in a folder of their own, apart from the sealed ones, so
 that a sandbox can show a run the first and hide the second. For the default corpus it hides
-`sealed_folders()` too: the installed files that the sealed documents come from.
+`sealed.sealed_paths` too: the installed files that the sealed documents come from. Behind the text of each
+sealed file stand canaries, which are no part of it (`canaries`).
 
 A corpus lies in `root/corpora/<hash>`: `manifest.json`, `train/train.bin`, `sealed/validation.bin`,
 `sealed/held_out.bin` (documents as UTF-8 bytes, one NUL byte between two), `train/sources.json` (the source
@@ -22,9 +23,12 @@ from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
 from pydantic import Field, ValidationError
 
 from mendel.records import Record, Shard, content_hash
+from mendel.yardstick.canaries import TAIL, decoys, new_tail, read_tail
 from mendel.yardstick.duplicates import duplicate_groups
 from mendel.yardstick.hub import PREFIX, download
 from mendel.yardstick.sources import (
@@ -33,7 +37,6 @@ from mendel.yardstick.sources import (
     Document,
     Source,
     documents,
-    package_folders,
     read_folder,
     read_packages,
     source_name,
@@ -71,9 +74,9 @@ class Split(Record):
 
     documents: int
     bytes: int
-    """Size of its file; a byte is a token."""
+    """Size of its text; a byte is a token. A sealed file is longer by its canaries."""
     sha256: str
-    """Of its file."""
+    """Of its text."""
     paths: str
     """Content hash of the paths of its documents, in order."""
 
@@ -119,7 +122,34 @@ class Corpus(Record):
         return self.train_folder / "sources.json"
 
     def shard_file(self, shard: Shard) -> Path:
+        """Text and canaries; `shard_text` is the text."""
         return self.sealed_folder / f"{shard.value}.bin"
+
+    def shard_text(self, shard: Shard) -> NDArray[np.uint8]:
+        """The text of `shard`, memory-mapped and read-only, (bytes,)."""
+        return _map(self.shard_file(shard), getattr(self, shard.value))
+
+    def train_text(self) -> NDArray[np.uint8]:
+        """The training text, memory-mapped and read-only, (bytes,)."""
+        return _map(self.train_file, self.train)
+
+    def canaries(self, shard: Shard) -> tuple[bytes, ...]:
+        """The strings behind the text of `shard`; none where the corpus was built before there were any.
+        CorpusError when the file holds something else there."""
+        path = self.shard_file(shard)
+        with path.open("rb") as file:
+            file.seek(getattr(self, shard.value).bytes)
+            try:
+                return read_tail(file.read())
+            except ValueError as error:
+                raise _changed(path, str(error)) from error
+
+    def canary_rows(self, shard: Shard) -> dict[str, NDArray[np.uint8]]:
+        """`canary` and `decoy`, (strings, letters) each, to ask a model about; the decoys are fresh. Empty
+        where there are no canaries."""
+        planted = self.canaries(shard)
+        groups = {"canary": planted, "decoy": decoys(planted)} if planted else {}
+        return {name: np.array([list(row) for row in rows], np.uint8) for name, rows in groups.items()}
 
     def epochs(self, tokens: int) -> float:
         """How often a run of `tokens` tokens goes through the training text."""
@@ -136,14 +166,15 @@ class Corpus(Record):
         for name, path in files.items():
             split: Split = getattr(self, name)
             try:
-                with path.open("rb") as file:
-                    digest = hashlib.file_digest(file, "sha256").hexdigest()
-            except OSError as error:
-                raise _changed(path, f"cannot be read ({error.strerror})") from error
+                digest = hashlib.sha256(_map(path, split).data).hexdigest()
+            except (OSError, ValueError) as error:  # ValueError: it is shorter than its text
+                raise _changed(path, f"cannot be read ({error})") from error
             if digest != split.sha256:
                 raise _changed(path, f"sha256 is {digest[:12]}, it was {split.sha256[:12]}")
             if content_hash(listed.get(name)) != split.paths:
                 raise _changed(self.sealed_folder / "documents.json", f"the list '{name}' is another")
+        for shard in Shard:
+            self.canaries(shard)
         if _load_json(self.sources_file) != _sources(listed["train"], self.source):
             raise _changed(self.sources_file, "it names other sources than the list of documents")
         found = _corpus_hash({name: getattr(self, name) for name in files})
@@ -192,16 +223,11 @@ def load_corpus(folder: Path) -> Corpus:
     files |= {corpus.shard_file(Shard.HELD_OUT): corpus.held_out}
     for file, split in files.items():
         size = file.stat().st_size if file.is_file() else None
-        if size != split.bytes:
+        tail = TAIL if file != corpus.train_file else 0
+        if size not in (split.bytes, split.bytes + tail):
             found = "it is missing" if size is None else f"it has {size} bytes"
             raise _changed(file, f"{found}, it had {split.bytes}")
     return corpus
-
-
-def sealed_folders(site_packages: Path | None = None) -> tuple[Path, ...]:
-    """The installed folders that hold validation and held-out files of the default corpus."""
-    packages = package_folders(site_packages)
-    return tuple(packages[name.split("/")[0]].parent / name for name in SEALED)
 
 
 def _build(source: Source, source_hash: str, corpora: Path) -> Corpus:
@@ -306,7 +332,7 @@ def _write(splits: Splits, folder: Path, source: str) -> dict[str, Split]:
         data = b"\0".join(document.content for document in ordered)
         file = folder / ("train" if name == "train" else "sealed") / f"{name}.bin"
         file.parent.mkdir(exist_ok=True)
-        file.write_bytes(data)
+        file.write_bytes(data if name == "train" else data + new_tail())
         listed[name] = [document.path for document in ordered]
         written[name] = Split(
             documents=len(ordered),
@@ -346,6 +372,10 @@ def _check_sizes(source: str, splits: dict[str, Split]) -> None:
 
 def _corpus_hash(splits: dict[str, Split]) -> str:
     return content_hash({name: [split.sha256, split.paths] for name, split in splits.items()})
+
+
+def _map(file: Path, split: Split) -> NDArray[np.uint8]:
+    return np.memmap(file, np.uint8, mode="r", shape=(split.bytes,))
 
 
 def _load_json(path: Path) -> dict[str, Any]:

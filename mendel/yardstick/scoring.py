@@ -1,24 +1,20 @@
-"""Bits per byte of a trained model, as the trusted side of a wire measures them.
+"""What runs are scored on, and the trusted side of the wire to them.
 
-The model is code under test: it runs in a process of its own and may answer anything. This side opens
-the validation and held-out text, sends tokens over a stream socket, and accepts numbers only: no pickle,
-no text, no shape but the expected one, no time beyond the deadline.
+The model is code under test: it runs in a process of its own and may answer anything. This side opens the
+validation and held-out text, sends tokens over a stream socket, and accepts numbers only: no pickle, no text,
+no shape but the expected one, no time beyond the deadline. `stream` asks for the score and `prefixes` for
+whole distributions; `checks` compares.
 
-A model that sees the text it predicts would win every campaign, so each score ends with a prefix probe: a few
-windows are asked again as they are and with other text after a secret cut, and what is predicted before
-the cut must not move. Code that tells the probe from the score is not caught by it.
-
-Frames, little-endian. Request: `<II` (B, T), then B * T uint16 tokens; B = 0 ends the conversation. Reply:
-`<II` (B, T - 1), then B * (T - 1) float32 natural log-probabilities of tokens[:, 1:], each given the tokens
-before it in its row. Tokens are bytes, or what the run's tokenizer makes of them (`tokens`).
+Frames, little-endian: a header `<III` (kind, B, T), then B * T uint16 tokens. Kind 0 ends the conversation.
+Kind 1, targets: the reply is (1, B, T - 1) and float32 natural log-probabilities of tokens[:, 1:], each given
+the tokens before it in its row. Kind 2, next: the reply is (2, B, V) and those of every token of the
+vocabulary after each row. Tokens are bytes, or what the run's tokenizer makes of them (`tokens`).
 """
 
 from __future__ import annotations
 
 import contextlib
 import hashlib
-import math
-import secrets
 import socket
 import struct
 import time
@@ -28,22 +24,19 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from mendel.records import Shard
+from mendel.records import Audit, Shard
 from mendel.yardstick.corpus import Corpus
 
 Tokens = NDArray[np.uint8]
-Rows = NDArray[np.unsignedinteger[Any]]
 Encode = Callable[[bytes], list[int]]
-"""Tokens of a window, the first of them its first byte."""
+"""Tokens of a text, the first of them its first byte."""
 
 MAX_VOCAB = 1 << 16
 """Tokens that a frame can tell apart."""
-HEADER = struct.Struct("<II")
+HEADER = struct.Struct("<III")
+END, TARGETS, NEXT = range(3)
 TOLERANCE = 1e-4
 """Nats above 0 that rounding may give a log-probability."""
-PROBE_WINDOWS = 8
-PROBE_TOLERANCE = 1e-3
-"""Nats that a log-probability may move when the text after it changes: rounding, never sight."""
 
 
 class ScoringError(RuntimeError):
@@ -53,6 +46,16 @@ class ScoringError(RuntimeError):
         super().__init__(message)
         self.diverged = diverged
         """The model's loss is not finite; otherwise the scorer failed, stalled or lied."""
+
+
+class Violation(ScoringError):
+    """An audit failed. `audit` is its name, `audits` are all that were made, with their evidence."""
+
+    def __init__(self, *audits: Audit) -> None:
+        failed = next(audit for audit in audits if not audit.passed)
+        super().__init__(failed.reason)
+        self.audit = failed.name
+        self.audits = audits
 
 
 class Shards:
@@ -70,7 +73,7 @@ class Shards:
         if shard is Shard.HELD_OUT:
             self._on_held_out()
             self.held_out_openings += 1
-        return np.memmap(self._corpus.shard_file(shard), np.uint8, mode="r")
+        return self._corpus.shard_text(shard)
 
 
 def windows(shard_tokens: Tokens, count: int, length: int, seed: int) -> Tokens:
@@ -92,138 +95,85 @@ def windows(shard_tokens: Tokens, count: int, length: int, seed: int) -> Tokens:
     return np.stack([np.asarray(shard_tokens[start : start + length + 1]) for start in starts])
 
 
-def score(
-    channel: socket.socket,
-    windows: Tokens,
-    batch: int = 32,
-    timeout: float = 60.0,
-    encode: Encode | None = None,
-) -> float:
-    """Bits per byte of the model behind `channel` on `windows` (count, length + 1):
-    -sum(log p) / (ln 2 * count * length). The first byte of each window is given, all others are predicted.
-
-    The model is asked in bytes, or in the tokens that `encode` makes of a window (`tokens.read_tokenizer`).
-
-    A prefix probe follows the windows: see `_probe`. It catches a model that looks ahead by mistake or
-    without disguise, such as attention without its mask. It does not catch code that recognises the probe,
-    nor a look ahead that ends before every cut.
-
-    `timeout` is in seconds, for the whole conversation. ScoringError for anything but a good answer.
-    """
-    if windows.dtype != np.uint8 or windows.ndim != 2 or windows.shape[0] < 1 or windows.shape[1] < 2:
-        raise ValueError(
-            f"score: windows {windows.dtype} {windows.shape}; uint8 (count >= 1, length + 1) needed"
-        )
-    if batch < 1 or timeout <= 0:
-        raise ValueError(f"score: batch {batch} must be at least 1 and timeout {timeout} above 0")
-    rows, sizes = _encoded(windows, encode)
-    wire = _Wire(channel, timeout)
-    total = 0.0
-    for start in range(0, len(rows), batch):
-        part = sizes[start : start + batch]
-        total += float(_ask(wire, rows[start : start + batch, : part.max()], part).sum(dtype=np.float64))
-    _probe(wire, rows, sizes, min(batch, PROBE_WINDOWS))
-    with contextlib.suppress(ScoringError):  # all answers are here; a scorer may leave without a goodbye
-        wire.send(HEADER.pack(0, 0))
-    return -total / (math.log(2) * windows[:, 1:].size)
-
-
-def _encoded(windows: Tokens, encode: Encode | None) -> tuple[Rows, NDArray[np.int64]]:
-    """Rows of tokens, (count, longest), and how many tokens of each are real; NUL fills the rest."""
-    if encode is None:
-        return windows, np.full(len(windows), windows.shape[1])
-    encoded = [encode(window.tobytes()) for window in windows]
-    sizes = np.array([len(tokens) for tokens in encoded])
-    rows = np.zeros((len(encoded), sizes.max()), np.uint16)
-    for row, tokens in zip(rows, encoded, strict=True):
-        row[: len(tokens)] = tokens
-    return rows, sizes
-
-
 def log_probabilities(channel: socket.socket, tokens: Tokens, timeout: float = 60.0) -> NDArray[np.float32]:
     """What the model behind `channel` says of `tokens` (rows, columns): natural log-probabilities of
-    tokens[:, 1:], (rows, columns - 1). The conversation stays open: ask on, or `score`.
+    tokens[:, 1:], (rows, columns - 1). The conversation stays open.
 
     `timeout` is in seconds, for this answer. ScoringError for anything but a good answer.
     """
-    return _ask(_Wire(channel, timeout), tokens, np.full(len(tokens), tokens.shape[1])).reshape(
-        len(tokens), tokens.shape[1] - 1
-    )
+    return Wire(channel, timeout).targets(tokens, np.full(len(tokens), tokens.shape[1]))
 
 
-def _probe(wire: _Wire, windows: Rows, sizes: NDArray[np.int64], most: int) -> None:
-    """ScoringError if a prediction depends on text after it, on at most `most` windows.
-
-    Each window has its own cut in its middle half, so that a model that starts afresh every few tokens is
-    also cut where it could look ahead. What follows a cut is the same stretch of another window: real text,
-    not to be told from a score by its looks. Both versions are asked in one shape, so that rounding is alike.
-    """
-    rows = secrets.SystemRandom().sample(range(len(windows)), min(most, len(windows)))
-    sizes = sizes[rows]
-    columns = int(sizes.max())
-    plain = np.asarray(windows[rows, :columns])
-    cuts = np.array([[_cut(int(size))] for size in sizes])
-    if len(rows) > 1:
-        other = np.roll(plain, 1, axis=0)
-    else:  # random bytes, each another token than the one it replaces
-        noise = np.frombuffer(secrets.token_bytes(columns), np.uint8)
-        other = np.where(noise == plain, noise ^ 1, noise)
-    places = np.arange(columns)
-    before = _exchange(wire, plain)
-    after = _exchange(wire, np.where(places < cuts, plain, other))
-    with np.errstate(invalid="ignore"):
-        steady = np.abs(after - before) <= PROBE_TOLERANCE  # False for NaN
-    if not steady[places[1:] < cuts].all():
-        raise ScoringError("scorer: a prediction depends on text after it")
-
-
-def _cut(size: int) -> int:
-    """A secret place in the middle half of a row of `size` tokens."""
-    first, last = max(2, size // 4), max(2, 3 * size // 4)
-    return first + secrets.randbelow(last - first + 1)
-
-
-def _ask(wire: _Wire, tokens: Rows, sizes: NDArray[np.int64]) -> NDArray[np.float32]:
-    """Log-probabilities of the real ones of tokens[:, 1:], row after row, checked: (sum of sizes - 1,)."""
-    real = np.arange(1, tokens.shape[1]) < sizes[:, None]
-    log_p = _exchange(wire, tokens)[real]
-    above = log_p > TOLERANCE  # False for NaN
-    if above.any():
-        raise ScoringError(f"scorer: log-probability {float(log_p[above][0]):g} is above 0")
-    if not np.isfinite(log_p).all():
-        bad = int((~np.isfinite(log_p)).sum())
-        raise ScoringError(f"scorer: {bad} of {log_p.size} log-probabilities are not finite", diverged=True)
-    return log_p
-
-
-def _exchange(wire: _Wire, tokens: Rows) -> NDArray[np.float32]:
-    """One request and its reply: numbers of the right shape, nothing else checked."""
-    rows, columns = tokens.shape
-    wire.send(HEADER.pack(rows, columns) + tokens.astype("<u2").tobytes())
-    expected = (rows, columns - 1)
-    shape = HEADER.unpack(wire.receive(HEADER.size))
-    if shape != expected:
-        raise ScoringError(f"scorer: reply has shape {shape}, {expected} expected")
-    reply = wire.receive(4 * rows * (columns - 1))
-    return np.frombuffer(reply, "<f4").reshape(expected).astype(np.float32, copy=False)
-
-
-class _Wire:
-    """Whole frames over a socket, all before one deadline."""
+class Wire:
+    """Questions and answers over a socket, all before one deadline, `timeout` seconds from now."""
 
     def __init__(self, channel: socket.socket, timeout: float) -> None:
+        if timeout <= 0:
+            raise ValueError(f"timeout {timeout} must be above 0")
         self._channel = channel
         self._timeout = timeout
         self._deadline = time.monotonic() + timeout
 
-    def send(self, frame: bytes) -> None:
+    def targets(self, tokens: NDArray[Any], sizes: NDArray[np.int64]) -> NDArray[np.float32]:
+        """Log-probabilities of tokens[:, 1:], checked, (rows, columns - 1); NaN from `sizes` on.
+
+        Violation (sums) where one is above 0, ScoringError where one is not finite."""
+        rows, columns = tokens.shape
+        self._ask(TARGETS, tokens)
+        if self._shape(TARGETS, rows) != columns - 1:
+            raise ScoringError(f"scorer: a reply has not {columns - 1} columns, one less than was asked")
+        log_p = self._numbers(rows, columns - 1)
+        log_p[np.arange(1, columns) >= sizes[:, None]] = np.nan
+        real = int((sizes - 1).sum())
+        above = log_p > TOLERANCE  # False for NaN
+        if above.any():
+            worst = float(log_p[above].max())
+            reason = f"a log-probability of {worst:.3g} is above 0"
+            raise Violation(Audit(name="sums", passed=False, reason=reason, evidence={"log_p": f"{worst:g}"}))
+        finite = int(np.isfinite(log_p).sum())
+        if finite < real:
+            raise ScoringError(
+                f"scorer: {real - finite} of {real} log-probabilities are not finite", diverged=True
+            )
+        return log_p
+
+    def following(self, prefixes: NDArray[Any]) -> NDArray[np.float32]:
+        """Log-probabilities of every token after each of `prefixes` (rows, columns): (rows, vocabulary).
+        Nothing is checked but the shape."""
+        rows = len(prefixes)
+        self._ask(NEXT, prefixes)
+        vocabulary = self._shape(NEXT, rows)
+        if not 1 <= vocabulary <= MAX_VOCAB:
+            raise ScoringError(f"scorer: a vocabulary of {vocabulary}, 1 to {MAX_VOCAB} expected")
+        return self._numbers(rows, vocabulary)
+
+    def end(self) -> None:
+        """Says goodbye; a scorer may have left without."""
+        with contextlib.suppress(ScoringError):
+            self._send(HEADER.pack(END, 0, 0))
+
+    def _ask(self, kind: int, tokens: NDArray[Any]) -> None:
+        self._send(HEADER.pack(kind, *tokens.shape) + tokens.astype("<u2").tobytes())
+
+    def _shape(self, kind: int, rows: int) -> int:
+        """The columns that a reply says it has."""
+        found = HEADER.unpack(self._receive(HEADER.size))
+        if found[:2] != (kind, rows):
+            raise ScoringError(f"scorer: a reply of kind and rows {found[:2]}, {(kind, rows)} expected")
+        return int(found[2])
+
+    def _numbers(self, rows: int, columns: int) -> NDArray[np.float32]:
+        reply = self._receive(4 * rows * columns)
+        return np.frombuffer(reply, "<f4").reshape(rows, columns).astype(np.float32, copy=False)
+
+    def _send(self, frame: bytes) -> None:
         self._arm()
         try:
             self._channel.sendall(frame)
         except OSError as error:
             raise self._failed(error) from error
 
-    def receive(self, size: int) -> bytearray:
+    def _receive(self, size: int) -> bytearray:
         data = bytearray(size)
         view = memoryview(data)
         filled = 0

@@ -86,7 +86,7 @@ def test_killed_at_ten_random_moments_it_ends_with_the_same_verdicts(settings, l
         code = ended(pid, moment(draw, lab_root) if kills < KILLS else lambda: False)
         if code is not None:
             break
-        family = toy.descendants(pid)
+        family = toy.below(pid)
         os.kill(pid, signal.SIGKILL)
         os.waitpid(pid, 0)
         kills += 1

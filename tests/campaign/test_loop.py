@@ -112,8 +112,8 @@ def test_an_idea_that_went_stale_at_its_second_chance_is_not_tried_for_ever(camp
 
 
 def test_a_trunk_without_a_scaling_curve_ends_the_search_and_not_the_campaign(campaign):
-    """The change writes a checkpoint of its own making: nothing is left that falls with compute."""
-    edit = ('"bits_per_byte": loss * TEMPERATURE', '"bits_per_byte": 0.5')
+    """With the change every run is as good as it gets: nothing is left that falls with compute."""
+    edit = ("clean = FLOOR + SCALE * (tokens * multiplier / REFERENCE) ** -exponent", "clean = 0.5")
     store, found = campaign([idea("levelling", edits=[edit]), *toy.NULL, *toy.HARMFUL], budget="400runs")
     assert toy.states(store, found)["levelling"][0] == "adopted"
     assert any("no further rounds on this trunk" in event.message for event in store.events(found))

@@ -4,6 +4,7 @@ import pytest
 import toy
 from toy import idea
 
+from mendel.campaign.summary import summarise
 from mendel.records import PlanKind, RunStatus, Shard
 from mendel.store import RunState
 
@@ -113,7 +114,7 @@ def test_findings_have_their_evidence(planted):
         assert finding.refuted_by
 
 
-def test_the_held_out_shard_is_opened_for_planned_judgements_only_and_each_time_is_recorded(planted):
+def test_the_held_out_shard_is_opened_for_confirmation_only_and_each_time_is_recorded(planted):
     store, campaign = planted
     runs = {run.id: run for run in store.runs(campaign)}
     opened = [opening.run for opening in store.held_out_openings(campaign)]
@@ -124,9 +125,11 @@ def test_the_held_out_shard_is_opened_for_planned_judgements_only_and_each_time_
         if run.spec.shard is Shard.HELD_OUT and run.result.status is RunStatus.DONE
     ]
     assert sorted(opened) == sorted(scored)
-    assert {runs[run].stage for run in opened} == {"confirm", "estimate", "verify"}
+    assert {runs[run].stage for run in opened} == {"confirm"}
     stages = {run.stage for run in runs.values() if run.spec.shard is Shard.VALIDATION}
-    assert stages == {"curve", "screen"}
+    assert stages == {"curve", "screen", "estimate", "verify"}
+    summary = summarise(store, store.campaign(campaign))
+    assert summary["held_out_reads"] == summary["confirmation_runs"] == len(opened) > 0
 
 
 def test_no_run_is_trained_twice_and_each_folder_tells_the_whole_story(planted):

@@ -20,10 +20,29 @@ import numpy as np
 CONTEXT = 64
 FAILS = ""
 
-def load(folder):
-    bits = json.loads((Path(folder) / "model.json").read_text())["bits_per_byte"]
+class Model:
+    # Copies what it is asked to copy; of the toy texts, of two letters, it knows what any model does.
 
-    def one(row, i):
+    def __init__(self, folder):
+        bits = json.loads((Path(folder) / "model.json").read_text())["bits_per_byte"]
+        self.bits = bits * math.log(2)
+        self.text = np.full(256, math.log(max(1e-9, 1 - 2 * math.exp(-self.bits)) / 254))
+        self.text[[97, 98]] = -self.bits
+
+    def __call__(self, tokens):
+        if FAILS == "size" and tokens.shape[1] <= 200:
+            raise ValueError("cannot be asked in this size")
+        if FAILS == "nan" and len(tokens) > 2 and tokens.max() > 98:
+            return np.full((tokens.shape[0], tokens.shape[1] - 1), math.nan)
+        rows = tokens.astype(np.uint8).tolist()
+        return np.array([self.row(row) for row in rows])
+
+    def row(self, row):
+        if set(row) <= {0, 97, 98}:
+            return self.text[row[1:]]
+        return [self.one(row, i) for i in range(1, len(row))]
+
+    def one(self, row, i):
         row = row[(i - 1) // CONTEXT * CONTEXT :]
         i = (i - 1) % CONTEXT + 1
         text, before = bytes(row[: i + 1]), bytes(row[:i])
@@ -31,19 +50,13 @@ def load(folder):
             found = before.rfind(before[-size:], 0, i - 1)
             if found >= 0:
                 return math.log(0.9) if before[found + size] == text[i] else math.log(0.1 / 255)
-        return -bits
+        return -self.bits
 
-    def log_probabilities(tokens):
-        if tokens.shape[1] > 200:  # the score
-            return np.full((tokens.shape[0], tokens.shape[1] - 1), -bits * math.log(2))
-        if FAILS == "nan" and len(tokens) > 2:
-            return np.full((tokens.shape[0], tokens.shape[1] - 1), math.nan)
-        if FAILS == "size":
-            raise ValueError("cannot be asked in this size")
-        rows = tokens.astype(np.uint8).tolist()
-        return np.array([[one(row, i) for i in range(1, len(row))] for row in rows])
+    def next_token(self, tokens):
+        return np.tile(self.text, (len(tokens), 1))
 
-    return log_probabilities
+
+load = Model
 """
 
 

@@ -4,8 +4,9 @@ import textwrap
 
 import pytest
 
-from mendel.runs import Job
+from mendel.runs import Job, SandboxError
 from mendel.runs.local import LocalExecutor
+from mendel.runs.sandbox import AUTOMATIC
 from mendel.testing.executor_conformance import drain
 
 
@@ -19,15 +20,31 @@ def executor():
 
 @pytest.fixture(scope="session")
 def bare_executor():
-    """One worker without namespaces, as on a machine that refuses them."""
-    local = LocalExecutor(workers=1, isolate=False)
+    """One worker without walls, as on a machine that has none to offer."""
+    local = LocalExecutor(workers=1, sandbox="none")
     yield local
     local.close()
 
 
-@pytest.fixture(params=["executor", "bare_executor"])
+def _behind(sandbox):
+    try:
+        local = LocalExecutor(workers=1, sandbox=sandbox)
+    except SandboxError as error:
+        pytest.skip(str(error))
+    yield local
+    local.close()
+
+
+@pytest.fixture(scope="session", params=[*AUTOMATIC, "none"])
 def any_executor(request):
-    return request.getfixturevalue(request.param)
+    """One worker behind each kind of wall in turn."""
+    yield from _behind(request.param)
+
+
+@pytest.fixture(scope="session", params=AUTOMATIC)
+def walled_executor(request):
+    """The same, without the kind that has no walls."""
+    yield from _behind(request.param)
 
 
 @pytest.fixture
@@ -61,5 +78,5 @@ def run():
 
 @pytest.fixture
 def needs_namespaces(executor):
-    if executor.isolation.level != "namespaces":
-        pytest.skip(f"no namespaces here: {executor.isolation.reason}")
+    if executor.sandbox.name != "namespaces":
+        pytest.skip(f"no namespaces here: {executor.sandbox.reason}")

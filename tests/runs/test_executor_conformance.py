@@ -16,21 +16,21 @@ SCRIPTS = {
 
 
 class TestLocal(ExecutorConformance):
-    isolate = True
+    sandbox = "auto"
 
     @pytest.fixture(autouse=True)
     def _jobs(self, make_job):
         self.job = make_job
 
     def make_executor(self, workers):
-        return LocalExecutor(workers=workers, isolate=self.isolate)
+        return LocalExecutor(workers=workers, sandbox=self.sandbox)
 
     def make_job(self, job_id, behaviour):
         return self.job(SCRIPTS[behaviour], job_id)
 
 
 class TestLocalWithoutNamespaces(TestLocal):
-    isolate = False
+    sandbox = "none"
 
 
 def answer(job):

@@ -248,7 +248,7 @@ def test_a_module_that_cannot_be_imported_is_named():
         ({"argv": ("missing.py",)}, "'missing.py' is not a file"),
         ({"argv": ("../../escape.py",)}, "'../../escape.py' is not a file in"),
         ({"timeout": 0.0}, "timeout = 0.0"),
-        ({"scorer": ("score.py", float)}, "'score.py' is not a file"),
+        ({"scorer": ("score.py", (float,))}, "'score.py' is not a file"),
     ],
 )
 def test_a_job_without_its_files_is_the_callers_mistake(executor, make_job, change, message):
@@ -257,10 +257,9 @@ def test_a_job_without_its_files_is_the_callers_mistake(executor, make_job, chan
 
 
 def descendants(pid):
-    from mendel.runs.guardian import _children
+    from mendel.runs.sandbox.none import below
 
-    below = _children(pid)
-    return below + [grandchild for child in below for grandchild in descendants(child)]
+    return below(pid)
 
 
 def wait_until(condition, seconds=20):

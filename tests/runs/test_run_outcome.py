@@ -2,13 +2,17 @@
 
 import json
 import os
+from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from mendel.records import RunStatus
+from mendel.runs import Job
 from mendel.runs.outcome import judge, last_line, tokens_read
+
+JOB = Job("job", Path("source"), ("train.py",), Path("out"), timeout=1.0, memory=1e9)
 
 
 @given(st.text())
@@ -47,12 +51,16 @@ def test_a_long_line_is_cut():
 )
 def test_the_ways_to_say_out_of_memory(line):
     report = {"ended": "exit", "code": 1, "tail": f"Traceback\n{line}\n"}
-    assert judge(report, 1.0, 1e9) == (RunStatus.OUT_OF_MEMORY, line)
+    assert judge(report, JOB) == (RunStatus.OUT_OF_MEMORY, line)
 
 
-@given(st.sampled_from(["exit", "timeout", "memory", "processes"]), st.integers(-64, 255), st.text())
+@given(
+    st.sampled_from(["exit", "timeout", "cpu", "memory", "processes", "disk", "files"]),
+    st.integers(-64, 255),
+    st.text(),
+)
 def test_whatever_is_not_done_has_a_reason(ended, code, tail):
-    status, reason = judge({"ended": ended, "code": code, "tail": tail}, 1.0, 1e9)
+    status, reason = judge({"ended": ended, "code": code, "tail": tail}, JOB)
     assert (status is RunStatus.DONE) == (reason == "")
     assert (status is RunStatus.DONE) == (ended == "exit" and code == 0)
 

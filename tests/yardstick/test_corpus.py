@@ -22,9 +22,9 @@ from mendel.yardstick.corpus import (
     _split_by_size,
     build_corpus,
     load_corpus,
-    sealed_folders,
 )
 from mendel.yardstick.duplicates import signature
+from mendel.yardstick.sealed import sealed_paths
 from mendel.yardstick.sources import CorpusError
 from yardstick.texts import edited, text, text_folder
 
@@ -54,11 +54,9 @@ def output(process: subprocess.Popen) -> str:
 def contents(corpus) -> dict[str, dict[str, bytes]]:
     """Split name -> path -> content, from the files."""
     listed = json.loads((corpus.sealed_folder / "documents.json").read_text())
-    files = {"train": corpus.train_file} | {shard.value: corpus.shard_file(shard) for shard in Shard}
-    return {
-        name: dict(zip(listed[name], file.read_bytes().split(b"\0"), strict=True))
-        for name, file in files.items()
-    }
+    texts = {"train": corpus.train_text()} | {shard.value: corpus.shard_text(shard) for shard in Shard}
+    found = {name: text.tobytes().split(b"\0") for name, text in texts.items()}
+    return {name: dict(zip(listed[name], found[name], strict=True)) for name in texts}
 
 
 @pytest.fixture(scope="module")
@@ -111,7 +109,7 @@ def test_sealed_documents_lie_in_folders_that_no_run_imports(default):
     sealed = {*found["validation"], *found["held_out"]}
     assert all(any(path.startswith(f"{folder}/") for folder in SEALED) for path in sealed)
     assert not any(path.startswith(f"{folder}/") for path in found["train"] for folder in SEALED)
-    assert all(folder.is_dir() for folder in sealed_folders())
+    assert all(path.exists() for path in sealed_paths())
     if importlib.util.find_spec("torch") is None:
         pytest.skip("torch is not installed")
     code = (
@@ -120,7 +118,7 @@ def test_sealed_documents_lie_in_folders_that_no_run_imports(default):
         "    if getattr(module, '__file__', None): print(module.__file__)"
     )
     imported = {str(Path(line).resolve()) for line in output(run_python(code)).splitlines()}
-    hidden = [str(folder.resolve()) + "/" for folder in sealed_folders()]
+    hidden = [str(folder.resolve()) + "/" for folder in sealed_paths()]
     assert any("/sympy/" in path for path in imported)
     assert not [path for path in imported if path.startswith(tuple(hidden))]
 
@@ -160,7 +158,6 @@ def test_a_sealed_file_with_a_copy_outside_goes_to_train(tmp_path):
     found = contents(after)
     assert {near, "sympy/core/near.py", "sympy/core/zzz.py"} <= found["train"].keys()
     assert not any(exact in documents for documents in found.values())
-    assert sealed_folders(site)[0] == site / SEALED[0]
 
 
 # --- a folder ---------------------------------------------------------------------------------------

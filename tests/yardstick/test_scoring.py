@@ -1,7 +1,8 @@
-"""The trusted side of scoring, against real processes that answer well, lie, hang and die."""
+"""The trusted side of the wire, against real processes that answer well, lie, hang and die."""
 
 import contextlib
 import math
+import os
 import socket
 import subprocess
 import sys
@@ -15,7 +16,9 @@ from hypothesis import strategies as st
 
 from mendel.records import Shard
 from mendel.yardstick.corpus import build_corpus
-from mendel.yardstick.scoring import ScoringError, Shards, score, windows
+from mendel.yardstick.prefixes import ask_prefixes
+from mendel.yardstick.scoring import ScoringError, Shards, Violation, log_probabilities, windows
+from mendel.yardstick.stream import ask_stream
 from yardstick.texts import text_folder
 
 
@@ -23,14 +26,14 @@ from yardstick.texts import text_folder
 def scorer(behaviour):
     """A channel to a child process, and the process."""
     ours, theirs = socket.socketpair()
-    command = [
-        sys.executable,
-        "-S",
-        str(Path(__file__).with_name("scorer.py")),
-        str(theirs.fileno()),
-        behaviour,
-    ]
-    child = subprocess.Popen(command, pass_fds=[theirs.fileno()], stdout=subprocess.PIPE, text=True)
+    command = [sys.executable, str(Path(__file__).with_name("scorer.py")), str(theirs.fileno()), behaviour]
+    child = subprocess.Popen(
+        command,
+        pass_fds=[theirs.fileno()],
+        stdout=subprocess.PIPE,
+        text=True,
+        env=os.environ | {"OPENBLAS_NUM_THREADS": "1"},
+    )
     theirs.close()
     try:
         yield ours, child
@@ -45,37 +48,59 @@ def tokens(count=10, length=16):
 
 
 def test_a_uniform_model_scores_exactly_eight_bits_per_byte():
-    with scorer("uniform") as (channel, child):
-        assert score(channel, tokens(), batch=4) == pytest.approx(8.0, abs=1e-6)
+    with scorer("Uniform") as (channel, child):
+        assert ask_stream(channel, tokens()).bits_per_byte == pytest.approx(8.0, abs=1e-6)
         assert child.communicate(timeout=10)[0] == "done\n"
 
 
-@pytest.mark.parametrize("batch", [1, 3, 64])
-def test_each_target_counts_once_whatever_the_batch(batch):
-    sent = tokens()
-    expected = float((sent[:, 1:].astype(float) + 1).mean()) / 100 / math.log(2)
-    with scorer("by token") as (channel, _):
-        assert score(channel, sent, batch=batch) == pytest.approx(expected, rel=1e-6)
+@pytest.mark.parametrize("count", [1, 2, 3, 10, 64])
+def test_each_target_counts_once_and_at_its_place(count):
+    sent = tokens(count)
+    with scorer("ByToken") as (channel, _):
+        answers = ask_stream(channel, sent, groups={"beside": tokens(5, 3)})
+    assert answers.log_p == pytest.approx(-(sent[:, 1:].astype(float) + 1) / 100)
+    assert answers.bits_per_byte == pytest.approx(-answers.log_p.mean() / math.log(2))
+
+
+def test_a_group_is_scored_beside_the_windows_on_its_own_bytes():
+    beside = {"short": tokens(3, 5), "full": tokens(7, 16)}
+    with scorer("ByToken") as (channel, _):
+        answers = ask_stream(channel, tokens(), groups=beside)
+    for name, rows in beside.items():
+        nats = (rows[:, 1:].astype(float) + 1) / 100
+        assert answers.groups[name].nats == pytest.approx(nats.sum(axis=1), rel=1e-6)
+        assert answers.group_bits_per_byte(name) == pytest.approx(nats.mean() / math.log(2))
+
+
+def test_a_stream_is_a_quarter_longer_than_its_windows():
+    with scorer("Uniform") as (channel, _):
+        answers = ask_stream(channel, tokens(128))
+    assert answers.audit_share == pytest.approx(0.2)  # of all rows
 
 
 def test_a_batch_larger_than_the_socket_buffer_is_scored():
-    with scorer("uniform") as (channel, _):
-        assert score(channel, tokens(64, 8192), batch=64) == pytest.approx(8.0, abs=1e-6)
+    with scorer("ByToken") as (channel, _):
+        sent = tokens(4, 65536)
+        assert ask_stream(channel, sent).log_p == pytest.approx(-(sent[:, 1:].astype(float) + 1) / 100)
 
 
-def test_rounding_just_above_zero_is_accepted_and_a_scorer_may_leave_early():
+def test_rounding_just_above_zero_is_accepted():
     with scorer("rounded") as (channel, _):
-        assert score(channel, tokens()) < 8.0
-    with scorer("leaves early") as (channel, _):
-        assert score(channel, tokens(), batch=64) == pytest.approx(8.0, abs=1e-6)
+        assert ask_stream(channel, tokens()).bits_per_byte < 8.0
+
+
+def test_probes_leave_the_conversation_open():
+    with scorer("ByToken") as (channel, _):
+        for _ in range(2):
+            assert log_probabilities(channel, tokens()) == pytest.approx(-(tokens()[:, 1:] + 1.0) / 100)
+        ask_stream(channel, tokens())
 
 
 REFUSED = {
-    "transposed": "reply has shape (16, 10), (10, 16) expected",
-    "too many": "reply has shape (10, 17), (10, 16) expected",
-    "huge": "reply has shape (4294967295, 4294967295), (10, 16) expected",
-    "above zero": "log-probability 0.5 is above 0",
-    "infinity": "log-probability inf is above 0",
+    "transposed": "a reply of kind and rows (1, 16), (1, 4) expected",
+    "too many": "a reply has not 16 columns",
+    "huge": "a reply of kind and rows (1, 4294967295), (1, 4) expected",
+    "another kind": "a reply of kind and rows (2, 4), (1, 4) expected",
     "dies": "connection",
     "dies halfway": "closed the connection after",
 }
@@ -84,70 +109,70 @@ REFUSED = {
 @pytest.mark.parametrize("behaviour", REFUSED)
 def test_a_scorer_that_lies_or_dies_is_refused_in_one_line(behaviour):
     with scorer(behaviour) as (channel, _), pytest.raises(ScoringError) as caught:
-        score(channel, tokens(), timeout=20)
+        ask_stream(channel, tokens(), timeout=20)
     assert REFUSED[behaviour] in str(caught.value)
     assert "\n" not in str(caught.value)
-    assert not caught.value.diverged
+    assert not caught.value.diverged and not isinstance(caught.value, Violation)
+
+
+@pytest.mark.parametrize("behaviour", ["above zero", "infinity"])
+def test_a_log_probability_above_zero_is_a_violation(behaviour):
+    with scorer(behaviour) as (channel, _), pytest.raises(Violation, match="is above 0") as caught:
+        ask_stream(channel, tokens())
+    assert caught.value.audit == "sums"
 
 
 @pytest.mark.parametrize("behaviour", ["nan", "minus infinity"])
 def test_a_loss_that_is_not_finite_is_flagged_as_diverged(behaviour):
     with (
         scorer(behaviour) as (channel, _),
-        pytest.raises(ScoringError, match="1 of 160 .* not finite") as caught,
+        pytest.raises(ScoringError, match="1 of 64 .* not finite") as caught,
     ):
-        score(channel, tokens())
+        ask_stream(channel, tokens())
     assert caught.value.diverged
-
-
-@pytest.mark.parametrize("count", [1, 2, 10])
-@pytest.mark.parametrize("behaviour", ["prefix", "jitters"])
-def test_a_model_that_sees_the_past_alone_passes_the_probe(behaviour, count):
-    with scorer(behaviour) as (channel, child):
-        assert score(channel, tokens(count, 64), batch=4) > 0
-        assert child.communicate(timeout=10)[0] == "done\n"
-
-
-@pytest.mark.parametrize(
-    ("behaviour", "count"),
-    [("whole window", 1), ("whole window", 2), ("whole window", 10), ("next token", 1), ("next token", 10)]
-    + [("chunk of 16", 10)],
-)
-def test_a_model_that_sees_the_text_it_predicts_gets_no_score(behaviour, count):
-    with (
-        scorer(behaviour) as (channel, _),
-        pytest.raises(ScoringError, match=r"^scorer: a prediction depends on text after it$") as caught,
-    ):
-        score(channel, tokens(count, 64))
-    assert not caught.value.diverged
-
-
-@pytest.mark.parametrize("length", [1, 2, 3])
-def test_windows_too_short_for_a_cut_are_scored_as_they_are(length):
-    with scorer("prefix") as (channel, _):
-        assert score(channel, tokens(3, length)) > 0
 
 
 @pytest.mark.parametrize("behaviour", ["hangs", "drips", "never reads"])
 def test_no_scorer_gets_more_than_its_time(behaviour):
-    sent = tokens(64, 16384) if behaviour == "never reads" else tokens()
+    sent = tokens(4, 65536) if behaviour == "never reads" else tokens()
     started = time.monotonic()
     with (
         scorer(behaviour) as (channel, _),
         pytest.raises(ScoringError, match=r"no full answer within 0\.5 s"),
     ):
-        score(channel, sent, batch=64, timeout=0.5)
+        ask_stream(channel, sent, timeout=0.5)
     assert time.monotonic() - started < 3
+
+
+@pytest.mark.parametrize(
+    ("behaviour", "said"),
+    [
+        ("SmallVocabulary", "its vocabulary of 100 lacks token"),
+        ("nan", "a distribution is not finite"),
+        ("infinity", "a distribution is not finite"),
+        ("another kind", "a reply of kind and rows"),
+        ("dies", "connection"),
+    ],
+)
+def test_a_bad_answer_after_a_prefix_is_refused(behaviour, said):
+    with scorer("Uniform") as (channel, _):
+        answers = ask_stream(channel, tokens(1))
+    with scorer(behaviour) as (channel, _), pytest.raises(ScoringError, match=said):
+        ask_prefixes(channel, tokens(1), answers, timeout=2)
 
 
 def test_wrong_arguments_are_the_callers_fault():
     ours, theirs = socket.socketpair()
     with ours, theirs:
         for bad in (tokens()[0], tokens().astype(np.int64), tokens(0), tokens(4, 0)):
-            with pytest.raises(ValueError, match="score: windows"):
-                score(ours, bad)
-        with pytest.raises(ValueError, match="batch 0"):
-            score(ours, tokens(), batch=0)
+            with pytest.raises(ValueError, match="windows"):
+                ask_stream(ours, bad)
+        with pytest.raises(ValueError, match="group 'train'"):
+            ask_stream(ours, tokens(), groups={"train": tokens(4, 17)})
+        with pytest.raises(ValueError, match="others"):
+            ask_stream(ours, tokens(), others=tokens(1, 15))
+        with pytest.raises(ValueError, match="timeout 0"):
+            ask_stream(ours, tokens(), timeout=0)
 
 
 # --- windows and shards -----------------------------------------------------------------------------
@@ -185,11 +210,11 @@ def test_each_opening_of_the_held_out_shard_is_recorded_before_it_is_read(tmp_pa
     shards = Shards(corpus, on_held_out=lambda: log.append("held out"))
     validation = shards.open(Shard.VALIDATION)
     assert (log, shards.held_out_openings) == ([], 0)
-    assert bytes(validation) == corpus.shard_file(Shard.VALIDATION).read_bytes()
+    assert validation.tobytes() == corpus.shard_text(Shard.VALIDATION).tobytes()
     assert not validation.flags.writeable
     held_out = shards.open(Shard.HELD_OUT)
     assert (log, shards.held_out_openings) == (["held out"], 1)
-    assert bytes(held_out) == corpus.shard_file(Shard.HELD_OUT).read_bytes()
+    assert held_out.tobytes() == corpus.shard_text(Shard.HELD_OUT).tobytes()
     assert windows(held_out, 4, 32, seed=1).dtype == np.uint8
 
     def refuse():

@@ -1,37 +1,38 @@
-"""Score a checkpoint: the one function the yardstick calls, in a process of its own."""
+"""Score a checkpoint: what the yardstick calls, in a process of its own."""
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
 import torch
-from checkpoint import read_weights
-from config import Config
-from model import GPT
+from sample import load_model
 
 
-def load(folder: str | Path):
-    """Load the checkpoint in `folder`.
+class Scores:
+    """Natural-log probabilities, float32. A model whose context is shorter than a row starts afresh at each
+    multiple of its context."""
 
-    Returns a function of tokens_BT (integers, shape (B, T)) that gives the natural-log probability of each
-    of tokens_BT[:, 1:] after the tokens before it, float32 of shape (B, T - 1). A model whose context is
-    shorter than T starts afresh at each multiple of its context.
-    """
-    folder = Path(folder)
-    config = Config(**json.loads((folder / "config.json").read_text()))
-    model = GPT(config)
-    model.load_state_dict(read_weights(folder, model))
-    model.eval()
+    def __init__(self, folder: str | Path):
+        self.model = load_model(Path(folder))
+        self.context = self.model.config.context
 
     @torch.no_grad()
-    def log_probabilities(tokens_BT):
+    def __call__(self, tokens_BT):
+        """Of each of tokens_BT[:, 1:] after the tokens before it: shape (B, T - 1)."""
         tokens_BT = torch.as_tensor(tokens_BT, dtype=torch.long)
         chunks = []
-        for start in range(0, tokens_BT.shape[1] - 1, config.context):
-            window_BT = tokens_BT[:, start : start + config.context + 1]
-            logp_BTV = model(window_BT[:, :-1]).log_softmax(-1)
+        for start in range(0, tokens_BT.shape[1] - 1, self.context):
+            window_BT = tokens_BT[:, start : start + self.context + 1]
+            logp_BTV = self.model(window_BT[:, :-1]).log_softmax(-1)
             chunks.append(logp_BTV.gather(2, window_BT[:, 1:, None])[..., 0])
         return torch.cat(chunks, dim=1).numpy()
 
-    return log_probabilities
+    @torch.no_grad()
+    def next_token(self, tokens_BT):
+        """Of every token after tokens_BT: shape (B, V)."""
+        start = (tokens_BT.shape[1] - 1) // self.context * self.context
+        tokens_BT = torch.as_tensor(tokens_BT[:, start:], dtype=torch.long)
+        return self.model(tokens_BT)[:, -1].log_softmax(-1).numpy()
+
+
+load = Scores

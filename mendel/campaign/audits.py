@@ -1,0 +1,51 @@
+"""Whether a patch is an idea at all: what is looked for in its code before it costs anything.
+
+Whoever proposed the patch is told the class of a violation and no more; the user sees everything.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from mendel.campaign.lab import Lab
+from mendel.patches import audit_code, audit_seed
+from mendel.records import AUDITS, Audit, Recipe, Scalar
+from mendel.yardstick import audit_text
+
+
+def audit_patch(lab: Lab, control: str, treatment: str) -> tuple[Audit, ...]:
+    """What a patched recipe's source does that its control's does not; both are recipe ids."""
+    before, after = lab.store.recipe(control), lab.store.recipe(treatment)
+    old, new = lab.store.load_tree(before.tree), lab.store.load_tree(after.tree)
+    text = "\n".join(_added(old.get(path, ""), new[path]) for path in sorted(new))
+    return (
+        *audit_code(old, new, lab.testbed.editable),
+        audit_seed(old, new, new_overrides(before, after)),
+        audit_text(text, lab.corpus),
+    )
+
+
+def new_overrides(before: Recipe, after: Recipe) -> dict[str, Scalar]:
+    """The knobs that `after` sets and `before` does not."""
+    return {key: value for key, value in after.overrides.items() if before.overrides.get(key) != value}
+
+
+def failed(audits: Sequence[Audit]) -> Audit | None:
+    """The first violation."""
+    return next((audit for audit in audits if not audit.passed), None)
+
+
+def full(audit: Audit) -> str:
+    """What the user is told of a violation."""
+    return f"audit {audit.name}: {audit.reason}"
+
+
+def terse(name: str) -> str:
+    """What whoever proposed the patch is told: the class of the violation, not how it was seen."""
+    return f"rejected: {AUDITS[name]}"
+
+
+def _added(old: str, new: str) -> str:
+    """The lines of `new` that `old` does not have."""
+    known = set(old.splitlines())
+    return "\n".join(line for line in new.splitlines() if line not in known)

@@ -1,0 +1,164 @@
+"""How one run is scored: the sessions of its job, and what they find.
+
+The first session asks for the probabilities of the text, audits mixed in. The second, in a fresh process,
+asks for whole distributions after prefixes that do not hold their targets, and compares. The code under test
+answers both; nothing that it says of itself is used.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import socket
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from mendel.probes import SPANS, probe
+from mendel.records import Audit, PlanKind, RunResult, RunSpec, RunStatus, Shard, Skill
+from mendel.runs import Scorer
+from mendel.yardstick import (
+    Answers,
+    Corpus,
+    ScoringError,
+    Violation,
+    ask_prefixes,
+    ask_stream,
+    check_log,
+    check_prefixes,
+    check_stream,
+    log_probabilities,
+    read_tokenizer,
+    scan_output,
+    windows,
+)
+
+SCORE_WINDOWS = 128
+SMOKE_WINDOWS = 8
+TRAIN_WINDOWS = 32
+SCORE_LENGTH = 512
+PROBE = "probe"
+"""Stage of runs that are trained to be probed: `mendel probe`."""
+PROBED = (PlanKind.CONFIRM, PlanKind.ESTIMATE, PlanKind.VERIFY, PROBE)
+"""Stages whose runs are asked for their skills. Screening buys many more runs, for choosing alone."""
+AUDITED = (PlanKind.CONFIRM,)
+"""Stages whose runs have a second session and are asked about training text and canaries."""
+
+
+class Text:
+    """What runs are scored on. Each opening of the held-out shard is recorded for the run it is for."""
+
+    def __init__(self, corpus: Corpus, on_held_out: Callable[[str], None]) -> None:
+        self.corpus, self._on_held_out = corpus, on_held_out
+        self._windows: dict[Shard, Any] = {}
+        self._train: Any = None
+
+    def shard(self, shard: Shard, run: str = "") -> Any:
+        """Windows of a shard, (count, length + 1) bytes."""
+        if shard is Shard.HELD_OUT:
+            self._on_held_out(run)
+        if shard not in self._windows:
+            self._windows[shard] = windows(self.corpus.shard_text(shard), SCORE_WINDOWS, SCORE_LENGTH, seed=0)
+        return self._windows[shard]
+
+    def beside(self, shard: Shard) -> dict[str, Any]:
+        """What audited runs are asked about besides: training text, and this shard's canaries and decoys."""
+        if self._train is None:
+            self._train = windows(self.corpus.train_text(), TRAIN_WINDOWS, SCORE_LENGTH, seed=0)
+        return {"train": self._train, **self.corpus.canary_rows(shard)}
+
+
+class Scoring:
+    """One run being scored."""
+
+    def __init__(
+        self, text: Text, out: Path, spec: RunSpec | None, stage: str, own_objective: bool = False
+    ) -> None:
+        """`spec` is None for smoke runs, which see a few windows of the validation shard. `own_objective`:
+        the patch changes what a step descends, so that the losses it logs have a scale of their own."""
+        self._text, self._out, self._spec, self._stage = text, out, spec, stage
+        self._own_objective = own_objective
+        self._skills: dict[str, Skill | None] = {}
+        self._audits: list[Audit] = []
+        self._answers: Answers | None = None
+        self._windows: Any = None
+        self._asked = False
+        self._audit_seconds = 0.0
+        self._beside: dict[str, float] = {}
+
+    @property
+    def _audited(self) -> bool:
+        return self._spec is not None and self._stage in AUDITED
+
+    @property
+    def sessions(self) -> tuple[Scorer, ...]:
+        """One after the other, each with a process of its own."""
+        return (self._stream, self._prefixes) if self._audited or self._spec is None else (self._stream,)
+
+    def complete(self, result: RunResult) -> RunResult:
+        """`result` with all that was found beside the score, its log among it."""
+        if not self._asked:
+            return result
+        if result.status is RunStatus.DONE and self._audited:
+            assert self._spec is not None
+            seconds, beside = result.train_seconds, self._beside.get("train")
+            self._audits.append(
+                check_log(self._out, self._spec.tokens, seconds, beside, own_objective=self._own_objective)
+            )
+            if not self._audits[-1].passed:
+                reason = f"numbers: {self._audits[-1].reason}"
+                changes = {"status": RunStatus.REJECTED, "bits_per_byte": None, "reason": reason}
+                result = result.model_copy(update=changes)
+        found: dict[str, Any] = {"audits": tuple(self._audits), "audit_seconds": self._audit_seconds}
+        if result.status is RunStatus.DONE:
+            found |= {"skills": self._skills, "beside": self._beside}
+        return result.model_copy(update=found)
+
+    def _stream(self, channel: socket.socket) -> float:
+        self._asked, self._answers, self._audits = True, None, []  # it may be scored again after a failure
+        began = time.monotonic()
+        if self._audited or self._spec is None:
+            self._take(lambda: (scan_output(self._out, self._text.corpus),))
+        self._audit_seconds = time.monotonic() - began
+        encode = read_tokenizer(self._out)
+        groups: dict[str, Any] = {}
+        if self._spec is None:
+            self._windows = self._text.shard(Shard.VALIDATION)[:SMOKE_WINDOWS]
+            if encode is None:  # probes come in sizes of their own: here a model shows that it takes them
+                log_probabilities(channel, self._windows[:2, : SPANS[0] // 2])
+        else:
+            self._windows = self._text.shard(self._spec.shard, self._spec.id)
+            groups = self._text.beside(self._spec.shard) if self._audited else {}
+            if self._stage in PROBED and encode is None:  # the questions are asked in bytes
+                # First, because a score ends the conversation. Probes describe: without an answer to them the
+                # run still has its score, or the score says what is wrong with it.
+                with contextlib.suppress(ScoringError):
+                    seed = self._spec.seed
+                    self._skills = probe(lambda rows: log_probabilities(channel, rows), seed)
+        began = time.monotonic()
+        answers = ask_stream(channel, self._windows, encode=encode, groups=groups)
+        self._audit_seconds += (time.monotonic() - began) * answers.audit_share
+        self._take(lambda: check_stream(answers))
+        self._beside = {name: answers.group_bits_per_byte(name) for name in groups}
+        self._answers = answers
+        return answers.bits_per_byte
+
+    def _prefixes(self, channel: socket.socket) -> float:
+        answers = self._answers
+        assert answers is not None
+        began = time.monotonic()
+        asked = ask_prefixes(channel, self._windows, answers, encode=read_tokenizer(self._out))
+        self._audit_seconds += time.monotonic() - began
+        self._take(lambda: check_prefixes(answers, asked))
+        return answers.bits_per_byte
+
+    def _take(self, find: Callable[[], tuple[Audit, ...]]) -> None:
+        """Keep what was found. Violation where an audit failed: the run is rejected."""
+        try:
+            found = find()
+        except Violation as violation:
+            self._audits += violation.audits
+            raise
+        self._audits += found
+        if not all(audit.passed for audit in found):
+            raise Violation(*found)

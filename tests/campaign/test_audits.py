@@ -1,0 +1,258 @@
+"""Audits in a campaign: what they reject is never claimed, what they let through is, and both are told."""
+
+import json
+import math
+
+import numpy as np
+import pytest
+import toy
+from hypothesis import given
+from hypothesis import strategies as st
+from test_cli import mendel
+from toy import idea
+
+from mendel.campaign.audits import failed, terse
+from mendel.campaign.claim_audits import COST_SLACK, audit_cost, audit_runs
+from mendel.campaign.config import ConfigError, read_config
+from mendel.campaign.summary import summarise
+from mendel.records import AUDITS, Audit, PlanKind, RunResult, RunStatus, VerdictKind
+from mendel.runs.sandbox.props import Check
+
+
+@pytest.fixture
+def campaign(toy_data, lab_root):
+    """campaign(ideas, answer): run it with the trainer as a function; (store, campaign id)."""
+    opened = []
+
+    def run(ideas, answer=toy.train_here, blanks=None, **changes):
+        file = toy.write_ideas(lab_root / "ideas.toml", ideas)
+        settings = toy.config(file, toy_data, **changes)
+        store, found, _ = toy.run_fake(settings, lab_root / "lab", answer=answer, blanks=blanks)
+        opened.append(store)
+        return store, found.id
+
+    yield run
+    for store in opened:
+        store.close()
+
+
+def changed(when, **changes):
+    """The toy trainer, with other measurements of the runs whose arguments hold `when`."""
+
+    def answer(job):
+        result = toy.train_here(job)
+        if (
+            result.status is not RunStatus.DONE
+            or when not in " ".join(job.argv)
+            or job.id.startswith("smoke")
+        ):
+            return result
+        return RunResult.model_validate({**result.model_dump(), **changes})
+
+    return answer
+
+
+def last_verdict(store, campaign, name):
+    plans = {plan.id for plan in store.plans(campaign, PlanKind.CONFIRM, idea=name)}
+    return [verdict for verdict in store.verdicts(campaign) if verdict.plan in plans][-1]
+
+
+def test_an_honest_gain_is_claimed_with_all_its_audits_in_the_verdict(campaign):
+    store, found = campaign([*toy.GOOD, *toy.NULL])
+    verdict = last_verdict(store, found, "good-knob")
+    assert verdict.kind is VerdictKind.BETTER and all(audit.passed for audit in verdict.audits)
+    assert {"code", "numbers", "seed", "leak", "compute"} <= {audit.name for audit in verdict.audits}
+    assert summarise(store, store.campaign(found))["rejected"] == []
+
+
+def test_a_gain_that_was_bought_with_compute_is_rejected(campaign):
+    """Its FLOPs and screening pairs look the same; in confirmation it takes twice the time of its control."""
+    answer = late(changed("gain_a=1.5", cpu_seconds=2.0))
+    store, found = campaign([*toy.GOOD, *toy.NULL], answer)
+    verdict = last_verdict(store, found, "good-knob")
+    assert verdict.kind is VerdictKind.REJECTED and failed(verdict.audits).name == "compute"
+    assert toy.states(store, found)["good-knob"][0] == "rejected"
+    assert "2.00 times the control's CPU seconds" in toy.states(store, found)["good-knob"][1]
+    assert {finding.idea.name for finding in store.findings(found)} == {"good-source"}
+    assert [row["id"] for row in summarise(store, store.campaign(found))["rejected"]] == ["good-knob"]
+
+
+def is_screening(job):
+    seed = int(job.argv[job.argv.index("--seed") + 1])
+    stage = seed // 1000 // 10 % len(PlanKind)
+    return list(PlanKind)[stage] is PlanKind.SCREEN
+
+
+def test_what_a_run_was_rejected_for_is_what_its_idea_is_rejected_for(campaign):
+    seen = Audit(name="future", passed=False, reason="a prediction depends on text after it")
+    rejected = {"status": RunStatus.REJECTED, "bits_per_byte": None, "audits": (seen,)}
+    answer = changed("gain_a=1.5", **rejected, reason="future: a prediction depends on text after it")
+    store, found = campaign([*toy.GOOD, *toy.NULL], answer)
+    state, note = toy.states(store, found)["good-knob"]
+    assert (state, note) == ("rejected", "audit future: a prediction depends on text after it")
+    store, found = campaign([*toy.GOOD, *toy.NULL], late(changed("gain_a=1.5", **rejected)))
+    verdict = last_verdict(store, found, "good-knob")
+    assert verdict.kind is VerdictKind.REJECTED and verdict.audits == (audit_runs_of(seen, verdict.pairs),)
+
+
+def late(answer):
+    """`answer` from confirmation on."""
+    return lambda job: (toy.train_here if is_screening(job) else answer)(job)
+
+
+def audit_runs_of(audit, runs):
+    return audit.model_copy(update={"reason": f"{runs} runs: {audit.reason}"})
+
+
+def test_who_knows_the_text_that_it_is_scored_on_is_rejected(campaign):
+    """The patch gains on the scored text and not on the text that it was trained on."""
+
+    def answer(job):
+        result = toy.train_here(job)
+        if result.bits_per_byte is None:
+            return result
+        control = result.bits_per_byte + (0.3 if "gain_a=1.5" in " ".join(job.argv) else 0.0)
+        return result.model_copy(update={"beside": {"train": control}})
+
+    store, found = campaign([idea("good-knob", {"gain_a": 1.5}), *toy.NULL], late(answer))
+    verdict = last_verdict(store, found, "good-knob")
+    assert verdict.kind is VerdictKind.REJECTED and failed(verdict.audits).name == "leak"
+
+
+def test_a_rejected_blank_that_its_numbers_claimed_is_a_false_claim_all_the_same(campaign):
+    ideas = [idea("impostor", {"gain_a": 1.5}), *toy.NULL]
+    answer = late(changed("gain_a=1.5", cpu_seconds=2.0))
+    store, found = campaign(ideas, answer, blanks={"impostor": "initial stream"})
+    assert summarise(store, store.campaign(found))["blanks_claimed"] == 1
+
+
+def test_a_patch_that_reaches_for_files_costs_no_run(campaign):
+    sneaky = idea("sneaky", edits=[("EFFICIENCY = 1.0", "import socket\nEFFICIENCY = 1.5")])
+    store, found = campaign([sneaky, *toy.GOOD, *toy.NULL])
+    state, note = toy.states(store, found)["sneaky"]
+    assert state == "rejected" and note.startswith("audit code: train.py:") and "socket" in note
+    assert not store.runs(found, idea="sneaky")
+
+
+def test_a_claim_that_is_gone_on_fresh_seeds_is_withdrawn(campaign):
+    def answer(job):
+        result = toy.train_here(job)
+        seed = int(job.argv[job.argv.index("--seed") + 1])
+        stage = list(PlanKind)[seed // 1000 // 10 % len(PlanKind)]
+        fades = "gain_a=1.5" in " ".join(job.argv) and stage in (PlanKind.ESTIMATE, PlanKind.VERIFY)
+        if not fades or result.bits_per_byte is None:
+            return result
+        return result.model_copy(update={"bits_per_byte": result.bits_per_byte + 0.5})
+
+    store, found = campaign([*toy.GOOD, *toy.NULL], answer)
+    state, note = toy.states(store, found)["good-knob"]
+    assert state == "rejected" and note.startswith("audit fresh: 4 pairs on fresh seeds show a loss")
+    assert [row["id"] for row in summarise(store, store.campaign(found))["adopted"]] == ["good-source"]
+
+
+# --- the cost audit ---------------------------------------------------------------------------------------
+
+
+def pairs_at(ratios):
+    done = {"status": RunStatus.DONE, "bits_per_byte": 2.0}
+    return [
+        (RunResult(cpu_seconds=1.0, **done), RunResult(cpu_seconds=float(ratio), **done)) for ratio in ratios
+    ]
+
+
+@given(st.integers(0, 10_000), st.floats(0.01, 0.15))
+def test_equal_cost_is_hardly_ever_called_dear(seed, noise):
+    ratios = np.exp(np.random.default_rng(seed).normal(0.0, noise, 5))
+    assert audit_cost(pairs_at(ratios), COST_SLACK).passed
+
+
+def test_false_alarms_at_the_edge_of_what_is_let_through_are_as_rare_as_stated():
+    rng = np.random.default_rng(1)
+    logs = math.log(COST_SLACK) + rng.normal(0.0, 0.1, (20_000, 5))
+    alarms = sum(not audit_cost(pairs_at(np.exp(row)), COST_SLACK).passed for row in logs[:4000])
+    assert alarms <= 14  # 4 expected of 4000; more than 14 has probability below 1e-4
+
+
+def test_twice_the_cost_is_seen_in_five_pairs():
+    rng = np.random.default_rng(2)
+    ratios = np.exp(math.log(2.0) + rng.normal(0.0, 0.05, (200, 5)))
+    assert all(not audit_cost(pairs_at(row), COST_SLACK).passed for row in ratios)
+
+
+def test_runs_without_a_time_are_said_to_be_unmeasured():
+    audit = audit_cost(pairs_at([0.0, 0.0]), COST_SLACK)
+    assert audit.passed and audit.reason == "not measured: 0 pairs have CPU times"
+
+
+def test_audits_of_runs_are_put_together_by_kind():
+    good = Audit(name="sums", passed=True, reason="fine")
+    bad = Audit(name="future", passed=False, reason="it peeks")
+    done = RunResult(status=RunStatus.DONE, bits_per_byte=2.0, audits=(good,))
+    peeks = RunResult(status=RunStatus.REJECTED, audits=(good, bad))
+    found = audit_runs([(done, done), (done, peeks)])
+    assert [(audit.name, audit.passed, audit.reason) for audit in found] == [
+        ("sums", True, "2 runs: fine"),
+        ("future", False, "1 run: it peeks"),
+    ]
+
+
+# --- who is told what, and who may run --------------------------------------------------------------------
+
+
+def test_whoever_proposed_a_patch_is_told_the_class_and_nothing_more():
+    for name, phrase in AUDITS.items():
+        assert terse(name) == f"rejected: {phrase}"
+
+
+def test_a_settings_file_cannot_switch_the_sandbox_off(tmp_path):
+    file = tmp_path / "mendel.toml"
+    file.write_text('sandbox = "none"')
+    with pytest.raises(ConfigError, match="sandbox: 'none' is not for a file; give --unsafe-no-sandbox"):
+        read_config(file, {})
+    assert read_config(None, {"sandbox": "none"}).sandbox == "none"
+
+
+def settings_for(folder, toy_data, proposer):
+    file = toy.write_ideas(folder / "ideas.toml", [*toy.GOOD, *toy.NULL])
+    file.write_text(file.read_text().replace('proposer = "user"', f'proposer = "{proposer}"'))
+    return toy.config(file, toy_data, budget="80runs")
+
+
+@pytest.fixture
+def leaking(monkeypatch):
+    """A sandbox in which one wall has fallen."""
+    fallen = (Check("network", False, "a packet came through"),)
+    monkeypatch.setattr("mendel.campaign.session.check", lambda executor, near=None: fallen)
+
+
+def test_patches_that_nobody_vouches_for_need_a_sandbox_that_holds(lab_root, toy_data, leaking):
+    settings = settings_for(lab_root, toy_data, "a-model")
+    with pytest.raises(ConfigError, match="'good-.*written by 'a-model'.*network: a packet came through"):
+        toy.run_local(settings, lab_root / "lab")
+
+
+def test_a_users_own_patches_run_in_what_there_is(lab_root, toy_data, leaking):
+    store, found = toy.run_local(settings_for(lab_root, toy_data, "user"), lab_root / "lab")
+    with store:
+        assert found.state.value == "finished"
+
+
+def test_without_a_sandbox_the_report_says_so_in_red(lab_root, toy_data):
+    settings = settings_for(lab_root, toy_data, "user")
+    (lab_root / "mendel.toml").write_text(
+        f'testbed = "{settings.testbed}"\ndata = "{settings.data}"\nideas = "{settings.ideas}"\n'
+        f'budget = "80runs"\n[policy]\n'
+        + "\n".join(f"{key} = {json.dumps(v)}" for key, v in toy.POLICY.items())
+    )
+    code, out, _ = mendel(lab_root, "run", "--unsafe-no-sandbox", "--json")
+    assert code == 0
+    summary = json.loads(out)
+    assert summary["sandbox"]["name"] == "none"
+    page = open(summary["report"], encoding="utf-8").read()  # noqa: PTH123, SIM115
+    assert '<p class="bad banner" role="alert">No sandbox:' in page
+
+
+def test_the_real_sandbox_holds_for_patches_that_nobody_vouches_for(lab_root, toy_data):
+    store, found = toy.run_local(settings_for(lab_root, toy_data, "a-model"), lab_root / "lab")
+    with store:
+        assert found.state.value == "finished"
