@@ -4,7 +4,7 @@
     python benchmarks/leaks.py models [--seeds 5] --out FILE   trains honest changes and memorisers
     python benchmarks/leaks.py resample FILE     false alarms and power, from such a file
 
-`models` takes about six seconds of one core for each of its 22 runs per seed. The corpus is built below --root.
+`models` takes about six seconds of one core for each of its 22 runs per seed. The corpus is built in --root.
 """
 
 from __future__ import annotations
@@ -31,9 +31,10 @@ TRAINER = Path(__file__).parents[1] / "mendel" / "testbeds" / "gpt"
 HONEST = {
     "swiglu": "activation=swiglu", "relu2": "activation=relu2", "rope": "positions=rope",
     "nopos": "positions=none", "muon": "optimizer=muon", "lr": "lr=2e-3", "wd0": "weight_decay=0.0",
-    "const": "schedule=constant", "batch16": "batch=16", "batch64": "batch=64", "ctx64": "context=64 batch=16",
-    "ctx16": "context=16 batch=64", "untied": "tied=False", "modern": "", "sympyonly": "mixture=sympy:1",
-    "nx": "mixture=sympy:1,networkx:3,mpmath:1", "dedup": "deduplicate=near", "docs": "packing=documents",
+    "const": "schedule=constant", "batch16": "batch=16", "batch64": "batch=64",
+    "ctx64": "context=64 batch=16", "ctx16": "context=16 batch=64", "untied": "tied=False", "modern": "",
+    "sympyonly": "mixture=sympy:1", "nx": "mixture=sympy:1,networkx:3,mpmath:1", "dedup": "deduplicate=near",
+    "docs": "packing=documents",
 }  # fmt: skip
 MEMORISERS = ("seal1", "seal2", "seal3")
 """Trained on the validation file; on its last 100 kB and its canaries; on these and as much training text."""

@@ -13,7 +13,7 @@ from mendel.terminal import show_redteam, watching
 
 
 def redteam(
-    *, patches: Path | None = None, quick: bool = False, workers: int | None = None, unsafe: Unsafe = False,
+    *, patches: Path | None = None, full: bool = False, workers: int | None = None, unsafe: Unsafe = False,
     json: Json = False,
 ) -> None:  # fmt: skip
     """Try to fool the lab with patches that cheat, and see that honest ones pass. Exit code 1 if it fails.
@@ -23,8 +23,8 @@ def redteam(
     patches
         A folder of .toml, .md, .patch or .diff files: those below `honest` should pass, all others not.
         Default: the project's own cheats, its odd but honest patches, and the catalog.
-    quick
-        Runs with a quarter of the compute.
+    full
+        Runs with all of a rung's compute; default a quarter of it.
     workers
         Runs at a time; default one per core.
     """
@@ -33,7 +33,7 @@ def redteam(
     config = read_config(None, ({} if workers is None else {"workers": workers}) | sandbox_of(unsafe))
     progress = Progress()
     with watching(progress, Console(stderr=True), quiet=json):
-        found = judge_patches(config, patches, quick, read_settings(), progress)
+        found = judge_patches(config, patches, full, read_settings(), progress)
     print_json(found) if json else show_redteam(Console(), found)
     if found["cheats"]["stopped"] < found["cheats"]["tried"] or found["honest"]["stopped"]:
         raise SystemExit(1)

@@ -150,7 +150,7 @@ def test_every_command_prints_one_object_with_json(finished, tmp_path):
     assert objects["report"] == {"schema": 1, "report": str(tmp_path / "report.html")}
     assert len(objects["list"]["ideas"]) == len(IDEAS) and len(objects["catalog"]["ideas"]) >= 40
     assert objects["one"]["name"] == "qk-norm"
-    assert objects["doctor"]["isolation"] in ("namespaces", "none")
+    assert objects["doctor"]["sandbox"]["chosen"] in objects["doctor"]["sandbox"]["backends"]
     assert objects["init"]["config"] == "mendel.toml"
     with inside(tmp_path):
         assert read_config(None, {}).testbed == str(toy.TESTBED), "what init writes can be read"

@@ -270,7 +270,7 @@ main()
     [
         (("--help",), 0, "Proposes, runs and judges"),
         (("ideas", "list"), 0, "qk-norm"),
-        (("doctor",), 0, "isolation"),
+        (("doctor", "--sandbox", "none"), 0, "sandbox"),
         (("run",), 3, "'torch' is not installed; for the built-in trainer: pip install 'mendel[gpt]'"),
     ],
 )

@@ -13,9 +13,9 @@ from typing import Any
 
 from mendel import __version__
 from mendel.campaign.config import ConfigError, Settings
-from mendel.runs import ExecutorError
+from mendel.runs import ExecutorError, SandboxError
 from mendel.runs.local import LocalExecutor
-from mendel.runs.sandbox import AUTOMATIC, BACKENDS, load
+from mendel.runs.sandbox import AUTOMATIC, BACKENDS
 from mendel.runs.sandbox.remedies import UNTESTED, refusal, remedies
 from mendel.runs.sandbox.selfcheck import check
 from mendel.testbeds import BUILT_IN, load_testbed
@@ -77,12 +77,17 @@ def _sandboxes(allowed: tuple[str, ...], image: str) -> dict[str, Any]:
 
 
 def _sandbox(name: str, considered: bool, image: str, hidden: tuple[Path, ...]) -> dict[str, Any]:
-    reason = load(name, image).refusal() if considered else "not considered (--sandbox)"
-    facts: dict[str, Any] = {"available": not reason, "reason": reason, "passed": False, "checks": {}}
-    if reason:
-        return facts
+    facts: dict[str, Any] = {"available": False, "reason": "", "passed": False, "checks": {}}
+    if not considered:
+        return {**facts, "reason": "not considered (--sandbox)"}
     try:
-        with closing(LocalExecutor(workers=2, sandbox=name, image=image, hidden=hidden)) as executor:
+        # Asked in a process of its own, which has one thread: what it tries, it tries in a fork.
+        executor = LocalExecutor(workers=2, sandbox=name, image=image, hidden=hidden)
+    except SandboxError as error:
+        return {**facts, "reason": error.refused[name]}
+    facts["available"] = True
+    try:
+        with closing(executor):
             checks = check(executor, full=True)
     except ExecutorError as error:
         return {**facts, "reason": str(error)}

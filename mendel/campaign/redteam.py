@@ -1,7 +1,7 @@
 """`mendel redteam`: the lab against patches that are known to cheat, and patches that only look odd.
 
-Each goes through what an idea goes through in a campaign, but nothing ends the way of one that an audit has
-stopped already: the point is to see everything that would have stopped it.
+Each goes through what an idea goes through in a campaign. One that says which audit should stop it goes on
+until that one does, although another would have stopped it before.
 """
 
 from __future__ import annotations
@@ -46,8 +46,8 @@ FOLDER = "redteam"
 PATCHES = Path(__file__).parents[2] / "tests" / "redteam"
 """Where the project's own patches lie, in a checkout."""
 CHEAT_PAIRS, HONEST_PAIRS, SCREEN_PAIRS = 5, 3, 2
-QUICK = 0.25
-"""Share of a rung's compute that each run gets with `--quick`."""
+SHARE = 0.25
+"""Of a rung's compute that each run gets, unless it is asked for in full: audits need no long runs."""
 WALLS = re.compile(
     r"Permission|not permitted|Read-only|unreachable|denied|No such file|refused|FileNotFound|too many proc"
     r"|wrote more|supervisor|killed by|Resource temporarily|No space|File too large|not a file|files in"
@@ -67,6 +67,12 @@ class Trial:
     """Of auditing."""
     judged: bool = False
     """It came as far as a verdict."""
+
+    @property
+    def settled(self) -> bool:
+        """Nothing more is to be learned from running it."""
+        names = {name for name, _ in self.stops}
+        return not self.suspect.honest and bool(names & set(self.suspect.expected or names))
 
     def stop(self, name: str, reason: str) -> None:
         if name not in [known for known, _ in self.stops]:
@@ -92,14 +98,14 @@ class Trial:
 
 
 def judge_patches(
-    config: CampaignConfig, folder: Path | None, quick: bool, settings: Settings, progress: Progress
+    config: CampaignConfig, folder: Path | None, full: bool, settings: Settings, progress: Progress
 ) -> dict[str, Any]:
     """Try every patch below `folder`, or the project's own and the whole catalog; one JSON object.
 
     Raises IdeasError for patches that cannot be read, and what `session.run` raises.
     """
     testbed, recipe, corpus = prepare(config, settings, progress)
-    if quick:
+    if not full:
         testbed = _cheaper(testbed)
     suspects = _suspects(folder, testbed)
     began = time.monotonic()
@@ -136,7 +142,7 @@ def _suspects(folder: Path | None, testbed: Testbed) -> tuple[Suspect, ...]:
 
 
 def _cheaper(testbed: Testbed) -> Testbed:
-    rungs = tuple(rung.model_copy(update={"flops": rung.flops * QUICK}) for rung in testbed.rungs)
+    rungs = tuple(rung.model_copy(update={"flops": rung.flops * SHARE}) for rung in testbed.rungs)
     return testbed.model_copy(update={"rungs": rungs})
 
 
@@ -204,7 +210,7 @@ class _Bench:
 
     def _pairs(self, round: Round, trials: Sequence[Trial], count: int) -> None:
         """Screening pairs for what a patch is charged, then pairs of confirmation, audited."""
-        by_name = {trial.suspect.idea.name: trial for trial in trials if trial.candidate is not None}
+        by_name = {t.suspect.idea.name: t for t in trials if t.candidate is not None and not t.settled}
         ready = [trial.candidate for trial in by_name.values() if trial.candidate is not None]
         if not ready:
             return
@@ -212,11 +218,12 @@ class _Bench:
         found = run_pairs(self.lab, screening, 0, SCREEN_PAIRS)
         prices = charges(round, ready, screening, found)
         _end_all(by_name, screening, found, "screening run")
-        plans, _ = cohort(round, [(candidate, prices[candidate.idea.name]) for candidate in ready])
+        left = [candidate for candidate in ready if not by_name[candidate.idea.name].settled]
+        plans, _ = cohort(round, [(candidate, prices[candidate.idea.name]) for candidate in left])
         confirmed = {plan.idea for plan in plans}
-        for name, trial in by_name.items():
-            if name not in confirmed:
-                trial.stop("compute", f"charged {prices[name].ratio:.2f} times the control: too dear to run")
+        for name in {candidate.idea.name for candidate in left} - confirmed:
+            reason = f"charged {prices[name].ratio:.2f} times the control: too dear to run"
+            by_name[name].stop("compute", reason)
         found = run_pairs(self.lab, plans, 0, count)
         _end_all(by_name, plans, found, "run")
         for plan in plans:

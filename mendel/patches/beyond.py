@@ -23,7 +23,7 @@ PURE = _words(
 """Modules of the standard library that only compute."""
 
 HARMLESS = _words(
-    """gc.collect gc.disable gc.enable gc.freeze gc.unfreeze importlib.metadata.version
+    """ast.literal_eval gc.collect gc.disable gc.enable gc.freeze gc.unfreeze importlib.metadata.version
     importlib.util.find_spec inspect.isclass inspect.isfunction inspect.Parameter inspect.signature
     io.BytesIO io.StringIO os.path.basename os.path.join os.path.splitext sys.byteorder sys.float_info
     sys.maxsize sys.version_info"""
@@ -95,9 +95,6 @@ LIBRARY = {
     "torch.utils.flop_counter": "reaches the counter of compute",
     "torch.utils.model_zoo": "loads from the network",
     "torch.utils.tensorboard": "writes files",
-    "types.CodeType": "makes code",
-    "types.FunctionType": "makes code",
-    "types.ModuleType": "makes modules",
 }
 """Beginnings of dotted names."""
 

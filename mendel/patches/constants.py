@@ -200,7 +200,9 @@ def _constants(streams: Streams, node: ast.expr, seen: set[int]) -> Iterator[ast
         case ast.Call() if not source.called(node):
             parts = [*([node.func.value] if isinstance(node.func, ast.Attribute) else []), *node.args[:1]]
         case ast.Name():
-            parts = [b.value for b in source.bindings(node) or [] if b.value is not None and not b.element]
+            values = [b.value for b in source.bindings(node) or [] if b.value is not None and not b.element]
+            # A plain constant may have other uses: it is only replaced where it stands in the seed itself.
+            parts = [value for value in values if _value(source, value) is None]
         case ast.JoinedStr() if any(isinstance(part, ast.Constant) for part in node.values):
             yield node
     for part in parts:

@@ -14,7 +14,8 @@ adds beside the seeded ones.
 from __future__ import annotations
 
 import ast
-from collections.abc import Iterator, Mapping
+import re
+from collections.abc import Iterable, Iterator, Mapping
 
 from mendel.patches.fold import NotConstant, fold
 from mendel.patches.found import Found, short, verdict
@@ -23,6 +24,7 @@ from mendel.patches.streams import GLOBAL, Streams, arguments, draws, starts_str
 from mendel.records import Audit, Scalar
 
 SEED_KNOBS = frozenset({"seed", "global_seed", "manual_seed", "random_seed", "rng_seed", "torch_seed"})
+MACHINE_SEEDED = frozenset({"torch.seed", "torch.random.seed", "torch.cuda.seed", "torch.cuda.seed_all"})
 SAMPLES = (range(16), range(7_000_000, 7_000_016))
 """Seeds that expressions are computed for: a campaign uses neighbouring ones."""
 _VALUES = (ast.BinOp, ast.BoolOp, ast.Call, ast.IfExp, ast.Subscript, ast.UnaryOp)
@@ -45,9 +47,11 @@ def audit_seed(before: Mapping[str, str], after: Mapping[str, str], overrides: M
             old.append(Streams(was))
             new.append(Streams(now, was))
             found += _rebound(old[-1], new[-1])
-    known = {one.key for streams in old for one in _unfit(streams)}
+    # A trainer that is given no seed has none to follow.
+    seeded = any(re.search(r"\bseed\b", text) for text in before.values())
+    known = {one.key for streams in old for one in _unfit(streams, seeded)}
     for streams in new:
-        found += [one for one in _unfit(streams) if one.key not in known]
+        found += [one for one in _unfit(streams, seeded) if one.key not in known]
     found += _cut(old, new)
     return verdict("seed", found, "every random stream that followed the seed still does")
 
@@ -59,34 +63,30 @@ def _found(source: Source, node: ast.AST, why: str) -> Found:
 # --- what a file does with seeds -------------------------------------------------------------------------
 
 
-def _unfit(streams: Streams) -> Iterator[Found]:
+def _unfit(streams: Streams, seeded: bool) -> Iterator[Found]:
     """Streams started from what is not fit for it, and seeds that are computed away."""
     source = streams.source
     for node in source.nodes:
-        if isinstance(node, ast.Call) and starts_stream(source, node):
-            everywhere = bool(source.paths(node.func) & GLOBAL)
-            if any(streams.from_machine(part) for part in arguments(node)):
+        if isinstance(node, ast.Call):
+            paths, given = source.paths(node.func), arguments(node)
+            starts = starts_stream(source, node)
+            everywhere = (starts and paths & GLOBAL) or (
+                "torch.set_rng_state" in paths and _starts(source, given)
+            )
+            if paths & MACHINE_SEEDED or (starts and any(map(streams.from_machine, given))):
                 yield _found(source, node, "takes a seed from the machine, so a run would not repeat")
-            elif everywhere and not any(map(streams.follows, arguments(node))) and not _forked(source, node):
-                yield _found(
-                    source, node, "restarts all randomness of the run from something other than its seed"
-                )
-        elif isinstance(node, ast.Call) and source.paths(node.func) & {"torch.seed", "torch.random.seed"}:
-            yield _found(source, node, "takes a seed from the machine, so a run would not repeat")
-        elif isinstance(node, ast.Call) and "torch.set_rng_state" in source.paths(node.func):
-            if any(_starts(source, part) and not streams.follows(part) for part in arguments(node)):
-                yield _found(
-                    source, node, "restarts all randomness of the run from something other than its seed"
-                )
+            elif seeded and everywhere and not any(map(streams.follows, given)) and not _forked(source, node):
+                yield _found(source, node, "restarts the randomness of the run without its seed")
         elif streams.is_seed(node):
             whole = _computed(streams, node)
             if whole is not None and not _varies(streams, whole):
                 yield _found(source, whole, "is (nearly) the same for every seed")
 
 
-def _starts(source: Source, node: ast.AST) -> bool:
-    """Whether a stream is started inside an expression."""
-    return any(isinstance(part, ast.Call) and starts_stream(source, part) for part in ast.walk(node))
+def _starts(source: Source, nodes: Iterable[ast.AST]) -> bool:
+    """Whether a stream is started inside expressions."""
+    parts = (part for node in nodes for part in ast.walk(node))
+    return any(isinstance(part, ast.Call) and starts_stream(source, part) for part in parts)
 
 
 def _forked(source: Source, node: ast.AST) -> bool:
@@ -160,10 +160,23 @@ def _rebound(old: Streams, new: Streams) -> Iterator[Found]:
                 whole = ast.BinOp(left=node, op=binding.node.op, right=binding.value)
                 cut = seed and _values(new, whole) is not None and not _varies(new, whole)
             else:
-                cut = not new.follows(binding.value)
+                cut = not new.follows(binding.value) and (seed or _needed_after(old, new, node, binding.node))
             if cut:
                 what = "replaces the seed that the lab gives" if seed else "no longer follows the seed"
                 yield _found(new.source, binding.node, what)
+
+
+def _needed_after(old: Streams, new: Streams, node: ast.Name, bound: ast.AST) -> bool:
+    """Whether a name still has to hold what it held after it was bound again: a call that took it before the
+    patch is not made above that line."""
+    where = _where(new.source, node)
+
+    def taken(streams: Streams) -> list[int]:
+        calls = [call for _, call in streams.sinks() if _where(streams.source, call) == where]
+        parts = ((call, part) for call in calls for one in arguments(call) for part in ast.walk(one))
+        return [call.lineno for call, part in parts if isinstance(part, ast.Name) and part.id == node.id]
+
+    return sum(line < getattr(bound, "lineno", 0) for line in taken(new)) < len(taken(old))
 
 
 def _derived(streams: Streams) -> set[tuple[str, str]]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from mendel.records import Audit, VerdictKind
+from mendel.records import Audit, PlanKind, VerdictKind
 from mendel.report.facts import Facts
 from mendel.report.html import Child, Html, el, join, table
 from mendel.report.text import clean
@@ -64,7 +64,7 @@ def _audited(found: Facts) -> dict[str, Sequence[Audit]]:
     """The audits of everything that its numbers would have called better, by idea."""
     audited: dict[str, Sequence[Audit]] = {}
     for plan in found.plans.values():
-        for verdict in found.verdicts_of(plan.id):
+        for verdict in found.verdicts_of(plan.id) if plan.kind is PlanKind.CONFIRM else ():
             if plan.idea and verdict.kind in (VerdictKind.BETTER, VerdictKind.REJECTED):
                 audited[plan.idea] = verdict.audits
     return audited
@@ -74,5 +74,6 @@ def _claim(name: str, audits: Sequence[Audit]) -> Html:
     outcome = {True: el("span", "passed"), False: el("span", "violation", cls="bad")}
     rows = [[audit.name, outcome[audit.passed], clean(audit.reason, 400)] for audit in audits]
     bad = sum(not audit.passed for audit in audits)
-    title = f"{name}: {len(audits)} audits, {f'{bad} failed' if bad else 'all passed'}"
+    counted = f"{len(audits)} audit{'s' if len(audits) != 1 else ''}"
+    title = f"{name}: {counted}, {f'{bad} failed' if bad else 'all passed'}"
     return el("details", el("summary", title), table(("audit", "outcome", "what was seen"), rows))

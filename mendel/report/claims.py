@@ -42,8 +42,9 @@ def _claim(found: Facts, finding: Finding, place: int) -> Html:
         control = found.campaign.recipe if fresh.control == found.original else "trunk"
         caption = (
             "Left: training loss as the runs printed it, one thin line for each fresh seed, against compute "
-            "as charged; for orientation only. Right: what is judged, the scored loss on held-out text, pair "
-            "by pair. Grey pairs made the claim and flatter it; the band is the 95 % interval of the others."
+            "as charged; for orientation only. Right: what is judged, the scored loss, pair by pair. Grey "
+            "pairs, on held-out text, made the claim and flatter it; the band is the 95 % interval of the "
+            "others, which were trained after it and are scored on validation text."
         )
         shown = evidence(found, fresh, confirm, (control, idea.name))
         parts.append(paired(shown, f"{idea.name}: paired runs", f"pairs{place}", caption))

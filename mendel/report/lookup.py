@@ -245,11 +245,12 @@ def _render_plan(console: Console, found: Mapping[str, Any]) -> None:
     _say(console, "arms", f"control {plan['control']}, treatment {plan['treatment']}")
     _say(console, "cost per token", f"{flops}{cost['charged_ratio']:.3f} charged")
     for verdict in found["verdicts"]:
-        _say(
-            console,
-            "verdict",
-            _verdict_line(Verdict.model_validate({k: v for k, v in verdict.items() if k != "id"})),
-        )
+        said = Verdict.model_validate({k: v for k, v in verdict.items() if k != "id"})
+        _say(console, "verdict", _verdict_line(said))
+        for audit in said.audits:
+            _say(
+                console, f"audit {audit.name}", f"{'passed' if audit.passed else 'VIOLATION'}: {audit.reason}"
+            )
     if found["pairs"]:
         table = Table(box=None, pad_edge=False, padding=(0, 2))
         for name in ("seed", "control", "treatment", "difference", "control run", "treatment run"):

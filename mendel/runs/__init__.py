@@ -55,7 +55,11 @@ class ExecutorError(RuntimeError):
 
 
 class SandboxError(ExecutorError):
-    """No sandbox that may be used works here; the text says why and what to do."""
+    """No sandbox that may be used works here; the text says why and what to do, `refused` why by name."""
+
+    def __init__(self, message: str, refused: dict[str, str]) -> None:
+        super().__init__(message)
+        self.refused = refused
 
 
 class Executor(Protocol):

@@ -73,8 +73,10 @@ class LocalExecutor:
     ) -> None:
         self._workers = workers or len(os.sched_getaffinity(0))
         self._hidden = tuple(hidden)
-        self._start = functools.partial(Zygote, str(python), list(preload), candidates(sandbox), image)
-        self._zygote = self._start()
+        start = functools.partial(Zygote, str(python), list(preload), image)
+        self._zygote = start(candidates(sandbox))
+        # If it has to be started again, it is with the walls that were checked, or not at all.
+        self._start = functools.partial(start, (self._zygote.sandbox.name,))
         self._starting = threading.Lock()
         self._queue: queue.SimpleQueue[Job | None] = queue.SimpleQueue()
         self._changed = threading.Condition()
@@ -270,7 +272,7 @@ class LocalExecutor:
 class Zygote:
     """The process that runs are forked from, seen from here."""
 
-    def __init__(self, python: str, preload: list[str], sandboxes: tuple[str, ...], image: str) -> None:
+    def __init__(self, python: str, preload: list[str], image: str, sandboxes: tuple[str, ...]) -> None:
         self._control, far = socket.socketpair()
         self._sending = threading.Lock()
         environment = {name: os.environ[name] for name in INHERITED if name in os.environ}
@@ -298,7 +300,7 @@ class Zygote:
         name, refused = hello[0]["sandbox"], hello[0]["refused"]
         if not name:
             self.close()
-            raise SandboxError(refusal(refused))
+            raise SandboxError(refusal(refused), refused)
         self.sandbox = SandboxReport(name, "; ".join(f"{one}: {why}" for one, why in refused.items()))
 
     def ask(self, request: dict[str, Any], fds: list[int]) -> None:

@@ -29,8 +29,8 @@ MOVED = 1e-3
 """Nats by which an answer differs that is not the same: more than rounding."""
 FLIPS = 1024
 """One position of so many may move: a router of experts may flip at a tie."""
-SUSPECTS = 8
-"""Frames that are asked once more when rows moved and no frame did: rare noise shows there."""
+SUSPECTS, TIMES = 8, 3
+"""Frames that are asked again, so many times, when rows moved and no frame did: rare noise shows there."""
 
 Numbers = NDArray[np.float64]
 Frames = list[list[Row]]
@@ -147,7 +147,7 @@ def ask_stream(
     pairs = _pairs(places, answers, {later for _, later in repeats})
     exact = [exact_pair((before, later), answers[before], answers[later]) for before, later in repeats]
     if moved(pairs) and not moved(exact):
-        for number in _suspects(pairs):
+        for number in TIMES * _suspects(pairs):
             asked.append(_ask(wire, frames[number]))
             exact.append(exact_pair((number, len(asked) - 1), answers[number], asked[-1].log_p))
     wire.end()

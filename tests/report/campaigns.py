@@ -8,6 +8,7 @@ from pathlib import Path
 from mendel.campaign.config import CampaignConfig
 from mendel.knowledge.findings import make_finding
 from mendel.records import (
+    Audit,
     Edit,
     Fingerprint,
     Forecast,
@@ -109,13 +110,20 @@ class Builder:
             control_tokens=TOKENS,
             treatment_tokens=TOKENS,
             cost_ratio=1.0,
-            shard=Shard.VALIDATION if kind is PlanKind.SCREEN else Shard.HELD_OUT,
+            shard=Shard.HELD_OUT if kind is PlanKind.CONFIRM else Shard.VALIDATION,
             rule=Rule(bound=0.5),
         )
         self.store.put_plan(self.id, plan)
         return plan
 
-    def pairs(self, plan: Plan, gains: list[float | None], log2_cm: float, kind: VerdictKind) -> Verdict:
+    def pairs(
+        self,
+        plan: Plan,
+        gains: list[float | None],
+        log2_cm: float,
+        kind: VerdictKind,
+        audits: tuple[Audit, ...] = (),
+    ) -> Verdict:
         """Runs for the first seeds of `plan`, a gain for each (None: the treatment diverged)."""
         for seed, gain in zip(plan.seeds, gains, strict=False):
             control, treatment = plan.runs(seed, FINGERPRINT.id)
@@ -134,10 +142,14 @@ class Builder:
             log2_cm=Interval(value=log2_cm, low=log2_cm - 0.2, high=log2_cm + 0.3),
             log_e_t=7.0,
             log_e_sign=3.3,
+            audits=audits,
             reason="as planned",
         )
         self.store.put_verdict(self.id, verdict)
         return verdict
+
+
+PEEKS = f"12 of 12 answers {HOSTILE}"
 
 
 def done(loss: float) -> RunResult:
@@ -152,10 +164,11 @@ def done(loss: float) -> RunResult:
 
 
 def whole_campaign(root: Path) -> Builder:
-    """One adopted, one dropped, one screened, one failed, one stale and one untried idea; two blanks, one
-    of them judged."""
+    """One adopted, one dropped, one rejected, one screened, one failed, one stale and one untried idea; two
+    blanks, one of them judged."""
     b = Builder(root)
-    names = ("good", "dropped", "screened", "failing", "old", "waiting", "quiet-blank", "hidden-blank")
+    names = ["good", "dropped", "peeking", "screened", "failing", "old", "waiting"]
+    names += ["quiet-blank", "hidden-blank"]
     b.store.add_ideas(b.id, [idea(name, words=HOSTILE) for name in names])
     b.store.add_blanks(b.id, {"quiet-blank": "batch order", "hidden-blank": "initial stream"})
     b.store.decide(b.id, "0/ideas", list(names))
@@ -171,7 +184,18 @@ def whole_campaign(root: Path) -> Builder:
         b.plan(PlanKind.CONFIRM, "dropped", other, (11, 12, 13)), [0.02, None, 0.01], -0.4, VerdictKind.WORSE
     )
     claimed = b.pairs(
-        b.plan(PlanKind.CONFIRM, "good", good, (11, 12, 13)), [0.3, 0.26, 0.25], 1.2, VerdictKind.BETTER
+        b.plan(PlanKind.CONFIRM, "good", good, (11, 12, 13)),
+        [0.3, 0.26, 0.25],
+        1.2,
+        VerdictKind.BETTER,
+        tuple(Audit(name=name, passed=True, reason=HOSTILE) for name in ("code", "future")),
+    )
+    b.pairs(
+        b.plan(PlanKind.CONFIRM, "peeking", other, (11, 12, 13)),
+        [0.9, 0.8, 0.85],
+        2.9,
+        VerdictKind.REJECTED,
+        (Audit(name="future", passed=False, reason=PEEKS),),
     )
     fresh = b.pairs(
         b.plan(PlanKind.ESTIMATE, "good", good, (21, 22, 23)), [0.25, 0.24, 0.26], 1.0, VerdictKind.BETTER
@@ -206,12 +230,13 @@ def whole_campaign(root: Path) -> Builder:
     b.store.decide(b.id, "trunk/0/0", {**point, "runs": 40, "worker_seconds": 130.0})
     b.store.set_idea_state(b.id, "good", IdeaState.ADOPTED, "adopted")
     b.store.set_idea_state(b.id, "dropped", IdeaState.DROPPED, "confirmation: worse")
+    b.store.set_idea_state(b.id, "peeking", IdeaState.REJECTED, f"audit future: {PEEKS}")
     b.store.set_idea_state(b.id, "screened", IdeaState.SCREENED, "screened")
     b.store.set_idea_state(b.id, "quiet-blank", IdeaState.SCREENED, "screened")
     b.store.set_idea_state(b.id, "failing", IdeaState.FAILED, f"smoke run crashed: {HOSTILE}")
     b.store.set_idea_state(b.id, "old", IdeaState.STALE, "does not apply any more")
     b.store.unblind(b.id, "quiet-blank")
-    loop = {"seconds": 100.0, "overhead_fraction": 0.02, "isolation": {"level": "none", "reason": HOSTILE}}
+    loop = {"seconds": 100.0, "overhead_fraction": 0.02, "sandbox": {"name": "none", "reason": HOSTILE}}
     b.store.decide(b.id, "loop", loop)
     b.store.set_state(b.id, CampaignState.FINISHED)
     return b

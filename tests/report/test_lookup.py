@@ -34,6 +34,12 @@ def test_an_idea_comes_with_all_that_was_found(finished: Builder) -> None:
     assert "CM 2.00" in text and "+0.2500" in text and "+x = 2" in text
 
 
+def test_a_rejected_idea_comes_with_what_its_audits_saw(finished: Builder) -> None:
+    text = printed(describe(finished.store, finished.now(), "peeking"))
+    assert "audit future" in text and "VIOLATION: 12 of 12 answers" in text
+    assert "audit code" in printed(describe(finished.store, finished.now(), "good"))
+
+
 def test_everything_can_be_shown_and_is_json(finished: Builder) -> None:
     store, campaign = finished.store, finished.now()
     plans = store.plans(campaign.id)

@@ -128,8 +128,19 @@ def test_a_blank_that_is_still_in_play_is_not_given_away(html: str) -> None:
     assert "hidden-blank (blank)" not in text and "initial stream" not in text
 
 
-def test_missing_isolation_is_a_warning(html: str) -> None:
+def test_a_missing_sandbox_is_said_in_red_first_of_all(html: str) -> None:
     assert re.search(r'<span class="bad">none: ', html)
+    banner = html.index('<p class="bad banner" role="alert">No sandbox:')
+    assert html.index("</h1>") < banner < html.index('<p class="lead">')
+
+
+def test_rejections_are_told_in_full_and_claims_with_their_audits(html: str) -> None:
+    section = html[html.index('<section id="audits">') :]
+    section = section[: section.index("</section>")]
+    assert "<td>peeking</td><td>audit future: 12 of 12 answers " in section
+    assert "good: 2 audits, all passed" in section and "peeking: 1 audit, 1 failed" in section
+    assert '<span class="bad">violation</span>' in section
+    assert "<script>" not in section
 
 
 def test_an_intervals_group_follows_its_verdict(finished: Builder) -> None:

@@ -1,8 +1,6 @@
 """What a run sees of the machine, from inside, behind each kind of wall."""
 
-import os
 import shutil
-import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -13,8 +11,7 @@ import mendel.runs.sandbox
 from mendel.records import RunStatus
 from mendel.runs import SandboxError
 from mendel.runs.local import LocalExecutor
-from mendel.runs.sandbox import AUTOMATIC, SandboxReport, landlock, linux, seccomp
-from mendel.runs.sandbox.view import View
+from mendel.runs.sandbox import AUTOMATIC, SandboxReport, landlock
 
 
 def check(executor, make_job, run, code, **fields):
@@ -254,6 +251,31 @@ def test_folders_reached_through_links_keep_their_names(any_executor, make_job, 
 # --- Landlock of older kernels --------------------------------------------------------------------------
 
 
+ESCAPES = """
+import os, pathlib, signal, sys
+from mendel.runs.sandbox import landlock
+from mendel.runs.sandbox.view import View
+version, victim, readable, out = int(sys.argv[1]), int(sys.argv[2]), *map(pathlib.Path, sys.argv[3:])
+landlock.confine(View((str(readable),), (str(out),)), version)
+(out / "mine").write_text("mine")
+assert readable.read_text() == "text"
+os.kill(os.getpid(), signal.SIGCONT)
+attempts = {
+    "signal": lambda: os.kill(victim, signal.SIGKILL),
+    "open to cut": lambda: os.close(os.open(readable, os.O_RDONLY | os.O_TRUNC)),
+    "cut": lambda: os.truncate(readable, 0),
+    "remove": lambda: readable.unlink(),
+    "link": lambda: os.link(readable, out / "link"),
+    "replace": lambda: (out / "mine").rename(readable),
+    "make": lambda: (readable.parent / "new").write_text("x"),
+}
+for name, attempt in attempts.items():
+    try: attempt()
+    except OSError: continue
+    print(name)
+"""
+
+
 @pytest.mark.parametrize("version", range(1, 8))
 def test_every_version_of_landlock_stops_the_same(version, tmp_path):
     """What an older kernel's rules do not know, the filter stops."""
@@ -266,56 +288,26 @@ def test_every_version_of_landlock_stops_the_same(version, tmp_path):
     out.mkdir()
     readable.write_text("text")
     victim = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"])
-    child = os.fork()
-    if child == 0:
-        code = 1
-        try:
-            landlock.confine(View((str(readable),), (str(out),)), version)
-            code = _escapes(readable, out, victim.pid)
-        finally:
-            os._exit(code)
-    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+    command = [sys.executable, "-c", ESCAPES, *map(str, (version, victim.pid, readable, out))]
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
     assert victim.poll() is None and readable.read_text() == "text"
     victim.kill()
     victim.wait()
 
 
-def _escapes(readable, out, victim):
-    """Number of the first attempt that got through; 0 where none did."""
-    (out / "mine").write_text("mine")
-    assert readable.read_text() == "text"
-    os.kill(os.getpid(), signal.SIGCONT)
-    attempts = (
-        lambda: os.kill(victim, signal.SIGKILL),
-        lambda: os.close(os.open(readable, os.O_RDONLY | os.O_TRUNC)),
-        lambda: os.truncate(readable, 0),
-        lambda: readable.unlink(),
-        lambda: os.link(readable, out / "link"),
-        lambda: (out / "mine").rename(readable),
-        lambda: (readable.parent / "new").write_text("x"),
-    )
-    for number, attempt in enumerate(attempts, 1):
-        try:
-            attempt()
-        except OSError:
-            continue
-        return number
-    return 0
+FILTER = """
+import os
+from mendel.runs.sandbox import linux, seccomp
+rule = seccomp.Rule(("setpriority",), 5, (seccomp.Where(1, 0), seccomp.Where(2, 7)))
+linux.forbid_new_privileges()
+seccomp.forbid((rule,))
+for which, value in ((0, 7), (0, 8), (os.getpid(), 9)):
+    try: print(os.setpriority(os.PRIO_PROCESS, which, value))
+    except OSError as error: print(error.errno)
+"""
 
 
 def test_a_filter_tests_all_conditions_of_a_rule():
-    """Refused is one priority of one's own process, no other and nobody else's."""
-    rule = seccomp.Rule(("setpriority",), 5, (seccomp.Where(1, 0), seccomp.Where(2, 7)))
-    child = os.fork()
-    if child == 0:
-        linux.forbid_new_privileges()
-        seccomp.forbid((rule,))
-        said = []
-        for which, value in ((0, 7), (0, 8), (os.getpid(), 7)):
-            try:
-                os.setpriority(os.PRIO_PROCESS, which, value)
-                said.append(0)
-            except OSError as error:
-                said.append(error.errno)
-        os._exit(0 if said[:2] == [5, 0] and said[2] != 5 else 1)
-    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+    done = subprocess.run([sys.executable, "-c", FILTER], capture_output=True, text=True)
+    assert (done.stdout, done.stderr) == ("5\nNone\nNone\n", "")

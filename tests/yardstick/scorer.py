@@ -1,6 +1,6 @@
 """A scorer process for the tests, honest or not: `python scorer.py FD BEHAVIOUR`.
 
-All but those that break the wire are models of what follows one byte, a table of 300 x 300; what else they
+All but those that break the wire are models of what follows one byte, a table of 400 x 400; what else they
 see, remember or draw is their behaviour. An honest one says the same of a token whether it is shown or not.
 """
 
@@ -12,7 +12,7 @@ from collections import defaultdict
 
 import numpy as np
 
-VOCAB = 300
+VOCAB = 400
 LOGITS = 2 * np.random.default_rng(0).standard_normal((VOCAB, VOCAB))
 RANDOM = np.random.default_rng()
 

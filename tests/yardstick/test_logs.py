@@ -43,7 +43,7 @@ def check(tmp_path, log, planned=50 * 1024, seconds=2.0, bpb=BPB, **more):
 
 @pytest.mark.parametrize(
     "knobs",
-    [(), ("context=64", "batch=24"), ("packing=documents",)],
+    [(), ("context=64", "batch=24")],
     ids=lambda knobs: " ".join(knobs) or "plain",
 )
 def test_the_log_of_a_real_run_passes(tmp_path, knobs):

@@ -17,7 +17,10 @@ from mendel.records import RunStatus
 from mendel.runs import Job
 from mendel.runs.local import LocalExecutor
 from mendel.testbeds import BUILT_IN
-from mendel.yardstick.scoring import ScoringError, score
+from mendel.yardstick.checks import check_prefixes, check_stream
+from mendel.yardstick.prefixes import ask_prefixes
+from mendel.yardstick.scoring import ScoringError, Violation
+from mendel.yardstick.stream import ask_stream
 from mendel.yardstick.tokens import FILE, LONGEST, MOST_BYTES, read_tokenizer
 from yardstick.test_scoring import scorer
 from yardstick.texts import text
@@ -80,26 +83,41 @@ def test_the_sum_over_tokens_is_divided_by_bytes_and_what_fills_a_row_does_not_c
     assert len({len(row) for row in tokens}) > 1, "rows of different lengths are what is tested"
     assert max(map(max, tokens)) > 255
     nats = sum((token + 1) / 100 for row in tokens for token in row[1:])
-    for batch in (1, 4, 64):
-        with scorer("by token") as (channel, _):
-            found = score(channel, sent, batch=batch, encode=encode)
-        assert found == pytest.approx(nats / math.log(2) / sent[:, 1:].size, rel=1e-6)
+    with scorer("ByToken") as (channel, _):
+        answers = ask_stream(channel, sent, encode=encode, groups={"short": sent[:3, :90]})
+    assert answers.bits_per_byte == pytest.approx(nats / math.log(2) / sent[:, 1:].size, rel=1e-6)
+    nats = sum((token + 1) / 100 for row in sent[:3] for token in encode(row[:90].tobytes())[1:])
+    assert answers.group_bits_per_byte("short") == pytest.approx(nats / math.log(2) / (3 * 89), rel=1e-6)
 
 
-@pytest.mark.parametrize("count", [1, 6])
 @pytest.mark.parametrize(
-    ("behaviour", "honest"),
-    [("prefix", True), ("jitters", True), ("whole window", False), ("next token", False)],
+    ("behaviour", "audit"),
+    [("Honest", ""), ("Dropout", ""), ("BatchNorm", "batch"), ("Unnormalised", "sums")]
+    + [(name, "future") for name in ("LooksAhead", "LooksOneAhead", "Peeks")],
 )
-def test_the_prefix_probe_works_through_a_tokenizer(encode, behaviour, honest, count):
-    with scorer(behaviour) as (channel, _):
-        caught = contextlib.nullcontext() if honest else pytest.raises(ScoringError, match="text after it")
-        with caught:
-            assert score(channel, windows(count), encode=encode) > 0
+def test_the_audits_work_through_a_tokenizer(encode, behaviour, audit):
+    with pytest.raises(Violation) if audit else contextlib.nullcontext() as caught:
+        with scorer(behaviour) as (channel, _):
+            answers = ask_stream(channel, windows(), encode=encode)
+        check_stream(answers)
+        with scorer(behaviour) as (channel, _):
+            prefixes = ask_prefixes(channel, windows(), answers, encode=encode)
+        check_prefixes(answers, prefixes)
+    assert not audit or caught.value.audit == audit
 
 
 def test_a_run_with_byte_pairs_is_scored_from_its_folder(run_folder, tmp_path):
-    sent = windows(8)
+    sent, encode, found = windows(8), read_tokenizer(run_folder), []
+
+    def stream(channel):
+        found.append(ask_stream(channel, sent, encode=encode))
+        return found[0].bits_per_byte
+
+    def prefixes(channel):
+        asked = ask_prefixes(channel, sent, found[0], encode=encode)
+        assert asked.moved == 0
+        return len(check_stream(found[0]) + check_prefixes(found[0], asked))
+
     job = Job(
         id="pairs",
         source=GPT,
@@ -107,9 +125,9 @@ def test_a_run_with_byte_pairs_is_scored_from_its_folder(run_folder, tmp_path):
         out=run_folder,
         timeout=60,
         memory=4e9,
-        scorer=("score.py", lambda channel: score(channel, sent, encode=read_tokenizer(run_folder))),
+        scorer=("score.py", (stream, prefixes)),
     )
-    executor = LocalExecutor(workers=1, isolate=False)
+    executor = LocalExecutor(workers=1, sandbox="none")
     try:
         executor.submit(job)
         ((_, result),) = executor.wait(60)
