@@ -132,7 +132,7 @@ def agreement(args: argparse.Namespace, corpus: Any, out: Path, device: Any) -> 
     """Whole runs both ways, one row per precision."""
     from score import load  # type: ignore[import-not-found]
 
-    text = windows(np.fromfile(corpus.shard_file(Shard.VALIDATION), np.uint8), 128, 512, seed=0)
+    text = windows(corpus.shard_text(Shard.VALIDATION), 128, 512, seed=0)
     members = members_of(args.recipe, args.rung, args.agreement, args.sweep)
     tokens = int(load_testbed("gpt").rungs[args.rung].flops / members[0].config.flops_per_token())
     rows = []

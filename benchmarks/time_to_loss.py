@@ -210,7 +210,7 @@ def main() -> None:
     corpus = build_corpus("default", args.root.absolute())
     args.work.mkdir(parents=True, exist_ok=True)
     text = args.work.absolute() / "windows.npy"
-    np.save(text, windows(np.fromfile(corpus.shard_file(Shard.VALIDATION), np.uint8), 128, 512, seed=0))
+    np.save(text, windows(corpus.shard_text(Shard.VALIDATION), 128, 512, seed=0))
     report = measure(args, corpus.train_file, text)
     if args.json:
         print(json.dumps(report, indent=1))

@@ -212,9 +212,7 @@ def measure(args: argparse.Namespace, corpus: Any) -> dict[str, Any]:
     if args.seeds:
         with tempfile.TemporaryDirectory() as folder:
             text = Path(folder) / "windows.npy"
-            np.save(
-                text, windows(np.fromfile(corpus.shard_file(Shard.VALIDATION), np.uint8), 128, 512, seed=0)
-            )
+            np.save(text, windows(corpus.shard_text(Shard.VALIDATION), 128, 512, seed=0))
             precision = compare_precisions(args.seeds, corpus.train_file, text)
     return {
         "command": "python benchmarks/trainer_speed.py " + " ".join(sys.argv[1:]),

@@ -90,7 +90,7 @@ class Sweep:
         self.versions = {name: metadata.version(name) for name in ("torch", "numpy")}
         self.text = work / f"windows-{self.corpus.hash}.npy"
         if not self.text.exists():
-            validation = np.fromfile(self.corpus.shard_file(Shard.VALIDATION), np.uint8)
+            validation = self.corpus.shard_text(Shard.VALIDATION)
             _write(self.text, lambda file: np.save(file, windows(validation, 128, 512, seed=0)))
         self.stop = threading.Event()
 

@@ -34,7 +34,7 @@ MAY_IMPORT = {
 }
 
 MAX_LINES = 400
-LONG_FILES: dict[str, str] = {}
+LONG_FILES: dict[str, str] = {"mendel/records.py": "the nouns of the whole lab, read together"}
 """File -> why it is longer."""
 MAX_FUNCTION = 60
 LONG_FUNCTIONS: dict[str, str] = {}

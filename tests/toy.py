@@ -40,7 +40,7 @@ POLICY = {
 
 
 def corpus_folder(folder: Path) -> Path:
-    """The smallest text that the yardstick takes: 24 unrelated documents of two letters, so that a model which
+    """The smallest text that the yardstick takes: 24 unrelated documents of two letters, so that a model that
     gives each the same probability can still have a small loss."""
     folder.mkdir(parents=True)
     for number in range(24):

@@ -118,6 +118,7 @@ def judge_patches(
             config.model_dump(mode="json"),
             make_fingerprint(testbed, corpus),
         )
+        store.add_ideas(kept.id, [suspect.idea for suspect in suspects])
         with store.lock(kept.id):
             executor = start_workers(config, testbed, progress)
             try:
@@ -222,8 +223,9 @@ class _Bench:
         plans, _ = cohort(round, [(candidate, prices[candidate.idea.name]) for candidate in left])
         confirmed = {plan.idea for plan in plans}
         for name in {candidate.idea.name for candidate in left} - confirmed:
-            reason = f"charged {prices[name].ratio:.2f} times the control: too dear to run"
-            by_name[name].stop("compute", reason)
+            if not by_name[name].suspect.honest:  # no audit stopped it: it is only too dear for a short run
+                reason = f"charged {prices[name].ratio:.2f} times the control: too dear to run"
+                by_name[name].stop("compute", reason)
         found = run_pairs(self.lab, plans, 0, count)
         _end_all(by_name, plans, found, "run")
         for plan in plans:

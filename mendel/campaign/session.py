@@ -100,7 +100,7 @@ def prepare(config: CampaignConfig, settings: Settings, progress: Progress) -> t
 
 def start_workers(config: CampaignConfig, testbed: Testbed, progress: Progress) -> Any:
     """The executor of a session, for the caller to close. ExecutorError where it cannot start."""
-    hidden = sealed_paths() if config.data == "default" else ()
+    hidden = sealed_paths(testbed.python) if config.data == "default" else ()
     progress.stage = "starting workers"
     return executor_class("local")(
         testbed.python,

@@ -126,8 +126,8 @@ MODULES = _words(
 )
 """Modules that are imported as parts of others."""
 
-OWN_FILES = re.compile(r"[\w.-]+\.(jsonl?|bin|pt|pth|safetensors|npz?|csv|log|db|toml|ya?ml)")
-"""Names of files as a trainer's protected files write them."""
+OWN_FILES = re.compile(r"[\"']([\w.-]+\.(?:jsonl?|bin|pt|pth|safetensors|npz?|csv|log|db|toml|ya?ml))[\"']")
+"""Names of files in a trainer's protected code."""
 MACHINE = re.compile(
     r"/(proc|sys|dev|etc|home|root|tmp|var|usr|opt|mnt|srv)(/[^\s]*)?|[^\s]*(site|dist)-packages[^\s]*"
     r"|[^\s]*(held_out|validation|metrics|sources|train|run)\.(bin|jsonl?)|~/[^\s]*|(\.\./)+[^\s]*"

@@ -13,14 +13,14 @@ changes which value an old construct gets.
 from __future__ import annotations
 
 import ast
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import PurePosixPath
 
 from mendel.patches import beyond
 from mendel.patches.fold import NotConstant, fold
 from mendel.patches.found import Found, short, verdict
 from mendel.patches.given import Members, given_objects
-from mendel.patches.names import Source, read, sources
+from mendel.patches.names import Source, sources
 from mendel.patches.numbers_audit import audit_numbers
 from mendel.records import Audit
 
@@ -37,25 +37,30 @@ def audit_code(
 ) -> tuple[Audit, Audit]:
     """The audits `code` and `numbers`, in this order. `before` and `after` are whole trees; files that do
     not parse are passed over."""
-    look = _Look(before, editable)
-    old, new = sources(before, editable, look.given), sources(after, editable, look.given)
+    old = sources(before, editable)
+    look = _Look(before, editable, old)
+    for source in old:
+        source.give(look.given)
+    same = {source.path: source for source in old if after.get(source.path) == before[source.path]}
+    changed = sources(after, [path for path in editable if path not in same], look.given)
     known = {found.key for source in old for found in look.reaches(source)}
-    changed = [source for source in new if before.get(source.path) != after[source.path]]
     added = [found for source in changed for found in look.reaches(source) if found.key not in known]
+    new = sorted([*same.values(), *changed], key=lambda source: source.path)
     return verdict("code", added, "it stays within the trainer"), audit_numbers(old, new, look.given)
 
 
 class _Look:
     """What is known of a testbed, and a look at one file at a time."""
 
-    def __init__(self, tree: Mapping[str, str], editable: Collection[str]) -> None:
-        files = [path for path in tree if path not in editable]
-        self.given = given_objects(tree, editable)
+    def __init__(self, tree: Mapping[str, str], editable: Collection[str], old: Sequence[Source]) -> None:
+        files = {path: text for path, text in tree.items() if path not in editable}
+        self.given = given_objects(files, old)
         self.own = frozenset(_module(path) for path in editable)
-        imports = {path.split(".")[0] for source in sources(tree, editable) for path in source.imports()}
         # What the trainer imports already, a patch may import as well.
+        imports = {path.split(".")[0] for source in old for path in source.imports()}
         self.protected = frozenset(_module(path) for path in files if path.endswith(".py")) - imports
-        self.files = frozenset(_file_names(tree, files))
+        named = (name for text in files.values() for name in beyond.OWN_FILES.findall(text))
+        self.files = frozenset([*named, *(PurePosixPath(path).name for path in files)])
 
     def reaches(self, source: Source) -> Iterator[Found]:
         """Everything in a file that reaches beyond the trainer, old or new."""
@@ -170,12 +175,17 @@ class _Look:
             if isinstance(part, ast.Name) and any(
                 not b.path and b.value for b in self.source.bindings(part) or []
             ):
-                continue  # an imported name that was put to another use
+                continue
             for path in self.source.paths(part):
                 if path.removesuffix("[]") in self.modules:
                     yield f"hands the module {path.removesuffix('[]')} to a function"
         if "builtins.vars" in func and node.args and self._foreign(self.source.paths(node.args[0])):
             yield "reaches the names of a module or of an object of the testbed"
+
+    def _reused(self, node: ast.AST) -> bool:
+        """An imported name that was also given another value."""
+        bindings = self.source.bindings(node) or [] if isinstance(node, ast.Name) else []
+        return any(b.path for b in bindings) and any(b.value is not None for b in bindings)
 
     def _opens(self, node: ast.Call, name: str) -> bool:
         own = self.source.functions.get("open") or self.source.attributes.get("open")
@@ -236,14 +246,3 @@ class _Look:
 
 def _module(path: str) -> str:
     return path.removesuffix(".py").replace("/", ".").removesuffix(".__init__")
-
-
-def _file_names(tree: Mapping[str, str], files: Collection[str]) -> Iterator[str]:
-    """Protected files and those that protected code names."""
-    for path in files:
-        yield PurePosixPath(path).name
-        parsed = read(tree[path]) if path.endswith(".py") else None
-        for node in ast.walk(parsed) if parsed else ():
-            value = node.value if isinstance(node, ast.Constant) else None
-            if isinstance(value, str) and beyond.OWN_FILES.fullmatch(value):
-                yield value

@@ -7,10 +7,10 @@ least two of them and one a method, all belong to one class of the protected fil
 from __future__ import annotations
 
 import ast
-from collections.abc import Collection, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
-from mendel.patches.names import Source, read, sources
+from mendel.patches.names import Source, read
 
 REPORTING = frozenset({"close", "finish", "log", "log_metrics", "record", "report", "save", "write"})
 """Methods that leave numbers or results behind."""
@@ -31,13 +31,13 @@ class Members:
         return {"log", "save"} <= self.methods or "report" in self.methods
 
 
-def given_objects(before: Mapping[str, str], editable: Collection[str]) -> dict[str, Members]:
-    """Name -> what the object of that name has."""
-    trees = [read(text) for path, text in before.items() if path.endswith(".py") and path not in editable]
+def given_objects(protected: Mapping[str, str], editable: Iterable[Source]) -> dict[str, Members]:
+    """Name -> what the object of that name has. `protected`: path -> text; `editable`: before the patch."""
+    trees = [read(text) for path, text in protected.items() if path.endswith(".py")]
     nodes = [node for tree in trees if tree for node in ast.walk(tree)]
     known = [_members(node) for node in nodes if isinstance(node, ast.ClassDef)]
     found: dict[str, Members] = {}
-    for source in sources(before, editable):
+    for source in editable:
         for name, used in _uses(source).items():
             for its in known:
                 if len(used) > 1 and used & its.methods and used <= its.methods | its.attributes:

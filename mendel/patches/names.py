@@ -67,6 +67,11 @@ class Source:
             if isinstance(node, ast.Call):
                 self._bind_arguments(node)
 
+    def give(self, given: Iterable[str]) -> None:
+        """Name the given objects once they are known."""
+        self.given = frozenset(given)
+        self._known.clear()
+
     # --- questions ---------------------------------------------------------------------------------------
 
     def bindings(self, name: ast.Name) -> list[Binding] | None:

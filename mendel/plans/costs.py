@@ -15,10 +15,15 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 from scipy.special import stdtrit
 
-from mendel.records import Interval, Record
+from mendel.records import Audit, Interval, Record
 
 BLIND = 1.5
 """CPU seconds per FLOP over the control's beyond which FLOPs are no longer believed by anyone."""
+
+COST_SLACK = 1.2
+"""CPU seconds over what was charged that are still a matter of the machine."""
+COST_ERROR = 1e-3
+"""Chance that an idea is said to cost more than it was charged although it costs no more than the slack."""
 
 
 class Charge(Record):
@@ -68,3 +73,24 @@ def charge(flops_ratio: float, cpu_ratio: Interval | None, by_seconds: bool) -> 
     if cpu_ratio is not None and cpu_ratio.low > margin * flops_ratio:
         ratio = cpu_ratio.high
     return Charge(flops_ratio=flops_ratio, cpu_ratio=cpu_ratio, ratio=ratio)
+
+
+def audit_cost(seconds: Sequence[tuple[float, float]], slack: float) -> Audit:
+    """Whether treatments took more CPU seconds than their controls, both at equal charged cost.
+
+    `seconds` of control and treatment of each pair; `slack` is the ratio that is let through. The bound is a
+    one-sided t interval of the mean log ratio, at COST_ERROR.
+    """
+    logs = [math.log(treatment / control) for control, treatment in seconds if control > 0 and treatment > 0]
+    if len(logs) < 2:
+        return Audit(name="compute", passed=True, reason=f"not measured: {len(logs)} pairs have CPU times")
+    error = float(np.std(logs, ddof=1)) / math.sqrt(len(logs))
+    mean = float(np.mean(logs))
+    low = math.exp(mean - float(stdtrit(len(logs) - 1, 1 - COST_ERROR)) * error)
+    return Audit(
+        name="compute",
+        passed=low <= slack,
+        reason=f"{math.exp(mean):.2f} times the control's CPU seconds at equal charged cost, at least "
+        f"{low:.2f}; up to {slack:.2f} is let through",
+        evidence={"ratio": math.exp(mean), "low": low, "slack": slack, "pairs": len(logs)},
+    )

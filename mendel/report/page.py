@@ -294,8 +294,8 @@ def _reading() -> Html:
         "A compute multiplier (CM) of 1.25 says: the original would need 1.25 times the compute to reach the "
         "same loss. Treatments are trained at equal cost: one that costs more per token gets fewer tokens.",
         "Control and treatment of a pair share seed and data order. The test is on the difference of their "
-        "scored losses on held-out text, in bits per byte, which nothing else opens. The CM is read from later "
-        "pairs off the control's own scaling curve.",
+        "scored losses on held-out text, in bits per byte, which nothing else opens. The CM is read from "
+        "later pairs off the control's own scaling curve.",
         "An e-value is a bet against “no gain”: if there were none, it would exceed 100 at most once in a "
         "hundred campaigns, however often one looks. Claims are chosen by e-BH, which bounds the expected "
         "share of false ones.",

@@ -34,7 +34,7 @@ def memorised(pairs: Sequence[tuple[Losses, Losses]], epochs: float, skip: str =
 
     canaries: the gain over the control on canaries beyond that on decoys is not above CANARY.
     gains: the gain on the scored text is not above TIMES that on training text, plus MARGIN. What helps to
-    predict text helps on both, and rather more on training text (docs/data.md); who knows a text gains on
+    predict text helps on both alike (docs/data.md); who knows a text gains on
     that text. Left out where training text was read more than once, since then an idea that memorises less
     gains on new text alone, and where `skip` says why, such as for an idea that trains on other text.
 

@@ -1,18 +1,14 @@
 """Audits in a campaign: what they reject is never claimed, what they let through is, and both are told."""
 
 import json
-import math
 
-import numpy as np
 import pytest
 import toy
-from hypothesis import given
-from hypothesis import strategies as st
 from test_cli import mendel
 from toy import idea
 
 from mendel.campaign.audits import failed, terse
-from mendel.campaign.claim_audits import COST_SLACK, audit_cost, audit_runs
+from mendel.campaign.claim_audits import audit_runs
 from mendel.campaign.config import ConfigError, read_config
 from mendel.campaign.summary import summarise
 from mendel.records import AUDITS, Audit, PlanKind, RunResult, RunStatus, VerdictKind
@@ -150,38 +146,7 @@ def test_a_claim_that_is_gone_on_fresh_seeds_is_withdrawn(campaign):
     assert [row["id"] for row in summarise(store, store.campaign(found))["adopted"]] == ["good-source"]
 
 
-# --- the cost audit ---------------------------------------------------------------------------------------
-
-
-def pairs_at(ratios):
-    done = {"status": RunStatus.DONE, "bits_per_byte": 2.0}
-    return [
-        (RunResult(cpu_seconds=1.0, **done), RunResult(cpu_seconds=float(ratio), **done)) for ratio in ratios
-    ]
-
-
-@given(st.integers(0, 10_000), st.floats(0.01, 0.15))
-def test_equal_cost_is_hardly_ever_called_dear(seed, noise):
-    ratios = np.exp(np.random.default_rng(seed).normal(0.0, noise, 5))
-    assert audit_cost(pairs_at(ratios), COST_SLACK).passed
-
-
-def test_false_alarms_at_the_edge_of_what_is_let_through_are_as_rare_as_stated():
-    rng = np.random.default_rng(1)
-    logs = math.log(COST_SLACK) + rng.normal(0.0, 0.1, (20_000, 5))
-    alarms = sum(not audit_cost(pairs_at(np.exp(row)), COST_SLACK).passed for row in logs[:4000])
-    assert alarms <= 14  # 4 expected of 4000; more than 14 has probability below 1e-4
-
-
-def test_twice_the_cost_is_seen_in_five_pairs():
-    rng = np.random.default_rng(2)
-    ratios = np.exp(math.log(2.0) + rng.normal(0.0, 0.05, (200, 5)))
-    assert all(not audit_cost(pairs_at(row), COST_SLACK).passed for row in ratios)
-
-
-def test_runs_without_a_time_are_said_to_be_unmeasured():
-    audit = audit_cost(pairs_at([0.0, 0.0]), COST_SLACK)
-    assert audit.passed and audit.reason == "not measured: 0 pairs have CPU times"
+# --- put together -----------------------------------------------------------------------------------------
 
 
 def test_audits_of_runs_are_put_together_by_kind():

@@ -13,10 +13,7 @@ START = "    model = GPT(config)\n"
 STEP = "        loss = 0.0\n"
 """First line of a step that computes gradients."""
 LOG = "        run.log("
-FORWARD = "        T = tokens_BT.shape[1]\n"
-LOGITS = "        return logits_BTV\n"
 LAYERS = "        self.norm = make_norm(config, config.width)\n"
-MIXER = "        y_BHTD = attend(q_BHTD, k_BHTD, v_BHTD)\n"
 
 
 @cache
@@ -31,7 +28,9 @@ def edit(path: str, search: str, replace: str) -> Edit:
 
 def at_top(lines: str, path: str = "loop.py") -> Edit:
     """Lines after the imports of the standard library."""
-    return edit(path, "from __future__ import annotations\n", f"from __future__ import annotations\n\n{lines}\n")
+    return edit(
+        path, "from __future__ import annotations\n", f"from __future__ import annotations\n\n{lines}\n"
+    )
 
 
 def before(anchor: str, lines: str, path: str = "loop.py") -> Edit:

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mendel.plans.costs import charge, cpu_intervals
+from mendel.plans.costs import COST_SLACK, audit_cost, charge, cpu_intervals
 from mendel.records import Interval
 
 
@@ -65,3 +65,34 @@ def test_the_larger_instrument_is_charged_beyond_the_interval(flops_ratio, secon
 def test_nobody_is_charged_less_than_the_flops(flops_ratio, value, width):
     seconds = Interval(value=value, low=value / width, high=value * width)
     assert charge(flops_ratio, seconds, True).ratio >= flops_ratio
+
+
+# --- the audit of cost ------------------------------------------------------------------------------------
+
+
+def seconds_at(ratios):
+    return [(1.0, float(ratio)) for ratio in ratios]
+
+
+@given(st.integers(0, 10_000), st.floats(0.01, 0.15))
+def test_equal_cost_is_hardly_ever_called_dear(seed, noise):
+    ratios = np.exp(np.random.default_rng(seed).normal(0.0, noise, 5))
+    assert audit_cost(seconds_at(ratios), COST_SLACK).passed
+
+
+def test_false_alarms_at_the_edge_of_what_is_let_through_are_as_rare_as_stated():
+    rng = np.random.default_rng(1)
+    logs = math.log(COST_SLACK) + rng.normal(0.0, 0.1, (4000, 5))
+    alarms = sum(not audit_cost(seconds_at(np.exp(row)), COST_SLACK).passed for row in logs)
+    assert alarms <= 14  # 4 expected of 4000; more than 14 has probability below 1e-4
+
+
+def test_twice_the_cost_is_seen_in_five_pairs():
+    rng = np.random.default_rng(2)
+    ratios = np.exp(math.log(2.0) + rng.normal(0.0, 0.05, (200, 5)))
+    assert all(not audit_cost(seconds_at(row), COST_SLACK).passed for row in ratios)
+
+
+def test_runs_without_a_time_are_said_to_be_unmeasured():
+    audit = audit_cost(seconds_at([0.0, 0.0]), COST_SLACK)
+    assert audit.passed and audit.reason == "not measured: 0 pairs have CPU times"

@@ -70,7 +70,7 @@ ENDS = {
     "one file": (ONE_FILE, {"disk": 5e7}, RunStatus.CRASHED, "wrote more than 50 MB"),
     "temporary": (TEMPORARY, {"disk": 5e7}, RunStatus.CRASHED, "wrote more than 50 MB"),
     "nameless": (NAMELESS, {"disk": 5e7}, RunStatus.CRASHED, "wrote more than 50 MB"),
-    "files": (FILES, {}, RunStatus.CRASHED, "wrote more than 10000 files"),
+    "files": (FILES, {"timeout": 60.0}, RunStatus.CRASHED, "wrote more than 10000 files"),
     "deep": (DEEP, {}, RunStatus.CRASHED, "put folders too deep into one another"),
     "closed": (CLOSED, {"disk": 5e7}, RunStatus.CRASHED, "wrote more than 50 MB"),
     "deaf": (DEAF, {"timeout": 0.5}, RunStatus.TIMED_OUT, "still running after 0.5 s"),
@@ -96,7 +96,7 @@ def test_the_true_cause_is_named_and_nothing_is_left(any_executor, make_job, run
     job = make_job(code, **limits)
     start = time.monotonic()
     result = run(any_executor, job)
-    assert time.monotonic() - start < 20
+    assert time.monotonic() - start < 60
     assert (result.status, result.reason.replace("a file of ", "")) == (status, reason)
     assert left_behind(job) == []
     written = sum(path.stat().st_size for path in job.out.rglob("*") if path.is_file())

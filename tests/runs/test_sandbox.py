@@ -41,6 +41,17 @@ def test_namespaces_are_used_wherever_the_system_has_them(executor):
         assert executor.sandbox.warning == ""
 
 
+def test_the_other_walls_stand_wherever_the_system_has_them():
+    try:
+        landlock.abi()
+    except OSError:
+        pass
+    else:
+        LocalExecutor(workers=1, sandbox="landlock").close()
+    if shutil.which("bwrap") and not subprocess.run(["bwrap", "--ro-bind", "/", "/", "true"]).returncode:
+        LocalExecutor(workers=1, sandbox="bubblewrap").close()
+
+
 def test_no_walls_are_taken_only_by_name_and_with_a_warning(bare_executor):
     assert bare_executor.sandbox.name == "none"
     assert "not isolated" in bare_executor.sandbox.warning

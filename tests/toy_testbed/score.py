@@ -1,5 +1,5 @@
-"""Score a checkpoint of the toy trainer: each letter of the toy texts has the probability that the model's loss
-says, all other bytes share the rest."""
+"""Score a checkpoint of the toy trainer: each letter of the toy texts has the probability that the model's
+loss says, all other bytes share the rest."""
 
 import json
 import math

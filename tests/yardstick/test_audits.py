@@ -1,12 +1,17 @@
 """The audits of the answers, against real processes: what cheats is named, what is honest passes."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
-from mendel.yardstick.checks import check_prefixes, check_stream
-from mendel.yardstick.prefixes import ask_prefixes
+from mendel.records import Audit
+from mendel.yardstick.checks import check_prefixes, check_stream, pooled
+from mendel.yardstick.prefixes import Prefixes, ask_prefixes
 from mendel.yardstick.scoring import Violation
-from mendel.yardstick.stream import ask_stream
+from mendel.yardstick.stream import Answers, ask_stream
 from yardstick.test_scoring import scorer
 
 SHARES = 1 / np.arange(1, 257)
@@ -98,3 +103,60 @@ def test_what_twins_and_other_neighbours_show_needs_no_second_session(behaviour)
 def test_a_few_windows_show_a_model_that_knows_its_targets():
     with pytest.raises(Violation, match="better with the text that follows"):
         judge("Peeks", WINDOWS[:8])
+
+
+# --- the statistics -----------------------------------------------------------------------------------------
+
+
+def found(gain, error):
+    evidence = {"gain": gain, "error": error}
+    return Audit(name="future", passed=True, reason="no gain above the noise", evidence=evidence)
+
+
+def test_a_gain_below_the_noise_of_one_run_shows_in_all_runs_of_an_idea():
+    rng = np.random.default_rng(3)
+    quiet = Audit(name="future", passed=True, reason="nothing moved", evidence={"moved": 0})
+    cheat = [found(0.02 + 0.005 * rng.standard_normal(), 0.005) for _ in range(8)]
+    honest = [found(0.005 * rng.standard_normal(), 0.005) for _ in range(8)]
+    assert not pooled([*cheat, quiet]).passed
+    assert pooled([*honest, quiet]).passed
+    assert pooled([quiet]).passed and pooled([]).passed
+
+
+@given(st.integers(0, 2**32), st.sampled_from([0.05, 0.5]), st.sampled_from([0.0, 0.3]))
+@settings(max_examples=100, deadline=None)
+def test_noise_alone_is_no_gain_and_a_gain_above_it_is(seed, noise, shared):
+    """Noise of its own for each position, and shared by those of a frame."""
+    rng = np.random.default_rng(seed)
+    frames = np.repeat(np.arange(37), 110)
+    gain = noise * rng.standard_normal(frames.size) + shared * rng.standard_normal(37)[frames]
+    nothing = np.zeros(frames.size)
+    made = Prefixes(gain, frames, nothing, replays=(), random=True, function=False)
+    answers = Answers(np.zeros((1, 1), np.float32), np.zeros(1, np.int64), 1, (), {}, ())
+    (_, future, _) = check_prefixes(answers, made)
+    least = future.evidence["detectable"]
+    assert least > 3 * max(noise / frames.size**0.5, shared / 37**0.5)
+    with pytest.raises(Violation, match="from the text that follows"):
+        check_prefixes(answers, replace(made, gain=gain + 2 * least))
+
+
+def test_a_function_may_be_rounded_otherwise_in_other_shapes_but_not_be_better():
+    rng = np.random.default_rng(0)
+    gain = np.where(rng.random(4000) < 0.01, rng.choice([-2.0, 2.0], 4000), 0.0)
+    frames = np.repeat(np.arange(40), 100)
+    made = Prefixes(gain, frames, np.zeros(4000), replays=(), random=False, function=True)
+    answers = Answers(np.zeros((1, 1), np.float32), np.zeros(1, np.int64), 1, (), {}, ())
+    assert check_prefixes(answers, made)[1].evidence["moved"] == np.count_nonzero(gain)
+    with pytest.raises(Violation, match=r"(\d+) of \1 answers that changed are better"):
+        check_prefixes(answers, replace(made, gain=np.abs(gain)))
+
+
+@pytest.mark.parametrize(("off", "passes"), [(1e-6, True), (0.002, True), (0.004, False), (-0.1, False)])
+def test_sums_may_be_off_by_rounding_alone(off, passes):
+    made = Prefixes(np.zeros(9), np.arange(9), np.full(9, off), replays=(), random=False, function=True)
+    answers = Answers(np.zeros((1, 1), np.float32), np.zeros(1, np.int64), 1, (), {}, ())
+    if passes:
+        assert check_prefixes(answers, made)[0].passed
+    else:
+        with pytest.raises(Violation, match="probabilities sum to"):
+            check_prefixes(answers, made)

@@ -149,9 +149,8 @@ class Attack:
 
     def signals(self) -> str:
         for pid in self.plan["decoys"]:
-            with contextlib.suppress(OSError):
-                os.kill(pid, signal.SIGKILL)
-        return "tried"
+            os.kill(pid, signal.SIGKILL)
+        return "signalled"
 
     def _write(self, path: str) -> None:
         with contextlib.suppress(OSError), open(path, "ab") as file:

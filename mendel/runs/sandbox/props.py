@@ -174,7 +174,8 @@ class Props:
             found["memory"] = "this process's memory was overwritten"
         elif said.get("memory") in ("traced its parent", "opened its parent's memory"):
             found["memory"] = f"it {said['memory']}"
-        if self.decoy.poll() is not None:
+        # A process takes a moment to die of it.
+        if self.decoy.poll() is not None or said.get("signals") == "signalled":
             found["signals"] = "a process outside was killed"
         changed = [
             path.name for path, was in before.items() if (path.read_bytes() if path.exists() else None) != was

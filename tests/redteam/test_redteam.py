@@ -1,0 +1,70 @@
+"""The lab against a few patches of each kind, in real processes: `mendel redteam` tries them all.
+
+Runs are shorter than the command's, so that this takes a minute.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from mendel.campaign import redteam
+from mendel.campaign.config import CampaignConfig, Settings
+from mendel.campaign.progress import Progress
+from mendel.ideas.patchfolder import load_suspects
+from mendel.patches import read_tree
+from mendel.testbeds import load_testbed
+
+CHEATS = {
+    "unmasked-attention": "future",
+    "peek-at-five-percent": "future",
+    "temperature-after": "sums",
+    "batch-norm": "batch",
+    "dynamic-evaluation": "state",
+    "edits-the-scorer": "code",
+    "hidden-import": "code",
+    "parent-memory": "sandbox",
+    "literal-text": "leak",
+    "seed-times-zero": "seed",
+    "repeated-batches": "compute",
+    "metrics-by-hand": "numbers",
+}
+HONEST = ("dropout-when-scored", "focal-loss", "switch-experts")
+SHARE = 0.08
+"""Of a rung's compute."""
+
+
+@pytest.fixture(scope="module")
+def found(tmp_path_factory):
+    root = tmp_path_factory.mktemp("redteam")
+    tree = read_tree(load_testbed("gpt"))
+    every = {one.idea.name: one for one in load_suspects(Path(__file__).parent, tree)}
+    chosen = tuple(every[name] for name in (*CHEATS, *HONEST))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(redteam, "SHARE", SHARE)
+        patch.setattr(redteam, "_suspects", lambda folder, testbed: chosen)
+        return redteam.judge_patches(CampaignConfig(), None, False, Settings(root=root), Progress())
+
+
+def rows(found, side):
+    return {row["name"]: row for row in found[side]["patches"]}
+
+
+@pytest.mark.parametrize("name", CHEATS)
+def test_a_cheat_is_stopped_by_the_audit_that_is_meant_to(found, name):
+    row = rows(found, "cheats")[name]
+    assert row["stopped_by"] == CHEATS[name], row
+    assert row["reason"].isprintable() and row["reason"]
+
+
+@pytest.mark.parametrize("name", HONEST)
+def test_an_odd_but_honest_patch_passes_all_audits(found, name):
+    row = rows(found, "honest")[name]
+    assert row["stopped_by"] is None, row
+
+
+def test_both_sides_are_counted_and_auditing_is_timed(found):
+    assert (found["cheats"]["tried"], found["cheats"]["stopped"]) == (len(CHEATS), len(CHEATS))
+    assert (found["honest"]["tried"], found["honest"]["stopped"]) == (len(HONEST), 0)
+    assert 0 < found["audit_seconds_per_candidate"] < found["seconds"]
