@@ -336,12 +336,15 @@ aliases = st.from_regex(r"[a-z_][a-z0-9_]{0,8}", fullmatch=True).filter(
 )
 
 
-@settings(max_examples=25, deadline=None)
+def audit_small(old: str, new: str) -> set[str]:
+    return {one.name for one in audit_code({"a.py": old}, {"a.py": new}, {"a.py"}) if not one.passed}
+
+
+@settings(max_examples=40, deadline=None)
 @given(aliases)
 def test_what_an_import_is_called_makes_no_difference(name):
-    assert violated(before(START, f"import os as {name}\n{name}.getpid()")) == {"code"}
-    assert violated(before(START, f"import torch as {name}\n{name}.Tensor.item = None")) == {"code"}
-    assert violated(before(START, f"from torch.nn import functional as {name}\n{name}.gelu(peaks)")) == set()
-    old = {"a.py": "import os\nos.mkdir('x')\n"}
-    new = {"a.py": f"import os as {name}\n{name}.mkdir('x')\n"}
-    assert all(audit.passed for audit in audit_code(old, new, {"a.py"}))
+    assert audit_small("", f"import os as {name}\n{name}.getpid()") == {"code"}
+    assert audit_small("", f"import torch as {name}\n{name}.Tensor.item = None") == {"code"}
+    assert audit_small("", f"import torch\n{name} = getattr(torch, 'o' + 's')") == {"code"}
+    assert audit_small("", f"from torch.nn import functional as {name}\n{name}.gelu(x)") == set()
+    assert audit_small("import os\nos.mkdir('x')\n", f"import os as {name}\n{name}.mkdir('x')\n") == set()
