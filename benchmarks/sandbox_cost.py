@@ -1,7 +1,7 @@
 """What each sandbox adds to a run: `python benchmarks/sandbox_cost.py --json`.
 
-Runs of an empty script and of a script that uses a preloaded torch, one after the other, in turns over the sandboxes;
-times are from submission to result, in milliseconds.
+Runs of an empty script and of one that uses a preloaded torch, in turns over the sandboxes; times are from
+submission to result, in milliseconds.
 """
 
 from __future__ import annotations

@@ -61,6 +61,10 @@ class Text:
             self._windows[shard] = windows(self.corpus.shard_text(shard), SCORE_WINDOWS, SCORE_LENGTH, seed=0)
         return self._windows[shard]
 
+    def others(self, shard: Shard) -> Any:
+        """More text of a shard that is open, from between its windows: how audited rows go on."""
+        return windows(self.corpus.shard_text(shard), SCORE_WINDOWS, SCORE_LENGTH, seed=1)
+
     def beside(self, shard: Shard) -> dict[str, Any]:
         """What audited runs are asked about besides: training text, and this shard's canaries and decoys."""
         if self._train is None:
@@ -136,7 +140,8 @@ class Scoring:
                     seed = self._spec.seed
                     self._skills = probe(lambda rows: log_probabilities(channel, rows), seed)
         began = time.monotonic()
-        answers = ask_stream(channel, self._windows, encode=encode, groups=groups)
+        others = self._text.others(self._spec.shard if self._spec else Shard.VALIDATION)
+        answers = ask_stream(channel, self._windows, others, encode=encode, groups=groups)
         self._audit_seconds += (time.monotonic() - began) * answers.audit_share
         self._take(lambda: check_stream(answers))
         self._beside = {name: answers.group_bits_per_byte(name) for name in groups}

@@ -133,6 +133,13 @@ MACHINE = re.compile(
     r"|[^\s]*(held_out|validation|metrics|sources|train|run)\.(bin|jsonl?)|~/[^\s]*|(\.\./)+[^\s]*"
 )
 """Paths of the machine, and files that every run has."""
+ADDRESSED = re.compile(
+    r"</?(instructions?|log|prompt|system|untrusted)>|\bsystem( message| prompt)?:\s"
+    r"|\b(disregard|forget|ignore)\s+(all|any|every|everything|previous|prior|the above|what|your)\b"
+    r"|\bverdict is\b|\baudits? (of .*)?(have|has) passed\b",
+    re.IGNORECASE,
+)
+"""Text that a model which reads logs or code could take for an instruction."""
 
 
 def why(path: str, protected: frozenset[str]) -> str | None:

@@ -216,7 +216,14 @@ class _Look:
         its = self.given.get(name, Members())
         if parts == ["__dict__"] or (not parts and attribute in its.methods | {"__class__", "__dict__"}):
             yield f"changes what `{name}` does, which belongs to the testbed"
-        elif not parts and (attribute.startswith("_") or (its.reports and attribute in its.attributes)):
+            return
+        if parts:
+            own = (
+                len(parts) > 1 and attribute != "[]"
+            )  # what the reader's tokenizer is, not the text it holds
+        else:
+            own = attribute.startswith("_") or (its.reports and attribute in its.attributes)
+        if own:
             yield f"changes what `{name}` keeps for itself, which belongs to the testbed"
 
     def _foreign(self, paths: Collection[str]) -> bool:
@@ -238,7 +245,9 @@ class _Look:
         text = value.decode("latin-1") if isinstance(value, bytes) else value
         if not isinstance(text, str):
             return
-        if beyond.MACHINE.fullmatch(text):
+        if beyond.ADDRESSED.search(text):
+            yield "speaks to whoever reads the log or the code"
+        elif beyond.MACHINE.fullmatch(text):
             yield f"names {text!r}, a place outside the run"
         elif PurePosixPath(text).name in self.files:
             yield f"names {text!r}, a file that belongs to the testbed"

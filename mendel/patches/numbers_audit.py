@@ -25,7 +25,8 @@ FILES = frozenset({"data", "directory", "file", "folder", "log_file", "metrics",
 CHANGES = frozenset({"append", "clear", "extend", "insert", "pop", "remove"})
 COUNTING = frozenset({"epochs", "steps"})
 """Methods whose results number the steps: they measure nothing."""
-LOWERS = frozenset({"clamp", "clamp_", "clamp_max", "clip", "min", "minimum"})
+SMALLEST = frozenset({"min", "minimum"})
+LOWERS = frozenset({"clamp", "clamp_", "clamp_max", "clip"}) | SMALLEST
 SAME = frozenset({"clone", "cpu", "detach", "float", "item"})
 """Methods that leave a number what it is."""
 _LOOPS = (ast.For, ast.AsyncFor, ast.While, ast.comprehension)
@@ -243,7 +244,7 @@ class _Numbers:
         }
 
     def _scaled(self, node: ast.AST, bare: set[str]) -> bool:
-        """Whether one of the quantities meets a constant in arithmetic."""
+        """Whether one of the quantities meets a constant in arithmetic, or another one in a minimum."""
         source = self.now.source
         for part in ast.walk(node):
             if isinstance(part, ast.BinOp):
@@ -255,7 +256,8 @@ class _Numbers:
                 sides += [part.func.value] if isinstance(part.func, ast.Attribute) else []
             else:
                 continue
-            if any(_number(source, side) for side in sides) and any(_core(side) in bare for side in sides):
+            constant = any(_number(source, side) for side in sides) or _called(part) in SMALLEST
+            if constant and len(sides) > 1 and any(_core(side) in bare for side in sides):
                 return True
         return False
 
@@ -307,8 +309,9 @@ def _core(node: ast.AST) -> str:
     return ast.unparse(node) if isinstance(node, (ast.Name, ast.Attribute)) else ""
 
 
-def _called(call: ast.Call) -> str:
-    return call.func.attr if isinstance(call.func, ast.Attribute) else getattr(call.func, "id", "")
+def _called(node: ast.AST) -> str:
+    func = node.func if isinstance(node, ast.Call) else None
+    return func.attr if isinstance(func, ast.Attribute) else getattr(func, "id", "")
 
 
 def _divides(op: ast.operator) -> bool:

@@ -206,8 +206,11 @@ def _cut(old: list[Streams], new: list[Streams]) -> Iterator[Found]:
         loose = loose_now.get(name, [])
         if len(now.get(name, [])) >= len(calls):
             continue
+        known = {one.source.text(part) for one, part in loose_was.get(name, [])}
         if len(loose) > len(loose_was.get(name, [])):
-            yield _found(loose[-1][0].source, loose[-1][1], "no longer follows the seed of the run")
+            fresh = [(one, part) for one, part in loose if one.source.text(part) not in known]
+            there, instead = (fresh or loose)[-1]
+            yield _found(there.source, instead, "no longer follows the seed of the run")
         elif name in GLOBAL or _direct(was) > _direct(now):
             yield Found(
                 streams.source.path, call.lineno, short(call), "is gone, and nothing takes its seed", ""

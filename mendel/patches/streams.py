@@ -51,7 +51,7 @@ def starts_stream(source: Source, call: ast.Call) -> bool:
 def draws(name: str) -> bool:
     """Whether a function of this name draws random numbers from a stream."""
     last = name.split(".")[-1]
-    return last in _TORCH_DRAWS or (last in _FILLS and name.startswith(("torch.", last)))
+    return last in _TORCH_DRAWS or (last in _FILLS and name.startswith(("torch.", ".")))
 
 
 def arguments(call: ast.Call) -> list[ast.expr]:
@@ -123,10 +123,9 @@ class Streams:
         for node in self.source.nodes:
             if isinstance(node, ast.Call):
                 paths = sorted(self.source.paths(node.func))
-                own = node.func.attr if isinstance(node.func, ast.Attribute) else ""
-                if not own and isinstance(node.func, ast.Name):
-                    own = node.func.id
-                if not any(path.startswith(_COMPUTES) for path in paths) and own not in _METHODS:
+                method = node.func.attr if isinstance(node.func, ast.Attribute) else ""
+                own = f".{method}" if method else getattr(node.func, "id", "")
+                if not any(path.startswith(_COMPUTES) for path in paths) and method not in _METHODS:
                     yield (paths[0] if paths else own), node
 
     def _comes_from(

@@ -14,10 +14,12 @@ the prefix alone, in mean over frames or in sign where the model is a function (
 later they were given (`state`). Only these see a peek at the predicted token itself, and code that remembers
 what it was asked and answers it as before does not evade them.
 
-Each test has ALPHA false alarms for noise that is independent between frames. What none of them sees: a gain
-below the noise, `detectable` in the evidence (with dropout of 0.3 nats about 0.05 nats for one run; pool
-the runs of an idea with `pooled`); a peek at so few places that no prefix met one (at a share f of them, with
-probability (1 - f)^256); noise drawn once per process, which two processes draw differently.
+Each test has ALPHA false alarms for noise that is independent between frames (benchmarks/scoring_audits.py).
+
+What none of them sees: a gain below the noise, `detectable` in the evidence, which `pooled` makes smaller;
+a peek at so few places that no prefix met one (at a share f of them, with probability (1 - f)^256); under
+noise, what is learned from a few hundred tokens by code that remembers what it said. And noise drawn once per
+process makes two models of two processes, which may be stopped for it.
 """
 
 from __future__ import annotations
@@ -67,7 +69,8 @@ def _settled(*audits: Audit) -> tuple[Audit, ...]:
 def pooled(audits: Iterable[Audit]) -> Audit:
     """`future` over several runs of one idea, from the audits of their prefixes: a gain that hides in the
     noise of one run shows in all. Runs without any movement say nothing here."""
-    found = [audit.evidence for audit in audits if audit.name == "future" and audit.evidence.get("error")]
+    evidence = [audit.evidence for audit in audits if audit.name == "future"]
+    found = [one for one in evidence if "gain" in one and one.get("error")]
     if not found:
         return Audit(name="future", passed=True, reason="no answer changed without the text that follows")
     weights = np.array([1 / float(evidence["error"]) ** 2 for evidence in found])

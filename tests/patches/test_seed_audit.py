@@ -69,7 +69,7 @@ CUT = {
     "inside": (before("        for name, parameter in self.named_parameters():\n", "seed = 3", "model.py"),),
     "draws without it": (edit("model.py", DRAW, "torch.randn(parameter.shape)"),),
     "fills without it": (
-        edit("model.py", f"            parameter.copy_({DRAW} * std)", "            nn.init.xavier_uniform_(parameter)"),
+        edit("model.py", f"parameter.copy_({DRAW} * std)", "nn.init.xavier_uniform_(parameter)"),
     ),
 }  # fmt: skip
 

@@ -115,11 +115,12 @@ def found(gain, error):
 
 def test_a_gain_below_the_noise_of_one_run_shows_in_all_runs_of_an_idea():
     rng = np.random.default_rng(3)
+    twins = Audit(name="future", passed=True, reason="of the stream", evidence={"difference": 9, "error": 1})
     quiet = Audit(name="future", passed=True, reason="nothing moved", evidence={"moved": 0})
     cheat = [found(0.02 + 0.005 * rng.standard_normal(), 0.005) for _ in range(8)]
     honest = [found(0.005 * rng.standard_normal(), 0.005) for _ in range(8)]
-    assert not pooled([*cheat, quiet]).passed
-    assert pooled([*honest, quiet]).passed
+    assert not pooled([*cheat, quiet, twins]).passed
+    assert pooled([*honest, quiet, twins]).passed
     assert pooled([quiet]).passed and pooled([]).passed
 
 
