@@ -48,6 +48,8 @@ PATCHES = Path(__file__).parents[2] / "tests" / "redteam"
 CHEAT_PAIRS, HONEST_PAIRS, SCREEN_PAIRS = 5, 3, 2
 SHARE = 0.25
 """Of a rung's compute that each run gets, unless it is asked for in full: audits need no long runs."""
+PATIENCE, MEMORY = 0.5, 1.5e9
+"""Share of its time, and bytes, with which runs then are ended: many patches want just that."""
 WALLS = re.compile(
     r"Permission|not permitted|Read-only|unreachable|denied|No such file|refused|FileNotFound|too many proc"
     r"|wrote more|supervisor|killed by|Resource temporarily|No space|File too large|not a file|files in"
@@ -143,8 +145,11 @@ def _suspects(folder: Path | None, testbed: Testbed) -> tuple[Suspect, ...]:
 
 
 def _cheaper(testbed: Testbed) -> Testbed:
-    rungs = tuple(rung.model_copy(update={"flops": rung.flops * SHARE}) for rung in testbed.rungs)
-    return testbed.model_copy(update={"rungs": rungs})
+    rungs = tuple(
+        rung.model_copy(update={"flops": rung.flops * SHARE, "timeout": rung.timeout * PATIENCE})
+        for rung in testbed.rungs
+    )
+    return testbed.model_copy(update={"rungs": rungs, "memory": min(testbed.memory, MEMORY)})
 
 
 class _Bench:

@@ -335,7 +335,7 @@ def test_hostile_code_neither_stops_nor_slows_an_audit(text):
 
 
 aliases = st.from_regex(r"[a-z_][a-z0-9_]{0,8}", fullmatch=True).filter(
-    lambda name: not keyword.iskeyword(name) and name not in {"config", "run", "seed", "tokens", "math"}
+    lambda name: not keyword.iskeyword(name) and name not in {"getattr", "os", "torch", "x"}
 )
 
 

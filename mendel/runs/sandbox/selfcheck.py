@@ -90,12 +90,16 @@ def _limits(executor: LocalExecutor, folder: Path) -> list[Check]:
     }
     # A run that ends its supervisor is tried again, and said so aloud: here it is on purpose.
     logger = logging.getLogger("mendel.runs.local")
-    level = logger.level
-    logger.setLevel(logging.ERROR)
+    names = {job.id for job in jobs.values()}
+
+    def unplanned(record: logging.LogRecord) -> bool:
+        return not names & set(map(str, record.args or ()))
+
+    logger.addFilter(unplanned)
     try:
         results = submit(executor, list(jobs.values()))
     finally:
-        logger.setLevel(level)
+        logger.removeFilter(unplanned)
     checks = []
     for name, job in jobs.items():
         _, _, status, reason = _LIMITS[name]
