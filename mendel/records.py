@@ -275,6 +275,8 @@ class RunResult(Record):
     cpu_seconds: float = 0.0
     """User and system CPU time of the training process."""
     score_seconds: float = 0.0
+    score_cpu_seconds: float = 0.0
+    """Of the process that answered for the score."""
     skills: dict[str, Skill | None] = {}
     """By skill and span (`copying/32`); None where the model cannot look back that far. Empty where nothing
     was asked."""
@@ -283,7 +285,7 @@ class RunResult(Record):
     audits: tuple[Audit, ...] = ()
     """What its answers were searched for while it was scored."""
     audit_seconds: float = 0.0
-    """Part of `score_seconds` that only the audits needed."""
+    """In which it was audited: asked more than a score needs, and its answers and files searched."""
     reason: str = ""
     """One line: why it is not done."""
 

@@ -92,6 +92,10 @@ def show_summary(console: Console, summary: dict[str, Any]) -> None:
             f"Trunk over {summary['recipe']} at rung {rung}: CM {bound}{cm['cm']:.2f} ({_interval(cm)})",
             highlight=False,
         )
+    for row in summary["rejected"]:
+        console.print(f"Rejected {row['id']}: {row['reason']}", markup=False, highlight=False, soft_wrap=True)
+    if summary["sandbox"] and summary["sandbox"]["name"] == "none":
+        console.print("[bold red]No sandbox: patch code could reach this machine and its own scores.[/]")
     console.print(
         f"Blanks: {summary['blanks_claimed']} claimed of {summary['blanks_judged']} judged, "
         f"{summary['blanks_confirmed']} of them in confirmation ({summary['blanks_planted']} planted). "
@@ -199,7 +203,9 @@ def show_redteam(console: Console, found: dict[str, Any]) -> None:
             )
     for side, name in (("cheats", "Cheats"), ("honest", "Honest patches")):
         counts = found[side]
-        console.print(f"{name}: {counts['stopped']} stopped of {counts['tried']}.", highlight=False)
+        meant = counts["stopped_as_intended"]
+        by = f", {meant} of them by an audit that they name" if meant else ""
+        console.print(f"{name}: {counts['stopped']} stopped of {counts['tried']}{by}.", highlight=False)
     if found["audit_seconds_per_candidate"] is not None:
         seconds = found["audit_seconds_per_candidate"]
         console.print(

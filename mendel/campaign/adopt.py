@@ -6,9 +6,11 @@ come from this block and not from the pairs that made the claim, which flatter i
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
-from mendel.campaign.audits import full
+from mendel.campaign.audits import failed, full
+from mendel.campaign.claim_audits import audit_costs, audit_runs
 from mendel.campaign.confirm import Claim
 from mendel.campaign.rounds import Points, Round, at_bound
 from mendel.campaign.skills import skill_effects
@@ -47,7 +49,7 @@ def adopt_claims(round: Round, claims: Sequence[Claim], original_points: Points)
     arms = {claim.candidate.idea.name: claim.candidate.line for claim in real}
     plans, pairs = _measure(round, arms, stack)
     effects = {name: _estimate(round, plans[name], pairs[plans[name].id]) for name in arms if name in plans}
-    gone = {name for name in effects if _vanished(round, name, effects[name])}
+    gone = {name for name in effects if _withdrawn(round, plans[name], effects[name], pairs[plans[name].id])}
     if gone:  # and with them the stack that holds them
         effects = {name: verdict for name, verdict in effects.items() if name not in gone}
         arms = {name: line for name, line in arms.items() if name not in gone}
@@ -111,19 +113,28 @@ def _estimate(round: Round, plan: Plan, results: Sequence[tuple[RunResult, RunRe
     return verdict
 
 
-def _vanished(round: Round, name: str, effect: Verdict) -> bool:
-    """Withdraw a claim whose gain is gone on seeds that nothing was chosen by."""
-    assert effect.difference is not None
-    if effect.difference.high > 0:
+def _withdrawn(
+    round: Round, plan: Plan, effect: Verdict, pairs: Sequence[tuple[RunResult, RunResult]]
+) -> bool:
+    """Withdraw a claim whose fresh runs an audit rejects, or whose gain turned into a loss on seeds that
+    nothing was chosen by. Its e-value no longer helps others."""
+    assert effect.difference is not None and plan.idea is not None
+    violation = failed((*audit_runs(pairs), *audit_costs(round, plan, pairs)))
+    if violation is None and effect.difference.high <= 0:
+        violation = Audit(
+            name="fresh",
+            passed=False,
+            reason=f"{effect.pairs} pairs on fresh seeds show a loss: difference "
+            f"{effect.difference.value:+.4f} bits per byte, at most {effect.difference.high:+.4f}",
+        )
+    if violation is None:
         return False
-    audit = Audit(
-        name="fresh",
-        passed=False,
-        reason=f"{effect.pairs} pairs on fresh seeds show a loss: difference {effect.difference.value:+.4f} "
-        f"bits per byte, at most {effect.difference.high:+.4f}",
+    name = plan.idea
+    round.errors.frozen[f"{name}@{round.control.recipe}"] = -math.inf
+    round.move(name, IdeaState.REJECTED, full(violation), "fresh")
+    round.lab.say(
+        f"{round.number}/fresh/{name}", "audit", f"{name}: claim withdrawn, {full(violation)}", name
     )
-    round.move(name, IdeaState.REJECTED, full(audit), "fresh")
-    round.lab.say(f"{round.number}/fresh/{name}", "audit", f"{name}: claim withdrawn, {full(audit)}", name)
     return True
 
 

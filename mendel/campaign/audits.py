@@ -5,6 +5,7 @@ Whoever proposed the patch is told the class of a violation and no more; the use
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 
 from mendel.campaign.lab import Lab
@@ -40,9 +41,11 @@ def full(audit: Audit) -> str:
     return f"audit {audit.name}: {audit.reason}"
 
 
-def terse(name: str) -> str:
-    """What whoever proposed the patch is told: the class of the violation, not how it was seen."""
-    return f"rejected: {AUDITS[name]}"
+def terse(note: str) -> str:
+    """What whoever proposed the patch is told of a note that `full` made: the class of the violation, not how
+    it was seen."""
+    found = re.search(r"audit (\w+):", note)
+    return f"rejected: {AUDITS.get(found[1] if found else '', 'an audit found a violation')}"
 
 
 def _added(old: str, new: str) -> str:

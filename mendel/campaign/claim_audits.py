@@ -18,6 +18,11 @@ from mendel.plans.costs import BLIND, COST_SLACK, audit_cost
 from mendel.records import Audit, Plan, Recipe, RunResult, RunStatus, tree_hash
 from mendel.yardstick import memorised, pooled
 
+SCORE_SLACK = 3.0
+"""CPU seconds of scoring over the control's, beyond what a token is charged, that say nothing."""
+LEAST_CONSTANTS = 3
+"""Pairs."""
+
 Results = Sequence[tuple[RunResult, RunResult]]
 """Control and treatment of each pair, in planned order."""
 
@@ -34,12 +39,11 @@ def audit_runs(pairs: Results) -> tuple[Audit, ...]:
 def audit_claim(round: Round, plan: Plan, pairs: Results) -> tuple[Audit, ...]:
     """All audits of an idea that its pairs would call better. Trains more runs where its gain could hang on a
     constant."""
-    by_seconds = not round.lab.meter.counts_runs
     epochs = round.lab.corpus.epochs(plan.treatment_tokens)
     audits = [
         *audit_patch(round.lab, plan.control, plan.treatment),
         *audit_runs(pairs),
-        audit_cost(_seconds(pairs), COST_SLACK * (1.0 if by_seconds else BLIND)),
+        *audit_costs(round, plan, pairs),
         pooled([audit for _, treatment in pairs for audit in treatment.audits]),
         memorised(
             [(_losses(control), _losses(treatment)) for control, treatment in pairs],
@@ -74,8 +78,14 @@ def _audit_constants(round: Round, plan: Plan, pairs: Results) -> list[Audit]:
         _, spec = other.runs(seed, lab.campaign.fingerprint.id)
         requests.append(Request(spec, plan.kind.value, plan.idea))
     results = lab.complete(requests)
-    others = [(control, results[r.spec.id]) for (control, _), r in zip(pairs, requests, strict=True)]
-    gains = [at_bound(differences(found), plan.rule) for found in (pairs, others)]
+    both = [(pair, results[r.spec.id]) for pair, r in zip(pairs, requests, strict=True)]
+    # A constant that cannot be changed is no sign of luck: those runs say nothing.
+    both = [(pair, other) for pair, other in both if other.status is RunStatus.DONE]
+    if len(both) < LEAST_CONSTANTS:
+        reason = f"{len(both)} runs with other constants ended well: not compared"
+        return [Audit(name="seed", passed=True, reason=reason)]
+    mine, others = [pair for pair, _ in both], [(pair[0], other) for pair, other in both]
+    gains = [at_bound(differences(found), plan.rule) for found in (mine, others)]
     return [compare_constants(gains[0], gains[1], plan.rule.min_loss_gain)]
 
 
@@ -95,13 +105,20 @@ def _other_text(round: Round, plan: Plan) -> str:
     return ""
 
 
-def _seconds(pairs: Results) -> list[tuple[float, float]]:
-    """CPU seconds of control and treatment, of pairs that ended well."""
-    return [
-        (control.cpu_seconds, treatment.cpu_seconds)
-        for control, treatment in pairs
-        if treatment.status is control.status is RunStatus.DONE
-    ]
+def audit_costs(round: Round, plan: Plan, pairs: Results) -> tuple[Audit, Audit]:
+    """What pairs took to train, at equal charged cost; and to answer for their scores, where a model may cost
+    what it is charged per token, but has nothing to learn."""
+    good = [(c, t) for c, t in pairs if c.status is t.status is RunStatus.DONE]
+    slack = COST_SLACK * (BLIND if round.lab.meter.counts_runs else 1.0)
+    train = audit_cost([(c.cpu_seconds, t.cpu_seconds) for c, t in good], slack)
+    dearer = SCORE_SLACK * max(1.0, plan.cost_ratio)
+    score = audit_cost([(c.score_cpu_seconds, t.score_cpu_seconds) for c, t in good], dearer)
+    return train, score.model_copy(update={"reason": f"scoring: {score.reason}"})
+
+
+def any_rejected(pairs: Results) -> bool:
+    """Whether the score of a treatment was rejected."""
+    return any(treatment.status is RunStatus.REJECTED for _, treatment in pairs)
 
 
 def _losses(result: RunResult) -> dict[str, float]:

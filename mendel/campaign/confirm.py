@@ -12,12 +12,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
 from mendel.campaign.audits import failed, full
-from mendel.campaign.claim_audits import audit_claim, audit_runs
+from mendel.campaign.claim_audits import any_rejected, audit_claim, audit_runs
 from mendel.campaign.rounds import Round
 from mendel.campaign.screen import Screened
 from mendel.campaign.trunk import Candidate, Refused, differences, run_pairs
 from mendel.plans.costs import Charge
-from mendel.records import Audit, Plan, PlanKind, RunResult, RunStatus, Shard, Verdict, VerdictKind
+from mendel.records import Audit, Plan, PlanKind, RunResult, Shard, Verdict, VerdictKind
 from mendel.store import IdeaState
 from mendel.verdicts.judge import Action, Judgement, judge, judge_round
 from mendel.verdicts.judge import Round as Looked
@@ -44,6 +44,8 @@ class Entry:
     pairs: list[tuple[RunResult, RunResult]] = field(default_factory=list)
     judgement: Judgement | None = None
     audits: tuple[Audit, ...] = ()
+    audited: bool = False
+    """As a whole, for a claim."""
 
     @property
     def losses(self) -> list[float | None]:
@@ -104,15 +106,18 @@ def _look(round: Round, live: dict[str, Entry]) -> Looked:
     """Decide on all running ideas. What would be claimed is audited; where that rejects one, the others
     are decided on again, because a claim depends on how many there are."""
     rule, errors = next(iter(live.values())).plan.rule, round.errors
+    for entry in live.values():
+        entry.audited = False  # there are more runs now
     rejected = {name for name, entry in live.items() if _reject(entry, _of_runs(entry))}
     while True:
         losses = {name: entry.losses for name, entry in live.items() if name not in rejected}
         frozen = errors.frozen | dict.fromkeys(rejected, -math.inf)
         looked = judge_round(rule, errors.entered, losses, frozen)
         claims = [n for n, decision in looked.decisions.items() if decision.action is Action.CLAIM]
-        new = {name for name in claims if not live[name].audits}
+        new = {name for name in claims if not live[name].audited}
         for name in new:
             entry = live[name]
+            entry.audited = True
             if _reject(entry, audit_claim(round, entry.plan, entry.pairs)):
                 rejected.add(name)
         if not new & rejected:
@@ -121,8 +126,7 @@ def _look(round: Round, live: dict[str, Entry]) -> Looked:
 
 def _of_runs(entry: Entry) -> tuple[Audit, ...]:
     """Audits of runs whose scores were rejected, if there are any."""
-    rejected = any(treatment.status is RunStatus.REJECTED for _, treatment in entry.pairs)
-    return audit_runs(entry.pairs) if rejected else ()
+    return audit_runs(entry.pairs) if any_rejected(entry.pairs) else ()
 
 
 def _reject(entry: Entry, audits: tuple[Audit, ...]) -> bool:

@@ -302,12 +302,15 @@ class Lab:
         return self.testbed.score, scoring.sessions
 
     def _own_objective(self, recipe: str) -> bool:
-        """Whether a recipe's source has a line about a loss that the testbed's has not."""
+        """Whether a recipe's source has a line about a loss that the testbed's has not, before the last backward
+        pass of its file: what comes after it changes what is logged and not what is learned."""
         lines = {line for text in read_tree(self.testbed).values() for line in text.splitlines()}
-        tree = self.store.load_tree(self.store.recipe(recipe).tree)
-        return any(
-            "loss" in line and line not in lines for text in tree.values() for line in text.splitlines()
-        )
+        for text in self.store.load_tree(self.store.recipe(recipe).tree).values():
+            before, found, after = text.rpartition("backward(")
+            learned = before + after.partition("\n")[0] if found else text
+            if any("loss" in line and line not in lines for line in learned.splitlines()):
+                return True
+        return False
 
     def _finish(self, request: Request, result: RunResult) -> None:
         run = request.spec.id

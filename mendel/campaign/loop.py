@@ -13,6 +13,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from mendel.campaign.adopt import adopt_claims, kind_of, record_trunk
+from mendel.campaign.claim_audits import any_rejected, audit_costs, audit_runs
 from mendel.campaign.config import CampaignConfig, ConfigError
 from mendel.campaign.confirm import confirm
 from mendel.campaign.lab import Lab, LabError
@@ -176,8 +177,8 @@ def second_chances(lab: Lab, trunk: Line) -> list[str]:
         found = last.get(name)
         if found is None or found.log2_cm is None or trunk.recipe in judged_on[name]:
             continue
-        if entry.state in (IdeaState.STALE, IdeaState.FAILED):  # it had its second chance, without a verdict
-            continue
+        if entry.state in (IdeaState.STALE, IdeaState.FAILED, IdeaState.REJECTED):
+            continue  # it had its second chance, without a verdict, or deserves none
         hopeless = found.kind in (VerdictKind.BETTER, VerdictKind.WORSE, VerdictKind.FAILED)
         if not hopeless and found.log2_cm.high > lab.campaign.config["policy"]["min_gain"]:
             chances.append((-found.log2_cm.value, name))
@@ -291,16 +292,18 @@ def _check(round: Round, trunk: Line) -> Interval:
     seeds = seed_block(round.config.seed, round.number, PlanKind.VERIFY, policy.verify_pairs, round.rung)
     plan = round.plan(PlanKind.VERIFY, None, trunk, seeds, Shard.VALIDATION)
     lab.store.put_plan(round.campaign, plan)
-    found = differences(run_pairs(lab, [plan], 0, len(seeds))[plan.id])
+    pairs = run_pairs(lab, [plan], 0, len(seeds))[plan.id]
+    found = differences(pairs)
     _extend_curve(round, at_bound(found, plan.rule))
     log2_cm = round.multiplier(found, plan.rule)
     verdict = Verdict(
         plan=plan.id,
-        kind=kind_of(log2_cm),
+        kind=VerdictKind.REJECTED if any_rejected(pairs) else kind_of(log2_cm),
         pairs=len(found),
         failures=sum(d is None for d in found),
         difference=paired_interval(at_bound(found, plan.rule)),
         log2_cm=log2_cm,
+        audits=(*audit_runs(pairs), *audit_costs(round, plan, pairs)),
         reason="the whole trunk against the original recipe",
     )
     lab.store.put_verdict(round.campaign, verdict)

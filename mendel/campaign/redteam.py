@@ -48,8 +48,10 @@ PATCHES = Path(__file__).parents[2] / "tests" / "redteam"
 CHEAT_PAIRS, HONEST_PAIRS, SCREEN_PAIRS = 5, 3, 2
 SHARE = 0.25
 """Of a rung's compute that each run gets, unless it is asked for in full: audits need no long runs."""
-PATIENCE, MEMORY = 0.5, 1.5e9
-"""Share of its time, and bytes, with which runs then are ended: many patches want just that."""
+PATIENCE = 0.5
+"""Share of a rung's time that each run then gets: many patches want to be ended by it."""
+NO_GAIN = "no gain"
+"""What ends a cheat that no audit stopped and that its pairs do not call better: it fooled nobody."""
 WALLS = re.compile(
     r"Permission|not permitted|Read-only|unreachable|denied|No such file|refused|FileNotFound|too many proc"
     r"|wrote more|supervisor|killed by|Resource temporarily|No space|File too large|not a file|files in"
@@ -149,7 +151,7 @@ def _cheaper(testbed: Testbed) -> Testbed:
         rung.model_copy(update={"flops": rung.flops * SHARE, "timeout": rung.timeout * PATIENCE})
         for rung in testbed.rungs
     )
-    return testbed.model_copy(update={"rungs": rungs, "memory": min(testbed.memory, MEMORY)})
+    return testbed.model_copy(update={"rungs": rungs})
 
 
 class _Bench:
@@ -248,8 +250,8 @@ class _Bench:
             said = judge(plan.rule, differences(pairs))
             if said.kind is not VerdictKind.BETTER:
                 mean = sum(at_bound(differences(pairs), plan.rule)) / len(pairs)
-                reason = f"{len(pairs)} pairs at equal cost show no gain: {mean:+.4f} bits per byte"
-                trial.stop("fresh", reason)
+                reason = f"{len(pairs)} pairs at equal cost: {mean:+.4f} bits per byte, no gain is shown"
+                trial.stop(NO_GAIN, reason)
 
 
 def _end_all(trials: dict[str, Trial], plans: Sequence[Plan], found: Pairs, what: str) -> None:
@@ -268,9 +270,12 @@ def _report(trials: Sequence[Trial]) -> dict[str, Any]:
 
 
 def _side(trials: Sequence[Trial]) -> dict[str, Any]:
+    meant = [{name for name, _ in t.stops} & set(t.suspect.expected) for t in trials]
     return {
         "tried": len(trials),
         "stopped": sum(bool(trial.stops) for trial in trials),
+        "stopped_as_intended": sum(map(bool, meant)),
+        "came_to_a_verdict": sum(trial.judged for trial in trials),
         "patches": [_entry(trial) for trial in trials],
     }
 

@@ -22,6 +22,7 @@ from mendel.report.text import clean
 from mendel.runs import Job, executor_class
 from mendel.store import Campaign, RunState, Store, StoreError
 from mendel.testbeds import load_testbed
+from mendel.yardstick import CorpusError, sealed_paths
 
 SCRIPT = "sample.py"
 WEIGHTS = "*.safetensors"
@@ -107,7 +108,11 @@ def stream(
 @contextmanager
 def _executor(source: Source, sandbox: str) -> Iterator[Any]:
     testbed = source.testbed
-    executor = executor_class("local")(testbed.python, testbed.preload, 1, sandbox=sandbox)
+    try:
+        hidden = sealed_paths(testbed.python)
+    except CorpusError:  # the default corpus is not installed, so no run is scored on it
+        hidden = ()
+    executor = executor_class("local")(testbed.python, testbed.preload, 1, sandbox=sandbox, hidden=hidden)
     try:
         yield executor
     finally:

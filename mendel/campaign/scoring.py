@@ -12,7 +12,7 @@ import socket
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from mendel.probes import SPANS, probe
 from mendel.records import Audit, PlanKind, RunResult, RunSpec, RunStatus, Shard, Skill
@@ -41,8 +41,11 @@ PROBE = "probe"
 """Stage of runs that are trained to be probed: `mendel probe`."""
 PROBED = (PlanKind.CONFIRM, PlanKind.ESTIMATE, PlanKind.VERIFY, PROBE)
 """Stages whose runs are asked for their skills. Screening buys many more runs, for choosing alone."""
-AUDITED = (PlanKind.CONFIRM,)
-"""Stages whose runs have a second session and are asked about training text and canaries."""
+AUDITED = (PlanKind.CONFIRM, PlanKind.ESTIMATE, PlanKind.VERIFY)
+"""Stages whose runs have a second session and are asked about training text and canaries: all whose numbers
+are published. A seed tells code which stage it is in, so none of these may be easier than another."""
+
+T = TypeVar("T")
 
 
 class Text:
@@ -120,10 +123,6 @@ class Scoring:
 
     def _stream(self, channel: socket.socket) -> float:
         self._asked, self._answers, self._audits = True, None, []  # it may be scored again after a failure
-        began = time.monotonic()
-        if self._audited or self._spec is None:
-            self._take(lambda: (scan_output(self._out, self._text.corpus),))
-        self._audit_seconds = time.monotonic() - began
         encode = read_tokenizer(self._out)
         groups: dict[str, Any] = {}
         if self._spec is None:
@@ -136,14 +135,17 @@ class Scoring:
             if self._stage in PROBED and encode is None:  # the questions are asked in bytes
                 # First, because a score ends the conversation. Probes describe: without an answer to them the
                 # run still has its score, or the score says what is wrong with it.
-                with contextlib.suppress(ScoringError):
-                    seed = self._spec.seed
-                    self._skills = probe(lambda rows: log_probabilities(channel, rows), seed)
-        began = time.monotonic()
+                seed = self._spec.seed
+                with contextlib.suppress(Unanswered):
+                    self._skills = self._kept(lambda: _probed(channel, seed))
         others = self._text.others(self._spec.shard if self._spec else Shard.VALIDATION)
-        answers = ask_stream(channel, self._windows, others, encode=encode, groups=groups)
-        self._audit_seconds += (time.monotonic() - began) * answers.audit_share
-        self._take(lambda: check_stream(answers))
+        began = time.monotonic()
+        answers = self._kept(lambda: ask_stream(channel, self._windows, others, encode=encode, groups=groups))
+        asked = time.monotonic()
+        self._audits += self._kept(lambda: check_stream(answers))
+        if self._audited or self._spec is None:
+            self._scan()
+        self._audit_seconds = (asked - began) * answers.audit_share + time.monotonic() - asked
         self._beside = {name: answers.group_bits_per_byte(name) for name in groups}
         self._answers = answers
         return answers.bits_per_byte
@@ -152,18 +154,37 @@ class Scoring:
         answers = self._answers
         assert answers is not None
         began = time.monotonic()
-        asked = ask_prefixes(channel, self._windows, answers, encode=read_tokenizer(self._out))
+        encode = read_tokenizer(self._out)
+        asked = self._kept(lambda: ask_prefixes(channel, self._windows, answers, encode=encode))
+        self._audits += self._kept(lambda: check_prefixes(answers, asked))
         self._audit_seconds += time.monotonic() - began
-        self._take(lambda: check_prefixes(answers, asked))
         return answers.bits_per_byte
 
-    def _take(self, find: Callable[[], tuple[Audit, ...]]) -> None:
-        """Keep what was found. Violation where an audit failed: the run is rejected."""
+    def _scan(self) -> None:
+        """Search what the run left. The conversation is over, so nobody's clock runs."""
+        found = scan_output(self._out, self._text.corpus)
+        self._audits.append(found)
+        if not found.passed:
+            raise Violation(found)
+
+    def _kept(self, ask: Callable[[], T]) -> T:
+        """What `ask` returns; the audits of a violation that it raises are kept."""
         try:
-            found = find()
+            return ask()
         except Violation as violation:
             self._audits += violation.audits
             raise
-        self._audits += found
-        if not all(audit.passed for audit in found):
-            raise Violation(*found)
+
+
+class Unanswered(Exception):
+    """A probe got no usable answer."""
+
+
+def _probed(channel: socket.socket, seed: int) -> dict[str, Skill | None]:
+    """Skills. Unanswered where the model gives none; Violation where its answers are no probabilities."""
+    try:
+        return probe(lambda rows: log_probabilities(channel, rows), seed)
+    except Violation:
+        raise
+    except ScoringError as error:
+        raise Unanswered from error

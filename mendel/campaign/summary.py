@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from mendel.campaign.audits import terse
 from mendel.records import Interval, PlanKind, Shard, VerdictKind
 from mendel.store import Campaign, IdeaState, RunState, Store
 
@@ -79,10 +80,11 @@ def blank_counts(store: Store, campaign: Campaign) -> dict[str, int]:
 
 
 def audit_counts(store: Store, campaign: Campaign) -> dict[str, Any]:
-    """Ideas that audits rejected, with the audit; what auditing took of the workers' time; openings of the
-    held-out shard, and confirmation runs that were scored on it: equal, unless a kill or a crash cost one."""
+    """Ideas that audits rejected, with all that was seen and what their proposer is told; what auditing took of
+    the workers' time; openings of the held-out shard, and confirmation runs that were scored on it: equal, unless
+    a kill or a crash cost one."""
     rejected = [
-        {"id": entry.idea.name, "reason": entry.note}
+        {"id": entry.idea.name, "reason": entry.note, "told": terse(entry.note)}
         for entry in store.ideas(campaign.id, IdeaState.REJECTED)
     ]
     results = [(run, run.result) for run in store.runs(campaign.id, RunState.FINISHED) if run.result]

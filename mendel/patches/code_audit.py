@@ -70,9 +70,8 @@ class _Look:
             parent = source.parent.get(node)
             whole = parent if isinstance(parent, ast.Call) and parent.func is node else node
             for why in self.at(node):
-                key = (
-                    why if isinstance(node, (ast.Import, ast.ImportFrom)) else f"{why}: {source.text(whole)}"
-                )
+                imports = isinstance(node, (ast.Import, ast.ImportFrom))
+                key = why if imports else f"{why}: {source.text(whole)}"
                 yield Found(source.path, getattr(node, "lineno", 1), short(whole), why, key)
 
     def at(self, node: ast.AST) -> Iterator[str]:

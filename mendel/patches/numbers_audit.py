@@ -70,9 +70,9 @@ def _by_hand(source: Source, given: Givens) -> Iterator[Found]:
         if not isinstance(node, ast.Attribute):
             continue
         for path in source.paths(node.value):
-            its = (
-                given.get(path.removeprefix("given:"), Members()) if path.startswith("given:") else Members()
-            )
+            its = given.get(path.removeprefix("given:")) if path.startswith("given:") else None
+            if its is None:
+                continue
             parent = source.parent[node]
             changed = isinstance(parent, ast.Attribute) and parent.attr in CHANGES
             if node.attr in its.counters and (changed or not isinstance(node.ctx, ast.Load)):

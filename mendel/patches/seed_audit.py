@@ -138,13 +138,14 @@ def _varies(streams: Streams, node: ast.AST) -> bool:
 def _rebound(old: Streams, new: Streams) -> Iterator[Found]:
     """The seed, or what was made of it, bound to something else."""
     known = old.source.all_bound()
+    known |= {old.source.bound("seed", binding) for binding in old.source.attributes.get("seed", [])}
     made = _derived(old)
+    if any(isinstance(node, ast.Attribute) and old.is_seed(node) for node in old.source.nodes):
+        for binding in new.source.attributes.get("seed", []):
+            fixed = binding.value is not None and not new.follows(binding.value)
+            if fixed and new.source.bound("seed", binding) not in known:
+                yield _found(new.source, binding.node, "replaces the seed that the lab gives")
     for node in new.source.nodes:
-        if isinstance(node, ast.Attribute) and node.attr == "seed" and isinstance(node.ctx, ast.Store):
-            base = ast.unparse(node.value)
-            read = [n for n in old.source.nodes if isinstance(n, ast.Attribute) and old.is_seed(n)]
-            if any(ast.unparse(n.value) == base and isinstance(n.ctx, ast.Load) for n in read):
-                yield _found(new.source, new.source.parent[node], "replaces the seed that the lab gives")
         if not isinstance(node, ast.Name) or not isinstance(node.ctx, ast.Store):
             continue
         bindings = new.source.bindings(node) or []

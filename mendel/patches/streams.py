@@ -95,6 +95,9 @@ class Streams:
     def __init__(self, source: Source, before: Source | None = None) -> None:
         self.source = source
         self.seeds = seed_parameters(source, before)
+        self._seeded = bool(self.seeds) or any(map(self.is_seed, source.nodes))
+        self._followed: dict[ast.AST, bool] = {}
+        self._loaded: dict[ast.AST, set[str]] = {}
 
     def is_seed(self, node: ast.AST) -> bool:
         if isinstance(node, ast.Attribute):
@@ -105,7 +108,9 @@ class Streams:
 
     def follows(self, node: ast.AST) -> bool:
         """Whether a value comes from the seed by computing, hashing or starting streams."""
-        return self._comes_from(node, self.is_seed, self._passes)
+        if node not in self._followed:
+            self._followed[node] = self._seeded and self._comes_from(node, self.is_seed, self._passes)
+        return self._followed[node]
 
     def from_machine(self, node: ast.AST) -> bool:
         """Whether it depends on the clock, the process or the system's random numbers."""
@@ -154,22 +159,21 @@ class Streams:
         """The parts of a call that its value is computed from."""
         functions = self.source.called(call)
         if functions:
-            return [
-                value
-                for function in functions
-                for name, value in self.source.given_to(function, call)
-                if any(
-                    isinstance(part, ast.Name) and part.id == name
-                    for body in function.body
-                    for part in ast.walk(body)
-                )
-            ]
+            pairs = ((f, given) for f in functions for given in self.source.given_to(f, call))
+            return [value for function, (name, value) in pairs if name in self._names(function)]
         paths = self.source.paths(call.func)
         name = call.func.attr if isinstance(call.func, ast.Attribute) else ""
         computes = any(path.startswith(_COMPUTES) for path in paths) or name in _METHODS | _DRAWS
         if computes or starts_stream(self.source, call):
             return arguments_and_function(call)
         return []
+
+    def _names(self, function: Function) -> set[str]:
+        """Names that stand in the body of a function."""
+        if function not in self._loaded:
+            parts = (part for statement in function.body for part in ast.walk(statement))
+            self._loaded[function] = {part.id for part in parts if isinstance(part, ast.Name)}
+        return self._loaded[function]
 
 
 def arguments_and_function(call: ast.Call) -> list[ast.AST]:

@@ -68,7 +68,8 @@ def blanks_section(found: Facts, summary: Mapping[str, Any], judged: Sequence[Ju
 
 def _claimed(found: Facts, name: str) -> bool:
     plans = found.plans_of(name, PlanKind.CONFIRM)
-    return any(v.kind is VerdictKind.BETTER for plan in plans for v in found.verdicts_of(plan.id))
+    claims = (VerdictKind.BETTER, VerdictKind.REJECTED)  # its numbers claimed it, an audit or not
+    return any(v.kind in claims for plan in plans for v in found.verdicts_of(plan.id))
 
 
 def _how_far(found: Facts, name: str) -> str:

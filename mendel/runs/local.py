@@ -178,6 +178,7 @@ class LocalExecutor:
         for scorer in job.scorer[1]:
             report, said = self._supervise(job, self._score_request(job), scorer, None)
             measured["score_seconds"] += report.get("seconds", 0.0)
+            measured.setdefault("score_cpu_seconds", report.get("cpu", 0.0))
             status, reason, bits_per_byte = _judge_score(job, report, said)
             if status is not RunStatus.DONE:
                 return RunResult(status=status, reason=reason, **measured)

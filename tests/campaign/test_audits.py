@@ -7,7 +7,7 @@ import toy
 from test_cli import mendel
 from toy import idea
 
-from mendel.campaign.audits import failed, terse
+from mendel.campaign.audits import failed, full, terse
 from mendel.campaign.claim_audits import audit_runs
 from mendel.campaign.config import ConfigError, read_config
 from mendel.campaign.summary import summarise
@@ -70,7 +70,9 @@ def test_a_gain_that_was_bought_with_compute_is_rejected(campaign):
     assert toy.states(store, found)["good-knob"][0] == "rejected"
     assert "2.00 times the control's CPU seconds" in toy.states(store, found)["good-knob"][1]
     assert {finding.idea.name for finding in store.findings(found)} == {"good-source"}
-    assert [row["id"] for row in summarise(store, store.campaign(found))["rejected"]] == ["good-knob"]
+    (told,) = summarise(store, store.campaign(found))["rejected"]
+    assert (told["id"], told["told"]) == ("good-knob", "rejected: it used more compute than it was charged")
+    assert len(store.plans(found, PlanKind.SCREEN, idea="good-knob")) == 1, "it gets no second chance"
 
 
 def is_screening(job):
@@ -166,7 +168,8 @@ def test_audits_of_runs_are_put_together_by_kind():
 
 def test_whoever_proposed_a_patch_is_told_the_class_and_nothing_more():
     for name, phrase in AUDITS.items():
-        assert terse(name) == f"rejected: {phrase}"
+        seen = full(Audit(name=name, passed=False, reason="12 of 256 answers at cut 77 moved"))
+        assert terse(f"confirmation: rejected after 5 pairs; {seen}") == f"rejected: {phrase}"
 
 
 def test_a_settings_file_cannot_switch_the_sandbox_off(tmp_path):

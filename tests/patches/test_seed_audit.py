@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from scipy.stats import t as student
 
 from mendel.ideas.blanks import make_blanks
-from mendel.patches import apply_patch, compare_constants, mutate, seed_constants
+from mendel.patches import apply_patch, audit_seed, compare_constants, mutate, seed_constants
 from mendel.patches.constants import t_tail
 from mendel.records import Patch
 from tests.patches.audited import LAYERS, LOG, START, STEP, at_top, audits, before, edit, gpt, violated
@@ -82,6 +82,19 @@ def test_a_stream_cut_from_the_seed_is_seen(edits):
 def test_an_override_of_the_seed_is_seen():
     assert violated(seed=7) == {"seed"}
     assert audits(seed=7)["seed"].reason.startswith("overrides:0: `seed = 7` replaces the seed")
+
+
+def test_a_trainer_that_keeps_its_seed_in_an_attribute_is_understood():
+    old = "def main(args):\n    torch.manual_seed(args.seed)\n    model.seed = args.seed\n"
+
+    def passes(new: str) -> bool:
+        return audit_seed({"a.py": old}, {"a.py": new}, {}).passed
+
+    assert passes(old + "    print(1)\n")
+    assert passes(old.replace("(args.seed)", "(args.seed + 1)"))
+    assert not passes(old.replace("(args):\n", "(args):\n    args.seed = 7\n"))
+    assert not passes(old.replace("(args.seed)", "(args.seed % 1)"))
+    assert not passes(old.replace("(args.seed)", "(7)"))
 
 
 FOLLOWS = {
