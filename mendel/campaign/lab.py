@@ -302,8 +302,8 @@ class Lab:
         return self.testbed.score, scoring.sessions
 
     def _own_objective(self, recipe: str) -> bool:
-        """Whether a recipe's source has a line about a loss that the testbed's has not, before the last backward
-        pass of its file: what comes after it changes what is logged and not what is learned."""
+        """Whether a recipe's source has a line about a loss that the testbed's has not, before the last
+        backward pass of its file: what comes after it changes what is logged and not what is learned."""
         lines = {line for text in read_tree(self.testbed).values() for line in text.splitlines()}
         for text in self.store.load_tree(self.store.recipe(recipe).tree).values():
             before, found, after = text.rpartition("backward(")

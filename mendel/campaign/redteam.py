@@ -174,9 +174,12 @@ class _Bench:
         round = Round(lab, self.shelf, self.config, ErrorBudget(), 0, original, original, rung, planned=1)
         seeds = round.seeds(PlanKind.CURVE, SCREEN_PAIRS)
         round.points = measure_curve(lab, original, rung, SHORT_CURVE, seeds)
+        say = lab.progress.say
         trials = [Trial(suspect) for suspect in suspects]
         lines = {trial.suspect.idea.name: self._apply(trial) for trial in trials}
         self._smoke(trials, lines)
+        settled = sum(trial.settled for trial in trials)
+        say(f"{len(trials)} patches applied and smoke-tested, {settled} of them settled; pairs of the others")
         cheats = [trial for trial in trials if not trial.suspect.honest]
         self._pairs(round, cheats, CHEAT_PAIRS)
         self._pairs(round, [trial for trial in trials if trial.suspect.honest], HONEST_PAIRS)
@@ -246,6 +249,8 @@ class _Bench:
         trial.take(audit_claim(round, plan, pairs))
         trial.seconds += time.monotonic() - began
         trial.judged = True
+        seen = ", ".join(name for name, _ in trial.stops) or "nothing"
+        self.lab.progress.say(f"{trial.suspect.idea.name}: {len(pairs)} pairs, stopped by {seen}")
         if not trial.suspect.honest:
             said = judge(plan.rule, differences(pairs))
             if said.kind is not VerdictKind.BETTER:

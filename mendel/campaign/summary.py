@@ -80,9 +80,9 @@ def blank_counts(store: Store, campaign: Campaign) -> dict[str, int]:
 
 
 def audit_counts(store: Store, campaign: Campaign) -> dict[str, Any]:
-    """Ideas that audits rejected, with all that was seen and what their proposer is told; what auditing took of
-    the workers' time; openings of the held-out shard, and confirmation runs that were scored on it: equal, unless
-    a kill or a crash cost one."""
+    """Ideas that audits rejected, with all that was seen and what their proposer is told; what auditing took
+    of the workers' time; openings of the held-out shard, and confirmation runs that were scored on it: equal,
+    unless a kill or a crash cost one."""
     rejected = [
         {"id": entry.idea.name, "reason": entry.note, "told": terse(entry.note)}
         for entry in store.ideas(campaign.id, IdeaState.REJECTED)

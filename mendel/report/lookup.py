@@ -232,6 +232,14 @@ def _render_idea(console: Console, found: Mapping[str, Any]) -> None:
         rows.append(("refuted by", finding["refuted_by"]))
     for name, value in rows:
         _say(console, name, value)
+    if found["change"] is None:  # it never came as far as a run: all there is to see is its patch
+        for key, value in idea["patch"]["overrides"].items():
+            _say(console, "sets", f"{key} = {value!r}")
+        for edit in idea["patch"]["edits"]:
+            _say(console, "edits", edit["path"])
+            lines = [f"-{line}" for line in edit["search"].splitlines()]
+            lines += [f"+{line}" for line in edit["replace"].splitlines()]
+            console.print(Text(clean("\n".join(lines), 8000)))
     for plan in found["plans"]:
         _render_plan(console, plan)
 

@@ -40,6 +40,13 @@ def test_a_rejected_idea_comes_with_what_its_audits_saw(finished: Builder) -> No
     assert "audit code" in printed(describe(finished.store, finished.now(), "good"))
 
 
+def test_an_idea_that_never_ran_comes_with_its_patch(finished: Builder) -> None:
+    found = describe(finished.store, finished.now(), "failing")
+    assert found["change"] is None and found["idea"]["patch"]
+    text = printed(found)
+    assert "sets" in text or ("edits" in text and "\n+" in text)
+
+
 def test_everything_can_be_shown_and_is_json(finished: Builder) -> None:
     store, campaign = finished.store, finished.now()
     plans = store.plans(campaign.id)
