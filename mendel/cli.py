@@ -310,7 +310,7 @@ def doctor(*, sandbox: str = "", image: str = "", json: Json = False) -> None:
     console = Console()
     table = Table(show_header=False)
     walls = facts["sandbox"]
-    for key, value in (facts | {"sandbox": walls["chosen"] or "none works"}).items():
+    for key, value in (facts | {"sandbox": walls["chosen"] or "no usable one"}).items():
         if key != "problems" and value not in (None, ""):
             text = ", ".join(f"{k}: {v}" for k, v in value.items()) if isinstance(value, dict) else str(value)
             table.add_row(key, escape(text))

@@ -131,3 +131,15 @@ def test_the_documentation_lists_every_idea_and_its_examples_load():
     (idea,) = parse_ideas(toml, ".toml", "docs")
     assert (idea,) == parse_ideas(markdown, ".md", "docs")
     assert patched_tree(idea.patch) != gpt()[1]
+
+
+def test_the_table_in_the_docs_is_the_catalog():
+    lines = (Path(__file__).parents[2] / "docs" / "ideas.md").read_text().splitlines()
+    for idea in IDEAS:
+        knobs = {k: str(v).lower() if isinstance(v, bool) else v for k, v in idea.patch.overrides.items()}
+        patch = [f"`{key}={value}`" for key, value in knobs.items()]
+        files = sorted({edit.path for edit in idea.patch.edits})
+        patch += [f"edits of {', '.join(f'`{file}`' for file in files)}"] if files else []
+        cells = (idea.name, idea.idea_class, idea.mechanism.rstrip("."))
+        forecast = f"{idea.forecast.mean:+.2f} ± {idea.forecast.sd:.2f}"
+        assert f"| {' | '.join(cells)} | {forecast} | {', '.join(patch)} |" in lines, idea.name

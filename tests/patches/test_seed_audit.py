@@ -182,6 +182,12 @@ def test_a_mutant_differs_in_its_constants_only_and_repeats():
     assert '/v2/{seed}/{name}" + "/' in changed[1][1]
 
 
+def test_different_constants_become_different_ones():
+    tree, _ = mutate({"a.py": ""}, {"a.py": "g = a.manual_seed(5)\nh = a.manual_seed(6)\n"}, {}, 1)
+    first, second = tree["a.py"].splitlines()
+    assert first.replace("g", "h", 1) != second
+
+
 @pytest.mark.parametrize("number", [1, 2])
 def test_every_blank_hangs_on_a_constant_and_its_mutants_apply(number):
     testbed, tree = gpt()
