@@ -10,6 +10,7 @@ import pytest
 import toy
 from test_cli import inside, mendel, one_object, place, start, with_campaign  # noqa: F401
 
+from mendel.runs.sandbox.none import below
 from mendel.store import RunState, Store, StoreError
 
 
@@ -32,7 +33,7 @@ def test_ctrl_c_ends_it_within_five_seconds_and_the_same_command_continues(place
     folder = place(f"stopped-{number.name}")
     process = start(folder, "run")
     toy.wait_until(lambda: len(list(folder.glob(".mendel/runs/*/*/status.json"))) >= 6, 60)
-    family = toy.below(process.pid)
+    family = below(process.pid)
     assert family
     began = time.monotonic()
     process.send_signal(number)
@@ -62,7 +63,7 @@ def test_ctrl_c_while_a_run_hangs_does_not_wait_for_it(place):  # noqa: F811
     toy.write_ideas(folder / "ideas.toml", hanging)
     process = start(folder, "run")
     toy.wait_until(lambda: len(list(folder.glob(".mendel/runs/*/smoke-*/out/metrics.jsonl"))) >= 2, 60)
-    family = toy.below(process.pid)
+    family = below(process.pid)
     began = time.monotonic()
     process.send_signal(signal.SIGINT)
     process.communicate(timeout=20)

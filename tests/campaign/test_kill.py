@@ -10,6 +10,7 @@ import pytest
 import toy
 
 from mendel.campaign.config import CampaignConfig
+from mendel.runs.sandbox.none import below
 from mendel.store import RunState, Store, StoreError
 
 KILLS = 10
@@ -86,7 +87,7 @@ def test_killed_at_ten_random_moments_it_ends_with_the_same_verdicts(settings, l
         code = ended(pid, moment(draw, lab_root) if kills < KILLS else lambda: False)
         if code is not None:
             break
-        family = toy.below(pid)
+        family = below(pid)
         os.kill(pid, signal.SIGKILL)
         os.waitpid(pid, 0)
         kills += 1

@@ -15,6 +15,7 @@ from mendel.campaign.config import CampaignConfig, ConfigError, Settings
 from mendel.campaign.lab import LabError
 from mendel.campaign.ladder import FOLDER, Question, ask, climb
 from mendel.campaign.progress import Progress
+from mendel.runs.sandbox.none import below
 from mendel.store import RunState, Store, StoreError
 from mendel.testbeds import TestbedError
 
@@ -166,7 +167,7 @@ def test_the_command_survives_ctrl_c_and_prints_a_table_or_one_object(testbed, t
     command = ("ladder", "--testbed", str(testbed), "--data", str(toy_data), "--seeds", "8", "--workers", "1")
     process = start(folder, *command)
     toy.wait_until(lambda: len(list(folder.glob(".mendel/ladders/runs/*/*/status.json"))) >= 5, 60)
-    family = toy.below(process.pid)
+    family = below(process.pid)
     os.kill(process.pid, signal.SIGINT)
     _, err = process.communicate(timeout=20)
     assert process.returncode == 130
@@ -220,7 +221,7 @@ def test_a_killed_ladder_continues(testbed, toy_data, fast_disk):
     )
     process = start(folder, *command)
     toy.wait_until(lambda: len(runs(folder / ".mendel")) >= 3, 60)
-    family = toy.below(process.pid)
+    family = below(process.pid)
     process.kill()
     process.communicate()
     toy.wait_until(lambda: not any(map(toy.alive, family)), 10)

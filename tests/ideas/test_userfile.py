@@ -88,7 +88,9 @@ def test_the_whole_catalog_survives_a_round_trip_through_both_formats():
     ideas = load_catalog()
     for write, suffix in ((to_toml, ".toml"), (to_markdown, ".md")):
         text = "\n".join(write(idea) for idea in ideas)
-        assert parse_ideas(text, suffix, "round trip") == ideas
+        assert parse_ideas(text, suffix, "round trip", proposer="catalog") == ideas
+        with pytest.raises(IdeasError, match="proposer: 'catalog' is the built-in library's"):
+            parse_ideas(text, suffix, "a user's file")
 
 
 def test_several_edits_of_one_file_keep_their_order_and_their_line_ends(tmp_path):

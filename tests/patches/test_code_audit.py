@@ -239,6 +239,11 @@ def test_the_reason_says_where_and_what_on_one_line():
     assert audit.evidence == {"file": "loop.py", "line": line, "construct": "F.gelu", "lines": 2}
 
 
+def test_parts_of_the_testbed_are_called_that():
+    reason = audits(before(START, "import run as r\nr.Run.save = None"), at_top("x = 1"))["code"].reason
+    assert "`import run as r` imports a protected file of the testbed" in reason
+
+
 # --- only what is new ------------------------------------------------------------------------------------
 
 OWN = """import os, pickle
@@ -267,6 +272,7 @@ def audit_own(old: str, new: str) -> set[str]:
         ("rate = 0.1", "again = np.memmap(os.path.join(args.data, 'train.bin'), dtype=np.uint8)"),
         ("import os, pickle", "import os\nimport pickle, math"),
         ("import Log", "import Log, Log as Other"),
+        ("rate = 0.1", "import torch.optim as optim\n    optim = optim.SGD([])\n    prepare(optim)"),
     ],
 )
 def test_a_trainer_that_opens_files_may_go_on_doing_so(old, new):

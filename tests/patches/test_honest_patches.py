@@ -35,5 +35,6 @@ def test_text_that_is_not_code_is_not_code():
     prose = 'assert tokens, "see run.json and score.py for what is allowed"'
     assert not violated(
         before(START, f"# os.system, open('metrics.jsonl')\n{prose}"),
+        before("def train(", 'def note():\n    """run.json"""\n\n\n'),
         edit("loop.py", '"""The training loop', '"""See run.json and /proc/cpuinfo. The training loop'),
     )
