@@ -394,8 +394,6 @@ class Verdict(Record):
     """Natural logarithm of the t-mixture e-value."""
     log_e_sign: float = 0.0
     """Natural logarithm of the sign-flip e-value."""
-    audits: tuple[Audit, ...] = ()
-    """Of an idea that its numbers would have called better."""
     reason: str = ""
 
 

@@ -180,10 +180,10 @@ def _record(round: Round, entry: Entry) -> Verdict:
         log2_cm=round.multiplier(entry.losses, plan.rule),
         log_e_t=judgement.log_e_t,
         log_e_sign=judgement.log_e_sign,
-        audits=entry.audits,
         reason=judgement.reason,
     )
     round.lab.store.put_verdict(round.campaign, verdict)
+    round.lab.keep_audits(verdict, entry.audits)
     state = STATES.get(verdict.kind, IdeaState.DROPPED)
     note = f"confirmation: {verdict.kind.value} after {verdict.pairs} pairs; {verdict.reason}"
     round.move(plan.idea or "", state, note, "confirm")

@@ -20,7 +20,7 @@ from mendel.campaign.budget import Meter
 from mendel.campaign.progress import Progress
 from mendel.campaign.scoring import AUDITED, Scoring, Text
 from mendel.patches import read_tree
-from mendel.records import Recipe, RunResult, RunSpec, RunStatus, Testbed
+from mendel.records import Audit, Recipe, RunResult, RunSpec, RunStatus, Testbed, Verdict
 from mendel.runs import Executor, Job, Scorer
 from mendel.store import Campaign, RunEntry, RunState, Store, StoreError
 from mendel.yardstick import Corpus
@@ -210,6 +210,11 @@ class Lab:
             self.store.decide(self.campaign.id, key, choose())
             chosen = self.store.decision(self.campaign.id, key)
         return cast(T, chosen)
+
+    def keep_audits(self, verdict: Verdict, audits: Sequence[Audit]) -> None:
+        """Keep what a verdict was audited for, beside it: clocks and secret questions have a part in that,
+        and verdicts repeat."""
+        self.once(f"audits/{verdict.id}", lambda: [audit.model_dump(mode="json") for audit in audits])
 
     def say(self, key: str, stage: str, message: str, idea: str | None = None) -> None:
         """A line of the campaign's log, written once for each key."""

@@ -303,10 +303,10 @@ def _check(round: Round, trunk: Line) -> Interval:
         failures=sum(d is None for d in found),
         difference=paired_interval(at_bound(found, plan.rule)),
         log2_cm=log2_cm,
-        audits=(*audit_runs(pairs), *audit_costs(round, plan, pairs)),
         reason="the whole trunk against the original recipe",
     )
     lab.store.put_verdict(round.campaign, verdict)
+    lab.keep_audits(verdict, (*audit_runs(pairs), *audit_costs(round, plan, pairs)))
     record_trunk(round, trunk, log2_cm, checked=True)
     return log2_cm
 

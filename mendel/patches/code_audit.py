@@ -171,9 +171,7 @@ class _Look:
         if self.source.called(node):
             return  # a function of this file: its parameters are looked at
         for part in (*node.args, *(word.value for word in node.keywords)):
-            if isinstance(part, ast.Name) and any(
-                not b.path and b.value for b in self.source.bindings(part) or []
-            ):
+            if self._reused(part):
                 continue
             for path in self.source.paths(part):
                 if path.removesuffix("[]") in self.modules:

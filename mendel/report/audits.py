@@ -66,7 +66,7 @@ def _audited(found: Facts) -> dict[str, Sequence[Audit]]:
     for plan in found.plans.values():
         for verdict in found.verdicts_of(plan.id) if plan.kind is PlanKind.CONFIRM else ():
             if plan.idea and verdict.kind in (VerdictKind.BETTER, VerdictKind.REJECTED):
-                audited[plan.idea] = verdict.audits
+                audited[plan.idea] = found.audits_of(verdict)
     return audited
 
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
-from mendel.records import Finding, Idea, Interval, Plan, PlanKind, Verdict, VerdictKind
+from mendel.records import Audit, Finding, Idea, Interval, Plan, PlanKind, Verdict, VerdictKind
 from mendel.store import Blank, Campaign, IdeaEntry, IdeaState, RunEntry, RunState, Store
 
 STAGES = {PlanKind.SCREEN: 0, PlanKind.CONFIRM: 1, PlanKind.ESTIMATE: 2}
@@ -153,6 +153,11 @@ class Facts:
 
     def verdicts_of(self, plan: str) -> list[Verdict]:
         return [verdict for verdict in self.verdicts if verdict.plan == plan]
+
+    def audits_of(self, verdict: Verdict) -> list[Audit]:
+        """What a verdict was audited for before it was written."""
+        kept = self.store.decision(self.campaign.id, f"audits/{verdict.id}") or []
+        return [Audit.model_validate(audit) for audit in kept]
 
     def plans_of(self, idea: str, kind: PlanKind | None = None) -> list[Plan]:
         return [p for p in self.plans.values() if p.idea == idea and kind in (None, p.kind)]

@@ -14,7 +14,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from mendel.records import Interval, Plan, Verdict
+from mendel.records import Audit, Interval, Plan, Verdict
 from mendel.report.curves import read_text
 from mendel.report.facts import Facts, gather, overrides_between
 from mendel.report.repeat import repeat_command
@@ -98,8 +98,13 @@ def _plan_with_pairs(facts: Facts, plan: Plan) -> dict[str, Any]:
         "plan": plan.model_dump(mode="json"),
         "cost": {"flops_ratio": facts.flops_ratio(plan), "charged_ratio": plan.cost_ratio},
         "pairs": [{**vars(pair), "difference": pair.difference} for pair in facts.pairs(plan)],
-        "verdicts": [{"id": v.id, **v.model_dump(mode="json")} for v in facts.verdicts_of(plan.id)],
+        "verdicts": [_with_audits(facts, verdict) for verdict in facts.verdicts_of(plan.id)],
     }
+
+
+def _with_audits(facts: Facts, verdict: Verdict) -> dict[str, Any]:
+    audits = [audit.model_dump(mode="json") for audit in facts.audits_of(verdict)]
+    return {"id": verdict.id, **verdict.model_dump(mode="json"), "audits": audits}
 
 
 def _change(facts: Facts, control: str, treatment: str) -> dict[str, Any]:
@@ -253,9 +258,9 @@ def _render_plan(console: Console, found: Mapping[str, Any]) -> None:
     _say(console, "arms", f"control {plan['control']}, treatment {plan['treatment']}")
     _say(console, "cost per token", f"{flops}{cost['charged_ratio']:.3f} charged")
     for verdict in found["verdicts"]:
-        said = Verdict.model_validate({k: v for k, v in verdict.items() if k != "id"})
-        _say(console, "verdict", _verdict_line(said))
-        for audit in said.audits:
+        said = {key: value for key, value in verdict.items() if key not in ("id", "audits")}
+        _say(console, "verdict", _verdict_line(Verdict.model_validate(said)))
+        for audit in map(Audit.model_validate, verdict["audits"]):
             _say(
                 console, f"audit {audit.name}", f"{'passed' if audit.passed else 'VIOLATION'}: {audit.reason}"
             )

@@ -142,10 +142,11 @@ class Builder:
             log2_cm=Interval(value=log2_cm, low=log2_cm - 0.2, high=log2_cm + 0.3),
             log_e_t=7.0,
             log_e_sign=3.3,
-            audits=audits,
             reason="as planned",
         )
         self.store.put_verdict(self.id, verdict)
+        kept = [audit.model_dump(mode="json") for audit in audits]
+        self.store.decide(self.id, f"audits/{verdict.id}", kept)
         return verdict
 
 
