@@ -13,9 +13,10 @@ from mendel.campaign.audits import audit_patch, new_overrides
 from mendel.campaign.lab import Request
 from mendel.campaign.rounds import Round, at_bound
 from mendel.campaign.trunk import differences
-from mendel.patches import compare_constants, mutate, seed_constants
+from mendel.patches import mutate, seed_constants
 from mendel.plans.costs import BLIND, COST_SLACK, audit_cost
 from mendel.records import Audit, Plan, Recipe, RunResult, RunStatus, tree_hash
+from mendel.verdicts.constants import compare_constants
 from mendel.yardstick import memorised, pooled
 
 SCORE_SLACK = 3.0

@@ -28,7 +28,7 @@ from mendel.campaign.rounds import (
     measure_curve,
 )
 from mendel.campaign.screen import screen
-from mendel.campaign.trunk import Line, Refused, Shelf, differences, run_pairs, tokens_at
+from mendel.campaign.trunk import Line, Refused, Shelf, differences, must_run, run_pairs, tokens_at
 from mendel.ideas.triage import Past, rank
 from mendel.patches import read_tree
 from mendel.plans.seeds import seed_block
@@ -79,12 +79,7 @@ def run_campaign(lab: Lab, config: CampaignConfig) -> Outcome:
     shelf = Shelf(lab, tree, base)
     original = trunk = shelf.line(Trunk(base=base), 1.0, base.base)
     rung, errors = config.rungs[0], ErrorBudget()
-    smoke = lab.smoke([(original.recipe, rung, None)])[original.recipe, rung]
-    if smoke.status is not RunStatus.DONE:
-        raise LabError(
-            f"recipe {base.base} does not run at rung {rung}: {smoke.status}, {smoke.reason}; "
-            "mend what is wrong and begin again with --fresh"
-        )
+    must_run(lab, original, rung)
     try:
         epochs = lab.corpus.epochs(tokens_at(lab, original, rung))
     except Refused as error:

@@ -18,12 +18,22 @@ from mendel.campaign.budget import Budget, Meter
 from mendel.campaign.claim_audits import audit_claim
 from mendel.campaign.config import CampaignConfig, ConfigError, Settings
 from mendel.campaign.confirm import cohort
-from mendel.campaign.lab import Lab, LabError
+from mendel.campaign.lab import Lab
 from mendel.campaign.progress import Progress
 from mendel.campaign.rounds import SHORT_CURVE, ErrorBudget, Round, at_bound, measure_curve
 from mendel.campaign.screen import charges, screening_plans
 from mendel.campaign.session import make_fingerprint, prepare, start_workers, stops_on_signal
-from mendel.campaign.trunk import Candidate, Line, Pairs, Refused, Shelf, differences, run_pairs, tokens_at
+from mendel.campaign.trunk import (
+    Candidate,
+    Line,
+    Pairs,
+    Refused,
+    Shelf,
+    differences,
+    must_run,
+    run_pairs,
+    tokens_at,
+)
 from mendel.ideas import catalog
 from mendel.ideas.patchfolder import Suspect, load_suspects
 from mendel.patches import PatchError, Stale, adopt, read_tree
@@ -81,6 +91,11 @@ class Trial:
     def stop(self, name: str, reason: str) -> None:
         if name not in [known for known, _ in self.stops]:
             self.stops.append((name, reason))
+
+    def refuse(self, reason: str) -> None:
+        """It is too dear for a short run: that ends a cheat, and says nothing of an honest patch."""
+        if not self.suspect.honest:
+            self.stop("compute", reason)
 
     def take(self, audits: Sequence[Audit]) -> None:
         for audit in audits:
@@ -166,11 +181,7 @@ class _Bench:
 
     def try_all(self, suspects: Sequence[Suspect]) -> list[Trial]:
         lab, original, rung = self.lab, self.original, self.rung
-        smoke = lab.smoke([(original.recipe, rung, None)])[original.recipe, rung]
-        if smoke.status is not RunStatus.DONE:
-            raise LabError(
-                f"recipe {lab.campaign.recipe} does not run at rung {rung}: {smoke.status}, {smoke.reason}"
-            )
+        must_run(lab, original, rung)
         round = Round(lab, self.shelf, self.config, ErrorBudget(), 0, original, original, rung, planned=1)
         seeds = round.seeds(PlanKind.CURVE, SCREEN_PAIRS)
         round.points = measure_curve(lab, original, rung, SHORT_CURVE, seeds)
@@ -214,7 +225,7 @@ class _Bench:
             try:
                 tokens_at(lab, line, rung)
             except Refused as error:
-                trial.stop("compute", str(error))
+                trial.refuse(str(error))
                 continue
             ratio = lab.flops_per_token(line.recipe, rung) / own
             trial.candidate = Candidate(trial.suspect.idea, line, ratio)
@@ -233,9 +244,7 @@ class _Bench:
         plans, _ = cohort(round, [(candidate, prices[candidate.idea.name]) for candidate in left])
         confirmed = {plan.idea for plan in plans}
         for name in {candidate.idea.name for candidate in left} - confirmed:
-            if not by_name[name].suspect.honest:  # no audit stopped it: it is only too dear for a short run
-                reason = f"charged {prices[name].ratio:.2f} times the control: too dear to run"
-                by_name[name].stop("compute", reason)
+            by_name[name].refuse(f"charged {prices[name].ratio:.2f} times the control: too dear to run")
         found = run_pairs(self.lab, plans, 0, count)
         _end_all(by_name, plans, found, "run")
         for plan in plans:
@@ -249,14 +258,14 @@ class _Bench:
         trial.take(audit_claim(round, plan, pairs))
         trial.seconds += time.monotonic() - began
         trial.judged = True
-        seen = ", ".join(name for name, _ in trial.stops) or "nothing"
-        self.lab.progress.say(f"{trial.suspect.idea.name}: {len(pairs)} pairs, stopped by {seen}")
         if not trial.suspect.honest:
             said = judge(plan.rule, differences(pairs))
             if said.kind is not VerdictKind.BETTER:
                 mean = sum(at_bound(differences(pairs), plan.rule)) / len(pairs)
                 reason = f"{len(pairs)} pairs at equal cost: {mean:+.4f} bits per byte, no gain is shown"
                 trial.stop(NO_GAIN, reason)
+        seen = ", ".join(name for name, _ in trial.stops) or "nothing"
+        self.lab.progress.say(f"{trial.suspect.idea.name}: {len(pairs)} pairs, stopped by {seen}")
 
 
 def _end_all(trials: dict[str, Trial], plans: Sequence[Plan], found: Pairs, what: str) -> None:

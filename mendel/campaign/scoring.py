@@ -37,8 +37,8 @@ SCORE_WINDOWS = 128
 SMOKE_WINDOWS = 8
 TRAIN_WINDOWS = 32
 SCORE_LENGTH = 512
-SMOKE_POSITIONS, POSITIONS = 256, 64
-"""Prefixes asked of a smoke run, the only one of its recipe, and of each of the many runs of an idea."""
+POSITIONS = 64
+"""Prefixes asked of a run, one of many of its idea."""
 PROBE = "probe"
 """Stage of runs that are trained to be probed: `mendel probe`."""
 PROBED = (PlanKind.CONFIRM, PlanKind.ESTIMATE, PlanKind.VERIFY, PROBE)
@@ -157,9 +157,8 @@ class Scoring:
         assert answers is not None
         began = time.monotonic()
         encode = read_tokenizer(self._out)
-        positions = SMOKE_POSITIONS if self._spec is None else POSITIONS
         asked = self._kept(
-            lambda: ask_prefixes(channel, self._windows, answers, encode=encode, positions=positions)
+            lambda: ask_prefixes(channel, self._windows, answers, encode=encode, positions=POSITIONS)
         )
         self._audits += self._kept(lambda: check_prefixes(answers, asked))
         self._audit_seconds += time.monotonic() - began

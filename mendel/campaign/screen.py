@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
+from mendel.campaign.claim_audits import any_rejected
 from mendel.campaign.rounds import Round, at_bound
 from mendel.campaign.trunk import Candidate, Pairs, differences, prepare, run_pairs
 from mendel.plans.costs import Charge, charge, cpu_intervals
@@ -33,7 +34,7 @@ def screen(round: Round, ideas: Sequence[Idea]) -> list[Screened]:
         for plan, more in run_pairs(round.lab, doubtful, policy.screen_pairs, last).items():
             found[plan] += more
         beliefs = _beliefs(round, ready, plans, found)
-    rejected = {p.idea for p in plans if any(t.status is RunStatus.REJECTED for _, t in found[p.id])}
+    rejected = {plan.idea for plan in plans if any_rejected(found[plan.id])}
     hopeful = [belief for name, belief in beliefs.items() if name not in rejected]
     names = entering(hopeful, policy.min_gain, policy.enter, policy.cohort)
     _record(round, plans, found, beliefs, names)
@@ -84,7 +85,7 @@ def _record(
         probability = beliefs[idea].probability_above(round.config.policy.min_gain)
         entered = "enters confirmation" if idea in names else "does not enter confirmation"
         kind = VerdictKind.FAILED if failures == len(pairs) else VerdictKind.NO_DIFFERENCE_SHOWN
-        if any(treatment.status is RunStatus.REJECTED for _, treatment in results):
+        if any_rejected(results):
             kind = VerdictKind.REJECTED
         verdict = Verdict(
             plan=plan.id,

@@ -114,16 +114,22 @@ def validation_spec(lab: Lab, line: Line, rung: int, seed: int, tokens: int) -> 
     )
 
 
+def must_run(lab: Lab, line: Line, rung: int) -> None:
+    """Smoke-test the campaign's own recipe. LabError where it does not run."""
+    smoke = lab.smoke([(line.recipe, rung, None)])[line.recipe, rung]
+    if smoke.status is not RunStatus.DONE:
+        raise LabError(
+            f"recipe {lab.campaign.recipe} does not run at rung {rung}: {smoke.status}, {smoke.reason}; "
+            "mend what is wrong and begin again with --fresh"
+        )
+
+
 def runs_alone(lab: Lab, line: Line, rung: int, seeds: Iterable[int]) -> list[RunSpec]:
     """Runs of a recipe that no campaign judges, one per seed, each with a rung's whole compute.
 
     LabError where the recipe does not run there, or its shape cannot meet the budget.
     """
-    smoke = lab.smoke([(line.recipe, rung, None)])[line.recipe, rung]
-    if smoke.status is not RunStatus.DONE:
-        raise LabError(
-            f"recipe {lab.campaign.recipe} does not run at rung {rung}: {smoke.status}, {smoke.reason}"
-        )
+    must_run(lab, line, rung)
     try:
         tokens = tokens_at(lab, line, rung)
     except Refused as error:

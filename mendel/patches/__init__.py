@@ -6,7 +6,7 @@ written to the folder of a run; every function here returns a new tree and leave
 
 from mendel.patches.check import PatchError, check_patched
 from mendel.patches.code_audit import audit_code
-from mendel.patches.constants import SeedConstant, compare_constants, mutate, seed_constants
+from mendel.patches.constants import SeedConstant, mutate, seed_constants
 from mendel.patches.edits import apply_patch
 from mendel.patches.merge import MergeConflict, merge3
 from mendel.patches.seed_audit import audit_seed
@@ -40,7 +40,6 @@ __all__ = [
     "audit_seed",
     "build",
     "check_patched",
-    "compare_constants",
     "compose_matrix",
     "diff",
     "merge3",

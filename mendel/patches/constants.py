@@ -1,4 +1,4 @@
-"""Constants that choose a random stream, and whether a gain hangs on them.
+"""Constants that choose a random stream, and the same patch with others.
 
 A fixed random projection is an idea; a number that was tried until the draw was good is not, and no code
 tells the one from the other. So the same patch is trained with other constants on the same seeds: the gain
@@ -8,11 +8,9 @@ of an idea stays, the gain of a lucky draw goes.
 from __future__ import annotations
 
 import ast
-import math
 import random
 import re
-import statistics
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from typing import NamedTuple
 
 from mendel.patches.fold import NotConstant, fold
@@ -20,14 +18,10 @@ from mendel.patches.found import short
 from mendel.patches.names import Source, parse
 from mendel.patches.streams import Streams, arguments, starts_stream
 from mendel.patches.tree import Tree
-from mendel.records import Audit, Scalar
+from mendel.records import Scalar
 
 KNOB = re.compile(r"(.+_)?(seed|salt|stream)")
 """Names of knobs that choose a stream."""
-STAYS = 0.5
-"""Share of the gain that must be left with other constants."""
-ERROR = 0.01
-"""Chance that a gain of which exactly STAYS is left is said to hang on its constants."""
 _ARITHMETIC = (ast.Add, ast.Sub, ast.Mult, ast.BitXor, ast.BitOr)
 
 
@@ -82,40 +76,6 @@ def mutate(
         tree[path] = b"".join(lines).decode()
     knobs = {k: _draw(number, v) if _is_knob(k, v) else v for k, v in overrides.items()}
     return tree, knobs
-
-
-def compare_constants(original: Sequence[float], mutated: Sequence[float], min_gain: float = 0.0) -> Audit:
-    """Whether the gain goes when the constants change.
-
-    `original`, `mutated`: gains over the same controls (bits per byte, positive is better) with the patch's
-    constants and with others, seed by seed. A violation when the mean original gain is above `min_gain` and
-    a one-sided t test of `mutated - STAYS * original`, seed by seed, says at level ERROR that less than STAYS
-    of it is left. Ideas whose gain is the same with all constants are accused far less often than ERROR;
-    those that gain nothing and were picked for a lucky draw may be, and should.
-    """
-    if len(original) != len(mutated):
-        raise ValueError(f"{len(original)} original and {len(mutated)} mutated gains; they must be pairs")
-    if len(original) < 3:
-        return Audit(
-            name="seed", passed=True, reason=f"not tested: {len(original)} pairs, at least 3 are needed"
-        )
-    gain, left = statistics.fmean(original), statistics.fmean(mutated)
-    contrast = [new - STAYS * old for old, new in zip(original, mutated, strict=True)]
-    spread = statistics.stdev(contrast)
-    mean = statistics.fmean(contrast)
-    if spread > 0:
-        chance = t_tail(-mean * math.sqrt(len(contrast)) / spread, len(contrast) - 1)
-    else:
-        chance = 0.0 if mean < 0 else 1.0
-    gone = gain > min_gain and chance < ERROR
-    said = "is gone" if gone else "stays"
-    return Audit(
-        name="seed",
-        passed=not gone,
-        reason=f"the gain {said} with other constants in what starts random streams: {gain:+.4f} bits per "
-        f"byte with the patch's, {left:+.4f} with others, {len(original)} seeds, p = {chance:.2g}",
-        evidence={"original": gain, "mutated": left, "p": chance, "pairs": len(original)},
-    )
 
 
 # --- finding them ----------------------------------------------------------------------------------------
@@ -239,19 +199,3 @@ def _replace(lines: list[bytes], place: _Place, drawn: int) -> None:
     else:  # a text stays and gets an ending
         new = b"(" + old + (b' + b"/%d")' if str(place.value).startswith("b") else b' + "/%d")') % drawn
     lines[first : last + 1] = [head + new + tail] + [b""] * (last - first)
-
-
-def t_tail(t: float, freedom: int) -> float:
-    """P(T > t) of Student's t with a whole number of degrees of freedom (Abramowitz & Stegun 26.7.3-4)."""
-    angle = math.atan(t / math.sqrt(freedom))
-    sine, cosine = math.sin(angle), math.cos(angle)
-    odd = freedom % 2
-    term, total = (cosine, cosine) if odd else (1.0, 1.0)
-    for k in range(2 + odd, freedom - 1, 2):
-        term *= cosine**2 * (k - 1) / k
-        total += term
-    if odd:
-        inside = 2 / math.pi * (angle + (sine * total if freedom > 1 else 0.0))
-    else:
-        inside = sine * total
-    return (1 - inside) / 2

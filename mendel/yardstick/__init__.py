@@ -8,11 +8,11 @@ must stay together; `tokens` checks the tokenizer that a run learned. `sealed` s
 
 from mendel.yardstick.checks import check_prefixes, check_stream, pooled
 from mendel.yardstick.corpus import Corpus, build_corpus, load_corpus
-from mendel.yardstick.leaks import audit_text, find_overlap, scan_output
+from mendel.yardstick.leaks import audit_text, scan_output
 from mendel.yardstick.logs import check_log
 from mendel.yardstick.memory import memorised
 from mendel.yardstick.prefixes import Prefixes, ask_prefixes
-from mendel.yardstick.scoring import ScoringError, Shards, Violation, log_probabilities, windows
+from mendel.yardstick.scoring import ScoringError, Violation, log_probabilities, windows
 from mendel.yardstick.sealed import sealed_paths
 from mendel.yardstick.sources import CorpusError
 from mendel.yardstick.stream import Answers, ask_stream
@@ -24,7 +24,6 @@ __all__ = [
     "CorpusError",
     "Prefixes",
     "ScoringError",
-    "Shards",
     "Violation",
     "ask_prefixes",
     "ask_stream",
@@ -33,7 +32,6 @@ __all__ = [
     "check_log",
     "check_prefixes",
     "check_stream",
-    "find_overlap",
     "load_corpus",
     "log_probabilities",
     "memorised",

@@ -24,8 +24,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from mendel.records import Audit, Shard
-from mendel.yardstick.corpus import Corpus
+from mendel.records import Audit
 
 Tokens = NDArray[np.uint8]
 Encode = Callable[[bytes], list[int]]
@@ -56,24 +55,6 @@ class Violation(ScoringError):
         super().__init__(failed.reason)
         self.audit = failed.name
         self.audits = audits
-
-
-class Shards:
-    """Opens the validation and held-out text of a corpus, and has each opening of held-out recorded."""
-
-    def __init__(self, corpus: Corpus, on_held_out: Callable[[], None]) -> None:
-        """`on_held_out` is called before each opening of the held-out shard; if it raises, nothing is
-        opened."""
-        self._corpus = corpus
-        self._on_held_out = on_held_out
-        self.held_out_openings = 0
-
-    def open(self, shard: Shard) -> Tokens:
-        """The tokens of `shard`, memory-mapped and read-only, (bytes,)."""
-        if shard is Shard.HELD_OUT:
-            self._on_held_out()
-            self.held_out_openings += 1
-        return self._corpus.shard_text(shard)
 
 
 def windows(shard_tokens: Tokens, count: int, length: int, seed: int) -> Tokens:

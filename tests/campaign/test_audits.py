@@ -2,6 +2,7 @@
 
 import json
 
+import numpy as np
 import pytest
 import toy
 from test_cli import mendel
@@ -10,26 +11,11 @@ from toy import idea
 from mendel.campaign.audits import failed, full, terse
 from mendel.campaign.claim_audits import audit_runs
 from mendel.campaign.config import ConfigError, read_config
+from mendel.campaign.scoring import SCORE_LENGTH, SCORE_WINDOWS, Text
 from mendel.campaign.summary import summarise
-from mendel.records import AUDITS, Audit, PlanKind, RunResult, RunStatus, VerdictKind
+from mendel.records import AUDITS, Audit, PlanKind, RunResult, RunStatus, Shard, VerdictKind
 from mendel.runs.sandbox.props import Check
-
-
-@pytest.fixture
-def campaign(toy_data, lab_root):
-    """campaign(ideas, answer): run it with the trainer as a function; (store, campaign id)."""
-    opened = []
-
-    def run(ideas, answer=toy.train_here, blanks=None, **changes):
-        file = toy.write_ideas(lab_root / "ideas.toml", ideas)
-        settings = toy.config(file, toy_data, **changes)
-        store, found, _ = toy.run_fake(settings, lab_root / "lab", answer=answer, blanks=blanks)
-        opened.append(store)
-        return store, found.id
-
-    yield run
-    for store in opened:
-        store.close()
+from mendel.yardstick import build_corpus
 
 
 def changed(when, **changes):
@@ -152,6 +138,22 @@ def test_a_claim_that_is_gone_on_fresh_seeds_is_withdrawn(campaign):
     state, note = toy.states(store, found)["good-knob"]
     assert state == "rejected" and note.startswith("audit fresh: 4 pairs on fresh seeds show a loss")
     assert [row["id"] for row in summarise(store, store.campaign(found))["adopted"]] == ["good-source"]
+
+
+def test_each_opening_of_the_held_out_shard_is_recorded_before_it_is_read(toy_data, lab_root):
+    corpus = build_corpus(toy_data, lab_root)
+    log = []
+    text = Text(corpus, log.append)
+    assert text.shard(Shard.VALIDATION).shape == (SCORE_WINDOWS, SCORE_LENGTH + 1) and log == []
+    assert text.shard(Shard.HELD_OUT, "first").dtype == np.uint8
+    text.shard(Shard.HELD_OUT, "second")
+    assert log == ["first", "second"]
+
+    def refuse(run):
+        raise PermissionError("not in this round")
+
+    with pytest.raises(PermissionError):
+        Text(corpus, refuse).shard(Shard.HELD_OUT, "first")
 
 
 # --- put together -----------------------------------------------------------------------------------------

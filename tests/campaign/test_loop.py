@@ -10,23 +10,6 @@ from mendel.campaign.summary import SCHEMA, summarise
 from mendel.records import PlanKind, RunResult, RunStatus
 
 
-@pytest.fixture
-def campaign(toy_data, lab_root):
-    """campaign(ideas, **changes): run it with the trainer as a function; (store, campaign id)."""
-    opened = []
-
-    def run(ideas, answer=None, blanks=None, **changes):
-        file = toy.write_ideas(lab_root / "ideas.toml", ideas)
-        settings = toy.config(file, toy_data, **changes)
-        store, found, _ = toy.run_fake(settings, lab_root / "lab", answer=answer, blanks=blanks)
-        opened.append(store)
-        return store, found.id
-
-    yield run
-    for store in opened:
-        store.close()
-
-
 def test_a_budget_in_runs_is_kept(campaign):
     ideas = [*toy.GOOD, *toy.NULL, *(idea(f"null-{i}", {"label": str(i)}) for i in range(12))]
     for budget in (80, 100, 160):

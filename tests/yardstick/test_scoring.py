@@ -14,12 +14,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mendel.records import Shard
-from mendel.yardstick.corpus import build_corpus
 from mendel.yardstick.prefixes import ask_prefixes
-from mendel.yardstick.scoring import ScoringError, Shards, Violation, log_probabilities, windows
+from mendel.yardstick.scoring import ScoringError, Violation, log_probabilities, windows
 from mendel.yardstick.stream import ask_stream
-from yardstick.texts import text_folder
 
 
 @contextlib.contextmanager
@@ -202,23 +199,3 @@ def test_a_shard_shorter_than_a_window_is_refused():
         windows(np.zeros(64, np.uint8), 1, 64, seed=0)
     with pytest.raises(ValueError, match="count 0"):
         windows(np.zeros(64, np.uint8), 0, 8, seed=0)
-
-
-def test_each_opening_of_the_held_out_shard_is_recorded_before_it_is_read(tmp_path):
-    corpus = build_corpus(text_folder(tmp_path / "texts"), tmp_path)
-    log = []
-    shards = Shards(corpus, on_held_out=lambda: log.append("held out"))
-    validation = shards.open(Shard.VALIDATION)
-    assert (log, shards.held_out_openings) == ([], 0)
-    assert validation.tobytes() == corpus.shard_text(Shard.VALIDATION).tobytes()
-    assert not validation.flags.writeable
-    held_out = shards.open(Shard.HELD_OUT)
-    assert (log, shards.held_out_openings) == (["held out"], 1)
-    assert held_out.tobytes() == corpus.shard_text(Shard.HELD_OUT).tobytes()
-    assert windows(held_out, 4, 32, seed=1).dtype == np.uint8
-
-    def refuse():
-        raise PermissionError("not in this round")
-
-    with pytest.raises(PermissionError):
-        Shards(corpus, refuse).open(Shard.HELD_OUT)
