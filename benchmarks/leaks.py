@@ -21,6 +21,7 @@ from pathlib import Path
 
 import numpy as np
 
+from mendel.campaign.scoring import SCORE_LENGTH, SCORE_WINDOWS, TRAIN_WINDOWS
 from mendel.records import Shard
 from mendel.yardstick import build_corpus, memorised, windows
 from mendel.yardstick.grams import SIZE, hashes, visible_copies
@@ -87,8 +88,8 @@ def models(root: Path, seeds: int, out: Path) -> None:
     data = dict(zip(MEMORISERS, (sealed, sealed[-100_000:], half + sealed[-100_000:]), strict=True))
     for name, text in data.items():
         (root / name).write_bytes(text)
-    scored = windows(corpus.shard_text(Shard.VALIDATION), 128, 512, seed=0)
-    train = windows(corpus.train_text(), 32, 512, seed=0)
+    scored = windows(corpus.shard_text(Shard.VALIDATION), SCORE_WINDOWS, SCORE_LENGTH, seed=0)
+    train = windows(corpus.train_text(), TRAIN_WINDOWS, SCORE_LENGTH, seed=0)
     runs = []
     for seed in range(1, seeds + 1):
         for name in ("control", *HONEST, *MEMORISERS):

@@ -149,6 +149,9 @@ def cohort(round: Round, screened: Sequence[Screened]) -> tuple[list[Plan], list
             excess = round.control.excess * price.ratio / price.flops_ratio
             candidate = replace(candidate, line=replace(candidate.line, excess=excess))
             name = candidate.idea.name
+            if price.too_dear:
+                round.move(name, IdeaState.FAILED, price.too_dear, "confirm")
+                continue
             try:
                 plan = round.plan(PlanKind.CONFIRM, name, candidate.line, seeds, Shard.HELD_OUT)
             except Refused as error:  # as charged by the clock; FLOPs alone let it through

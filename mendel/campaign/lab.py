@@ -83,6 +83,7 @@ class Lab:
         """By job id, while it is under way."""
         self.rung_tokens: dict[tuple[str, int], int] = {}
         """Tokens of a full run, by recipe id and rung: longer runs get more time."""
+        self._own_objectives: dict[str, bool] = {}
         self._counted: set[str] = set()
         store.requeue_running(campaign.id)
         finished = store.runs(campaign.id, RunState.FINISHED)
@@ -269,7 +270,7 @@ class Lab:
             readable=(self.corpus.train_folder,),
             timeout=rung.timeout * max(1.0, spec.tokens / tokens),
             memory=self.testbed.memory,
-            scorer=self._scorer(spec.id, folder.out, spec, request.stage),
+            scorer=self._scorer(spec.id, folder.out, spec, request.stage, control=request.idea is None),
         )
 
     def _smoke_job(self, recipe_id: str, rung: int) -> Job:
@@ -300,22 +301,21 @@ class Lab:
         return tuple(command)
 
     def _scorer(
-        self, job: str, out: Path, spec: RunSpec | None, stage: str
+        self, job: str, out: Path, spec: RunSpec | None, stage: str, control: bool = False
     ) -> tuple[str, tuple[Scorer, ...]]:
-        own = spec is not None and stage in AUDITED and self._own_objective(spec.recipe)
-        scoring = self._scorings[job] = Scoring(self._text, out, spec, stage, own)
+        own = spec is not None and stage in AUDITED and not control and self._own_objective(spec.recipe)
+        scoring = self._scorings[job] = Scoring(self._text, out, spec, stage, control, own)
         return self.testbed.score, scoring.sessions
 
     def _own_objective(self, recipe: str) -> bool:
         """Whether a recipe's source has a line about a loss that the testbed's has not, before the last
         backward pass of its file: what comes after it changes what is logged and not what is learned."""
-        lines = {line for text in read_tree(self.testbed).values() for line in text.splitlines()}
-        for text in self.store.load_tree(self.store.recipe(recipe).tree).values():
-            before, found, after = text.rpartition("backward(")
-            learned = before + after.partition("\n")[0] if found else text
-            if any("loss" in line and line not in lines for line in learned.splitlines()):
-                return True
-        return False
+        if recipe not in self._own_objectives:
+            known = {line for text in read_tree(self.testbed).values() for line in text.splitlines()}
+            files = self.store.load_tree(self.store.recipe(recipe).tree).values()
+            new = {line for text in files for line in _learned(text).splitlines()} - known
+            self._own_objectives[recipe] = any("loss" in line for line in new)
+        return self._own_objectives[recipe]
 
     def _finish(self, request: Request, result: RunResult) -> None:
         run = request.spec.id
@@ -356,6 +356,12 @@ def busy_seconds(finished: Sequence[RunEntry]) -> float:
         total += max(0.0, (entry.finished - begin).total_seconds())
         until = entry.finished if until is None else max(until, entry.finished)
     return total
+
+
+def _learned(text: str) -> str:
+    """A source file up to its last backward pass."""
+    before, found, after = text.rpartition("backward(")
+    return before + after.partition("\n")[0] if found else text
 
 
 def _smoke_tokens(rung: int) -> int:

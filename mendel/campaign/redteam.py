@@ -37,6 +37,7 @@ from mendel.campaign.trunk import (
 from mendel.ideas import catalog
 from mendel.ideas.patchfolder import Suspect, load_suspects
 from mendel.patches import PatchError, Stale, adopt, read_tree
+from mendel.plans.costs import Charge
 from mendel.records import (
     Audit,
     Plan,
@@ -60,11 +61,10 @@ SHARE = 0.25
 """Of a rung's compute that each run gets, unless it is asked for in full: audits need no long runs."""
 PATIENCE = 0.5
 """Share of a rung's time that each run then gets: many patches want to be ended by it."""
-NO_GAIN = "no gain"
-"""What ends a cheat that no audit stopped and that its pairs do not call better: it fooled nobody."""
 WALLS = re.compile(
     r"Permission|not permitted|Read-only|unreachable|denied|No such file|refused|FileNotFound|too many proc"
-    r"|wrote more|supervisor|killed by|Resource temporarily|No space|File too large|not a file|files in"
+    r"|wrote more|printed more|supervisor|killed by|Resource temporarily|No space|File too large|not a file"
+    r"|files in"
 )
 """How a wall or a limit of the sandbox shows in a run's last words."""
 
@@ -244,14 +244,21 @@ class _Bench:
         plans, _ = cohort(round, [(candidate, prices[candidate.idea.name]) for candidate in left])
         confirmed = {plan.idea for plan in plans}
         for name in {candidate.idea.name for candidate in left} - confirmed:
-            by_name[name].refuse(f"charged {prices[name].ratio:.2f} times the control: too dear to run")
+            price = prices[name]
+            by_name[name].refuse(price.too_dear or f"charged {price.ratio:.2f} times the control: too dear")
         found = run_pairs(self.lab, plans, 0, count)
         _end_all(by_name, plans, found, "run")
         for plan in plans:
-            self._judge(round, by_name[plan.idea or ""], plan, found[plan.id])
+            name = plan.idea or ""
+            self._judge(round, by_name[name], prices[name], plan, found[plan.id])
 
     def _judge(
-        self, round: Round, trial: Trial, plan: Plan, pairs: list[tuple[RunResult, RunResult]]
+        self,
+        round: Round,
+        trial: Trial,
+        price: Charge,
+        plan: Plan,
+        pairs: list[tuple[RunResult, RunResult]],
     ) -> None:
         trial.seconds += sum(treatment.audit_seconds for _, treatment in pairs)
         began = time.monotonic()
@@ -262,8 +269,11 @@ class _Bench:
             said = judge(plan.rule, differences(pairs))
             if said.kind is not VerdictKind.BETTER:
                 mean = sum(at_bound(differences(pairs), plan.rule)) / len(pairs)
-                reason = f"{len(pairs)} pairs at equal cost: {mean:+.4f} bits per byte, no gain is shown"
-                trial.stop(NO_GAIN, reason)
+                reason = f"{len(pairs)} fresh pairs: {mean:+.4f} bits per byte, no gain is shown"
+                if price.ratio > price.flops_ratio:
+                    reason = f"at the {price.ratio:.2f} times that its clock says it costs, {reason}"
+                    trial.stop("compute", reason)
+                trial.stop("fresh", reason)
         seen = ", ".join(name for name, _ in trial.stops) or "nothing"
         self.lab.progress.say(f"{trial.suspect.idea.name}: {len(pairs)} pairs, stopped by {seen}")
 

@@ -35,7 +35,7 @@ from mendel.yardstick import (
 
 SCORE_WINDOWS = 128
 SMOKE_WINDOWS = 8
-TRAIN_WINDOWS = 32
+TRAIN_WINDOWS = 16
 SCORE_LENGTH = 512
 POSITIONS = 64
 """Prefixes asked of a run, one of many of its idea."""
@@ -44,8 +44,9 @@ PROBE = "probe"
 PROBED = (PlanKind.CONFIRM, PlanKind.ESTIMATE, PlanKind.VERIFY, PROBE)
 """Stages whose runs are asked for their skills. Screening buys many more runs, for choosing alone."""
 AUDITED = (PlanKind.CONFIRM, PlanKind.ESTIMATE, PlanKind.VERIFY)
-"""Stages whose runs have a second session and are asked about training text and canaries: all whose numbers
-are published. A seed tells code which stage it is in, so none of these may be easier than another."""
+"""Stages whose runs are asked about training text and canaries and, but for controls, have a second session
+and their output searched: all whose numbers are published. A seed tells code which stage it is in, so none of
+these may be easier than another."""
 
 T = TypeVar("T")
 
@@ -81,11 +82,20 @@ class Scoring:
     """One run being scored."""
 
     def __init__(
-        self, text: Text, out: Path, spec: RunSpec | None, stage: str, own_objective: bool = False
+        self,
+        text: Text,
+        out: Path,
+        spec: RunSpec | None,
+        stage: str,
+        control: bool = False,
+        own_objective: bool = False,
     ) -> None:
-        """`spec` is None for smoke runs, which see a few windows of the validation shard. `own_objective`:
-        the patch changes what a step descends, so that the losses it logs have a scale of their own."""
+        """`spec` is None for smoke runs, which see a few windows of the validation shard. A `control` is what
+        the campaign stands on already. `own_objective`: the patch changes what a step descends, so that the
+        losses it logs have a scale of their own."""
         self._text, self._out, self._spec, self._stage = text, out, spec, stage
+        self._compared = spec is not None and stage in AUDITED
+        self._audited = (self._compared and not control) or spec is None
         self._own_objective = own_objective
         self._skills: dict[str, Skill | None] = {}
         self._audits: list[Audit] = []
@@ -96,20 +106,15 @@ class Scoring:
         self._beside: dict[str, float] = {}
 
     @property
-    def _audited(self) -> bool:
-        return self._spec is not None and self._stage in AUDITED
-
-    @property
     def sessions(self) -> tuple[Scorer, ...]:
         """One after the other, each with a process of its own."""
-        return (self._stream, self._prefixes) if self._audited or self._spec is None else (self._stream,)
+        return (self._stream, self._prefixes) if self._audited else (self._stream,)
 
     def complete(self, result: RunResult) -> RunResult:
         """`result` with all that was found beside the score, its log among it."""
         if not self._asked:
             return result
-        if result.status is RunStatus.DONE and self._audited:
-            assert self._spec is not None
+        if result.status is RunStatus.DONE and self._audited and self._spec is not None:
             seconds, beside = result.train_seconds, self._beside.get("train")
             self._audits.append(
                 check_log(self._out, self._spec.tokens, seconds, beside, own_objective=self._own_objective)
@@ -133,7 +138,7 @@ class Scoring:
                 log_probabilities(channel, self._windows[:2, : SPANS[0] // 2])
         else:
             self._windows = self._text.shard(self._spec.shard, self._spec.id)
-            groups = self._text.beside(self._spec.shard) if self._audited else {}
+            groups = self._text.beside(self._spec.shard) if self._compared else {}
             if self._stage in PROBED and encode is None:  # the questions are asked in bytes
                 # First, because a score ends the conversation. Probes describe: without an answer to them the
                 # run still has its score, or the score says what is wrong with it.
@@ -145,7 +150,7 @@ class Scoring:
         answers = self._kept(lambda: ask_stream(channel, self._windows, others, encode=encode, groups=groups))
         asked = time.monotonic()
         self._audits += self._kept(lambda: check_stream(answers))
-        if self._audited or self._spec is None:
+        if self._audited:
             self._scan()
         self._audit_seconds = (asked - began) * answers.audit_share + time.monotonic() - asked
         self._beside = {name: answers.group_bits_per_byte(name) for name in groups}

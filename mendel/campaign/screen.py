@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import statistics
 from collections.abc import Sequence
 
 from mendel.campaign.claim_audits import any_rejected
@@ -136,4 +137,21 @@ def charges(
     }
     seconds = cpu_intervals(logs)
     by_seconds = not round.lab.meter.counts_runs
-    return {c.idea.name: charge(c.flops_ratio, seconds.get(c.idea.name), by_seconds) for c in ready}
+    whole = {plan.idea or "": [c.cpu_seconds for c, _ in found[plan.id]] for plan in plans}
+    prices = {}
+    for candidate in ready:
+        name = candidate.idea.name
+        fixed = _once(round, candidate) / statistics.fmean(whole[name]) if any(whole[name]) else 0.0
+        prices[name] = charge(candidate.flops_ratio, seconds.get(name), by_seconds, fixed)
+    return prices
+
+
+def _once(round: Round, candidate: Candidate) -> float:
+    """CPU seconds that a candidate takes before its steps, over its control: what their smoke runs, with
+    next to no steps, differ by."""
+    costs = [
+        round.lab.store.cost(round.campaign, recipe, round.rung)
+        for recipe in (candidate.line.recipe, round.control.recipe)
+    ]
+    treatment, control = (cost.result.cpu_seconds if cost else 0.0 for cost in costs)
+    return max(0.0, treatment - control)

@@ -68,10 +68,11 @@ def mutate(
     The same `number` gives the same ones; places that held the same constant hold the same one again.
     """
     tree = dict(after)
-    for path in sorted(after):
-        places = [place for place in _places(before, after) if place.source.path == path]
+    places = _places(before, after)
+    for path in {place.source.path for place in places}:
+        here = [place for place in places if place.source.path == path]
         lines = after[path].encode().splitlines(keepends=True)
-        for place in sorted(places, key=lambda one: (one.node.lineno, one.node.col_offset), reverse=True):
+        for place in sorted(here, key=lambda one: (one.node.lineno, one.node.col_offset), reverse=True):
             _replace(lines, place, _draw(number, place.value))
         tree[path] = b"".join(lines).decode()
     knobs = {k: _draw(number, v) if _is_knob(k, v) else v for k, v in overrides.items()}
@@ -89,8 +90,10 @@ def _places(before: Mapping[str, str], after: Mapping[str, str]) -> list[_Place]
     """Where the constants stand that the patch brought along."""
     found: list[_Place] = []
     for path in sorted(before.keys() & after.keys()):
+        if before[path] == after[path]:
+            continue
         old, new = parse(path, before[path]), parse(path, after[path])
-        if before[path] != after[path] and old and new:
+        if old and new:
             known = {place.key for place in (*_started(Streams(old)), *_knobs(old))}
             names = {key.split(" = ")[0] for key in known}
             places = {

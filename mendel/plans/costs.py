@@ -5,6 +5,8 @@ interleaved screening pairs (sees everything, noisily). FLOPs are the currency; 
 their interval, that a treatment costs more than its FLOPs, the upper bound of the seconds is charged.
 Campaigns that must decide the same on any machine go by the clock only where the FLOPs are plainly wrong:
 work in NumPy, in a scan or in products written as sums counts as nothing.
+
+What a run does once, such as learning its tokenizer, does not shrink with its tokens; the smoke run shows it.
 """
 
 from __future__ import annotations
@@ -22,6 +24,8 @@ BLIND = 1.5
 
 COST_SLACK = 1.2
 """CPU seconds over what was charged that are still a matter of the machine."""
+FIXED = 0.2
+"""Share of a control's whole run from which on what a treatment does once is told from noise."""
 COST_ERROR = 1e-3
 """Chance that an idea is said to cost more than it was charged although it costs no more than the slack."""
 
@@ -32,6 +36,8 @@ class Charge(Record):
     flops_ratio: float
     cpu_ratio: Interval | None = None
     """Geometric mean of the pairs' CPU seconds per token, with its two-sided 95 % interval."""
+    fixed: float = 0.0
+    """CPU seconds that it takes once per run, over those of a whole run of its control."""
     ratio: float
     """What is charged."""
 
@@ -39,6 +45,13 @@ class Charge(Record):
     def by(self) -> str:
         """Which instrument set the price."""
         return "CPU seconds" if self.ratio > self.flops_ratio else "FLOPs"
+
+    @property
+    def too_dear(self) -> str:
+        """Why it cannot be compared at equal cost at all; empty where it can."""
+        if math.isfinite(self.ratio):
+            return ""
+        return f"what it does once takes {self.fixed:.2f} times a whole run of its control at this rung"
 
 
 def cpu_intervals(log_ratios: Mapping[str, Sequence[float]], level: float = 0.95) -> dict[str, Interval]:
@@ -63,16 +76,24 @@ def cpu_intervals(log_ratios: Mapping[str, Sequence[float]], level: float = 0.95
     return intervals
 
 
-def charge(flops_ratio: float, cpu_ratio: Interval | None, by_seconds: bool) -> Charge:
+def charge(flops_ratio: float, cpu_ratio: Interval | None, by_seconds: bool, fixed: float = 0.0) -> Charge:
     """Price a treatment.
 
     `by_seconds=False` charges FLOPs unless the clock says beyond its interval that they are wrong by more
     than BLIND, for campaigns that must decide the same on any machine; the clock's ratio is always recorded.
+
+    `fixed` is what a run takes once, over its control's whole run. Of control seconds 1, at as many tokens,
+    a treatment takes `fixed` + v, and with 1/ratio of the tokens 1 = `fixed` + v / ratio: the ratio is
+    infinite where the control would have ended before the treatment begins.
     """
     ratio, margin = flops_ratio, 1.0 if by_seconds else BLIND
-    if cpu_ratio is not None and cpu_ratio.low > margin * flops_ratio:
-        ratio = cpu_ratio.high
-    return Charge(flops_ratio=flops_ratio, cpu_ratio=cpu_ratio, ratio=ratio)
+    fixed = fixed if fixed > FIXED else 0.0
+    if cpu_ratio is None or cpu_ratio.low <= margin * flops_ratio:
+        return Charge(flops_ratio=flops_ratio, cpu_ratio=cpu_ratio, ratio=ratio)
+    ratio = cpu_ratio.high
+    if ratio > 1 and fixed:
+        ratio = (ratio - fixed) / (1 - fixed) if fixed < 1 else math.inf
+    return Charge(flops_ratio=flops_ratio, cpu_ratio=cpu_ratio, fixed=fixed, ratio=ratio)
 
 
 def audit_cost(seconds: Sequence[tuple[float, float]], slack: float) -> Audit:

@@ -111,6 +111,8 @@ class Guardian:
         except BlockingIOError:
             return blocked
         self.log.write(data)
+        if self.log.overflowed and not self.ended:
+            self._break("output")
         return bool(data)
 
     def _hear(self, *, blocked: bool = True) -> bool:

@@ -13,6 +13,8 @@ import re
 
 from .sandbox.none import remove
 
+PRINTED = 100_000_000
+"""Bytes of output that end a run: more than any log, and soon reached by a loop gone wild."""
 _MOST = 1_000_000
 _TAIL = 4000
 
@@ -47,12 +49,17 @@ class Log:
         self._fd = _create(path)
 
     @property
+    def overflowed(self) -> bool:
+        """More was printed than a run may."""
+        return self._seen > PRINTED
+
+    @property
     def tail(self) -> str:
         """The last few thousand bytes of the output."""
         return clean(self._tail + self._held).decode("utf-8", "replace")
 
     def write(self, data: bytes) -> None:
-        """Adds output. Beyond what is kept it is only counted: a gigabyte costs next to nothing."""
+        """Adds output. Beyond what is kept it is only counted."""
         self._seen += len(data)
         self._tail = (self._tail + data)[-_TAIL:]
         if len(self._kept) >= _MOST:

@@ -19,6 +19,7 @@ from typing import Any
 from mendel.records import RunStatus
 from mendel.runs import Job
 from mendel.runs.disk import FILES
+from mendel.runs.logs import PRINTED
 
 EXIT_DIVERGED = 3
 """A trainer exits with this code when its loss is not finite (docs/runs.md)."""
@@ -49,6 +50,7 @@ def judge(report: Mapping[str, Any], job: Job, *, training: bool = True) -> tupl
         "memory": (RunStatus.OUT_OF_MEMORY, f"used more than {job.memory / 1e6:.0f} MB"),
         "processes": (RunStatus.CRASHED, "started too many processes"),
         "disk": (RunStatus.CRASHED, f"wrote more than {job.disk / 1e6:.0f} MB"),
+        "output": (RunStatus.CRASHED, f"printed more than {PRINTED / 1e6:.0f} MB"),
         "files": (RunStatus.CRASHED, f"wrote more than {FILES} files"),
         "depth": (RunStatus.CRASHED, "put folders too deep into one another"),
         "lost": (RunStatus.CRASHED, "ended its supervisor"),

@@ -15,6 +15,8 @@ STRINGS = 32
 """In each sealed file."""
 LETTERS = 48
 REPEATS = 4
+ROWS = 4
+"""Of text in which a model is asked about all strings of a file."""
 TAIL = 1 + STRINGS * REPEATS * (LETTERS + 1)
 """Bytes of a tail: a NUL, which ends the text, and the lines."""
 

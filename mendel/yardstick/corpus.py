@@ -28,7 +28,7 @@ from numpy.typing import NDArray
 from pydantic import Field, ValidationError
 
 from mendel.records import Record, Shard, content_hash
-from mendel.yardstick.canaries import TAIL, decoys, new_tail, read_tail
+from mendel.yardstick.canaries import ROWS, TAIL, decoys, new_tail, read_tail
 from mendel.yardstick.duplicates import duplicate_groups
 from mendel.yardstick.hub import PREFIX, download
 from mendel.yardstick.sources import (
@@ -145,11 +145,12 @@ class Corpus(Record):
                 raise _changed(path, str(error)) from error
 
     def canary_rows(self, shard: Shard) -> dict[str, NDArray[np.uint8]]:
-        """`canary` and `decoy`, (strings, letters) each, to ask a model about; the decoys are fresh. Empty
-        where there are no canaries."""
+        """`canary` and `decoy`, (rows, bytes) each, to ask a model about: several strings a row, a line each
+        as in the file. The decoys are fresh. Empty where there are no canaries."""
         planted = self.canaries(shard)
         groups = {"canary": planted, "decoy": decoys(planted)} if planted else {}
-        return {name: np.array([list(row) for row in rows], np.uint8) for name, rows in groups.items()}
+        lines = {name: b"\n".join(found) + b"\n" for name, found in groups.items()}
+        return {name: np.frombuffer(text, np.uint8).reshape(ROWS, -1) for name, text in lines.items()}
 
     def epochs(self, tokens: int) -> float:
         """How often a run of `tokens` tokens goes through the training text."""

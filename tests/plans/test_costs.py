@@ -96,3 +96,18 @@ def test_twice_the_cost_is_seen_in_five_pairs():
 def test_runs_without_a_time_are_said_to_be_unmeasured():
     audit = audit_cost(seconds_at([0.0, 0.0]), COST_SLACK)
     assert audit.passed and audit.reason == "not measured: 0 pairs have CPU times"
+
+
+@given(st.floats(0.25, 3.0), st.floats(0.8, 4.0))
+def test_work_that_is_done_once_leaves_less_room_for_tokens(fixed, per_token):
+    total = fixed + per_token  # CPU seconds at the control's tokens, for which the control takes 1
+    charged = charge(1.0, Interval(value=total, low=0.999 * total, high=total), True, fixed)
+    if fixed < 1:
+        assert fixed + per_token / charged.ratio == pytest.approx(1)
+        assert not charged.too_dear
+    else:
+        assert charged.ratio == math.inf and charged.too_dear
+
+
+def test_a_little_that_is_done_once_is_taken_for_noise():
+    assert charge(1.0, SECONDS, True, 0.15).ratio == SECONDS.high

@@ -27,7 +27,7 @@ CHEATS = {
     "parent-memory": "sandbox",
     "literal-text": "leak",
     "seed-times-zero": "seed",
-    "repeated-batches": "compute",
+    "bilinear-for-free": "compute",
     "metrics-by-hand": "numbers",
 }
 HONEST = ("dropout-when-scored", "focal-loss", "switch-experts")

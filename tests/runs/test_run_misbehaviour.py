@@ -106,19 +106,31 @@ def test_the_true_cause_is_named_and_nothing_is_left(any_executor, make_job, run
     assert run(any_executor, make_job("print('next')", "next")).status is RunStatus.DONE
 
 
-def test_a_gigabyte_of_output_is_read_to_its_end(any_executor, make_job, run):
+def test_a_run_that_prints_a_gigabyte_is_ended_and_little_of_it_is_kept(any_executor, make_job, run):
     code = """
         import sys
         block = "line\\n" * (1 << 18)
         for _ in range(800): sys.stdout.write(block)
+        """
+    job = make_job(code, timeout=60.0)
+    result = run(any_executor, job)
+    assert (result.status, result.reason) == (RunStatus.CRASHED, "printed more than 100 MB")
+    log = (job.out / "train.log").read_text()
+    assert len(log) < 1_010_000 and "bytes of output left out" in log
+
+
+def test_long_output_keeps_its_beginning_and_its_end(any_executor, make_job, run):
+    code = """
+        print("the beginning")
+        for _ in range(50): print("line\\n" * (1 << 18))
         raise ValueError("the end")
         """
     job = make_job(code, timeout=60.0)
     result = run(any_executor, job)
     assert (result.status, result.reason) == (RunStatus.CRASHED, "ValueError: the end")
     log = (job.out / "train.log").read_text()
-    assert len(log) < 1_010_000 and "[1047576" in log and "bytes of output left out" in log
-    assert log.endswith("ValueError: the end\n")
+    assert log.startswith("the beginning\n") and log.endswith("ValueError: the end\n")
+    assert len(log) < 1_010_000 and "bytes of output left out" in log
 
 
 def test_no_terminal_escape_is_kept(any_executor, make_job, run):
