@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
 from mendel.records import Audit, Scalar, Shard
 from mendel.yardstick.corpus import Corpus, load_corpus
@@ -34,6 +35,8 @@ OPAQUE = 1500
 WORD, LONG = 32, 128
 """Characters of a word, in literals and comments, that no language has; and that no code has either."""
 MOST_BYTES = 1 << 26
+MOST_SPANS = 1000
+"""Of text in one file that are looked up one by one; where there are more, all of it is."""
 MOST_FILES = 1000
 """Of a run's output, the smallest first; the rest is not searched, and the audit says so."""
 
@@ -75,6 +78,7 @@ class SealedText:
         parts = (hashes(train[start : start + step + SIZE - 1]) for start in range(0, len(train), step))
         self.known = sealed.without(parts)
         """Hashes of all runs of the sealed text that the training text lacks."""
+        self._letters = np.isin(np.arange(256), np.frombuffer(b"".join(self.texts.values()), np.uint8))
 
     def find(self, data: bytes) -> Overlap | None:
         """The longest sealed piece in `data`, whatever it can be read as; a canary before any other."""
@@ -91,7 +95,7 @@ class SealedText:
         for shard, canary in self.canaries:
             if canary in data:
                 return Overlap(len(canary), 1, shard, len(self.texts[shard]), how, canary=True)
-        at = self.known.has(hashes(np.frombuffer(data, np.uint8)))
+        at = self._places(np.frombuffer(data, np.uint8))
         if not len(at):
             return None
         runs = np.split(at, np.flatnonzero(np.diff(at) > 1) + 1)
@@ -101,6 +105,17 @@ class SealedText:
             if length >= SIZE and len(set(piece[:length])) >= VARIED:
                 return Overlap(length, len(at), shard, offset, how)
         return None
+
+    def _places(self, data: NDArray[np.uint8]) -> NDArray[np.int64]:
+        """Where known runs begin, ascending. Weights hardly have a run of bytes that occur in text at all."""
+        others = np.flatnonzero(~self._letters[data])
+        ends = np.concatenate([[-1], others, [len(data)]])
+        long = np.flatnonzero(np.diff(ends) > SIZE)
+        if len(long) > MOST_SPANS:
+            return self.known.has(hashes(data))
+        spans = [(ends[i] + 1, ends[i + 1]) for i in long]
+        found = [self.known.has(hashes(data[start:end])) + start for start, end in spans]
+        return np.concatenate([np.empty(0, np.int64), *found])
 
     def _match(self, piece: bytes, shard: Shard) -> tuple[Shard, int, int]:
         """Where the longest beginning of `piece` stands in `shard`, and its length."""
