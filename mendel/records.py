@@ -322,6 +322,9 @@ class Rule(Record):
     """m in bits per byte, through the control's curve."""
     bound: float = Field(default=1.0, gt=0)
     """Differences are clipped to +-bound (bits per byte); a failed treatment scores -bound."""
+    noise: float = Field(default=0.0, ge=0)
+    """Paired sd, bits per byte, known before the first pair (pooled over the ideas of a screen); 0 unknown.
+    Where it is known, a claim must also hold at this noise: rare losses that no pair has met yet count."""
     min_pairs: int = 5
     max_pairs: int = 12
 

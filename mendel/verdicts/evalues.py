@@ -3,7 +3,8 @@
 An e-value is the money that a bettor starting with 1 holds after betting, at fair odds, that a null
 hypothesis is wrong. Whatever the stopping rule, 20 or more happens at most once in 20 nulls. Both bets here
 say "the mean is above zero" and both depend on the differences only up to a common scale, so that no noise
-level has to be known. Shift the differences by the smallest gain of interest before you call them.
+level has to be known. Shift the differences by the smallest gain of interest before you call them. A third,
+`log_known_sd`, takes the noise level from elsewhere.
 
 `log_t_mixture` trusts the noise to be Gaussian and is the sharper one. `log_sign_flip` trusts it only to be
 symmetric, however heavy its tails. Neither survives strong skewness; `docs/decisions.md` prints how badly.
@@ -69,6 +70,23 @@ def _log_t_at(n: int, total: ArrayLike, square: ArrayLike) -> Floats:
     some = np.asarray(square) > 0
     rho = np.asarray(total) / np.sqrt(n * np.where(some, square, 1.0))
     return np.where(some, _table(n)(np.clip(rho, -1.0, 1.0)), 0.0)
+
+
+def log_known_sd(x: ArrayLike, sd: float) -> float:
+    """Log e-value of the differences `x` (n,) against `mean <= 0` when their sd is known to be at most `sd`.
+
+    The average over the same effect sizes delta of exp(delta S / sd - n delta^2 / 2), S = sum(x). It is right
+    for Gaussian noise and, by Hoeffding's argument, for any whose upper side is sub-Gaussian with `sd`: with
+    rare large *losses* above all, where the t mixture, which learns the noise from pairs that have not met
+    the loss yet, fails. Rare large gains are the other way round.
+
+    Source: Robbins, "Statistical methods related to the law of the iterated logarithm" (1970); Howard,
+    Ramdas, McAuliffe and Sekhon, "Time-uniform Chernoff bounds via nonnegative supermartingales" (2020).
+    """
+    x = np.asarray(x, dtype=float)
+    if sd <= 0:
+        raise ValueError(f"sd is {sd}; it must be above 0")
+    return float(logsumexp(_EFFECTS * x.sum() / sd - len(x) * _EFFECTS**2 / 2 + _LOG_WEIGHTS))
 
 
 @lru_cache(maxsize=512)

@@ -19,7 +19,7 @@ from scipy.special import stdtr, stdtrit
 
 from mendel.records import Interval, Rule, VerdictKind
 from mendel.verdicts.effects import paired_interval
-from mendel.verdicts.evalues import log_sign_flip, log_t_final
+from mendel.verdicts.evalues import log_known_sd, log_sign_flip, log_t_final
 from mendel.verdicts.fdr import e_bh, log_threshold
 
 SIGN_FLIP_LEVEL = 20.0
@@ -48,7 +48,8 @@ class Judgement:
     log_e_t: float
     log_e_sign: float
     log_e: float
-    """The e-value that counts: the t mixture's, or -inf below `min_pairs` or a sign-flip e-value of 20."""
+    """The e-value that counts: the t mixture's, or that for known noise where it is smaller; -inf below
+    `min_pairs` or a sign-flip e-value of 20."""
     log_e_worse: float
     """The same, mirrored, against "the difference is at least zero"."""
     futile: bool
@@ -96,8 +97,8 @@ def judge(rule: Rule, differences: Sequence[float | None], log_threshold: float 
     n = len(x)
     if log_threshold is None:
         log_threshold = math.log(rule.planned / rule.alpha)
-    log_e_t, log_e_sign, log_e = _evidence(x - rule.min_loss_gain, rule.min_pairs)
-    _, _, log_e_worse = _evidence(-x, rule.min_pairs)
+    log_e_t, log_e_sign, log_e = _evidence(x - rule.min_loss_gain, rule)
+    _, _, log_e_worse = _evidence(-x, rule)
     interval = paired_interval(x) if n > 1 else None
     kind, reason = _kind(rule, failed, interval, log_e - log_threshold, log_e_worse)
     futile = False
@@ -118,11 +119,17 @@ def judge(rule: Rule, differences: Sequence[float | None], log_threshold: float 
     )
 
 
-def _evidence(y: NDArray[np.float64], min_pairs: int) -> tuple[float, float, float]:
-    """Log e-values against `mean <= 0`: t mixture, sign-flip, and the one that counts."""
+def _evidence(y: NDArray[np.float64], rule: Rule) -> tuple[float, float, float]:
+    """Log e-values against `mean <= 0`: t mixture, sign-flip, and the one that counts.
+
+    The smaller of two e-values is one as soon as either is: where the noise is known, the claim stands if the
+    differences are Gaussian whatever their sd, or if their upper side is sub-Gaussian with the known sd.
+    """
     log_e_t, log_e_sign = log_t_final(y), float(log_sign_flip(y)[-1])
-    counts = len(y) >= min_pairs and log_e_sign >= math.log(SIGN_FLIP_LEVEL)
-    return log_e_t, log_e_sign, log_e_t if counts else -math.inf
+    if len(y) < rule.min_pairs or log_e_sign < math.log(SIGN_FLIP_LEVEL):
+        return log_e_t, log_e_sign, -math.inf
+    known = log_known_sd(y, rule.noise) if rule.noise > 0 else math.inf
+    return log_e_t, log_e_sign, min(log_e_t, known)
 
 
 def _kind(

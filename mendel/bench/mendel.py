@@ -1,0 +1,282 @@
+"""Mendel's policy in the bench: the index that plans the campaign and the judge that decides it, not copies.
+
+Screening buys pairs where another pair is worth its price (`mendel.plans.index`); what is worth confirming
+enters as one cohort on fresh seeds, in rounds, and `mendel.verdicts.judge.judge_round` decides. The variant
+without error control adopts by the posterior of the same measurements; the oracle knows the truth and
+confirms the winners alone, by the same judge.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from functools import lru_cache
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mendel.bench.lab import Lab, OutOfBudget, OutOfSeeds
+from mendel.plans.index import GRID, Evidence, Options, Running, allocate, beliefs, worth_continuing
+from mendel.records import Rule
+from mendel.verdicts.evalues import log_known_sd, log_sign_flip, log_t_mixture
+from mendel.verdicts.judge import Action, judge_round
+
+Floats = NDArray[np.float64]
+
+MAX_PAIRS = 60
+FIRST_LOOK = 3
+"""Pairs before the first decision of a confirmation."""
+CHUNK = 24
+"""Most ideas that share a screening control: its noise moves all of them."""
+PATIENCE = 60.0
+"""Further pairs, going by what one standard error above its mean would need, beyond which an idea is given up."""
+ENTRY_FEE = 3.0
+"""Pairs that an entry costs the others: it takes a share of the error budget, so each of them needs a little more."""
+CLAIMED_SHARE = 0.5
+"""Share of the ideas in confirmation that is expected to be claimed; it sets the bar that entries reckon with."""
+OVERHEAD = 0.08
+"""Share of a control run that goes with each run of an idea."""
+LATER = 2.1
+"""Log of how much larger an e-value an idea of the second block of entries needs."""
+BANK_PAIRS = 12
+"""Pairs that the bank's noise counts for beside those of the campaign's own screen."""
+
+
+@lru_cache(maxsize=64)
+def confirmation(bar: float, min_gain: float, max_pairs: int) -> tuple[Floats, Floats]:
+    """(power, pairs) on GRID of a confirmation that needs a log e-value of `bar`; `min_gain` in paired sd.
+
+    By simulation with Gaussian noise: the judge's e-values and its first reason to give up.
+    """
+    rng = np.random.default_rng(0)
+    noise = rng.standard_normal((160, max_pairs))
+    power, pairs = np.zeros(len(GRID)), np.zeros(len(GRID))
+    count = np.arange(1, max_pairs + 1)
+    for place, gain in enumerate(GRID):
+        x = noise + (gain - min_gain)
+        log_e = np.minimum(log_t_mixture(x), 8 + bar)
+        claimed = (log_e >= bar) & (log_sign_flip(x) >= math.log(20)) & (count >= 5)
+        hoped = np.maximum(np.cumsum(x, axis=1) / count + 1 / count**0.5, 0.05)
+        futile = (2 * (bar - log_e) / hoped**2 > PATIENCE) & (count >= FIRST_LOOK)
+        ends = claimed | futile
+        ends[:, -1] = True
+        stop = ends.argmax(axis=1)
+        power[place] = claimed[np.arange(len(x)), stop].mean()
+        pairs[place] = (stop + 1).mean()
+    return power, pairs
+
+
+@dataclass
+class Mendel:
+    """The real index and the real judge."""
+
+    control: bool = True
+    """Whether claims are held to the false-discovery rate."""
+    max_pairs: int = MAX_PAIRS
+    alpha: float | None = None
+    """Error rate, where it is not the campaign's; tests break the judge with it."""
+    entered: list[str] = field(default_factory=list, init=False)
+    frozen: dict[str, float] = field(default_factory=dict, init=False)
+
+    def run(self, lab: Lab) -> Iterable[int]:
+        self.entered, self.frozen = [], {}
+        self.lab, self.next_seed, self.planned = lab, 0, 0
+        self.sd = lab.terms.paired_sd
+        self.seen: list[dict[int, float]] = [{} for _ in range(len(lab.ideas))]
+        claims: list[int] = []
+        done = np.zeros(len(lab.ideas), dtype=bool)
+        while True:
+            options = self._screen(done)
+            cohort = self._cohort(options, done)
+            if not len(cohort):
+                break
+            done[cohort] = True
+            claims += self._confirm(cohort)
+            if lab.left < 8:
+                break
+        return self._without_control() if not self.control else claims
+
+    # --- screening ----------------------------------------------------------------------------------------
+
+    def _screen(self, done: NDArray[np.bool_]) -> Options:
+        """Buy screening pairs until none is worth its price."""
+        while True:
+            options = self._options(done)
+            wanted = np.flatnonzero(options.screens)
+            if not len(wanted):
+                return options
+            fresh = np.array([not self.seen[i] for i in wanted])
+            if fresh.any():  # learn from some before the rest is priced
+                wanted = wanted[fresh]
+                most = max(CHUNK, len(done) // 4)
+            else:
+                most = len(wanted)
+            best = wanted[np.argsort(-options.screen[wanted] / self.lab.ideas.cost[wanted], kind="stable")]
+            bought = sum(self._buy_chunk(chunk) for chunk in chunks(best[:most]))
+            if not bought:
+                return self._options(done)
+
+    def _buy_chunk(self, ideas: NDArray[np.intp]) -> int:
+        try:
+            found = self.lab.pairs(ideas, self.next_seed)
+        except (OutOfBudget, OutOfSeeds):
+            return 0
+        self._keep(ideas, self.next_seed, found)
+        self.next_seed += 1
+        return len(ideas)
+
+    def _keep(self, ideas: NDArray[np.intp], seed: int, found: Floats) -> None:
+        bound = self.lab.terms.bound
+        clipped = np.clip(np.where(np.isnan(found), -bound, found), -bound, bound)
+        for idea, value in zip(ideas.tolist(), clipped.tolist(), strict=True):
+            self.seen[idea][seed] = value
+
+    def _evidence(self) -> Evidence:
+        ideas = self.lab.ideas
+        gains = np.full((len(ideas), max(self.next_seed, 1)), np.nan)
+        for idea, pairs in enumerate(self.seen):
+            for seed, value in pairs.items():
+                gains[idea, seed] = value / self.sd
+        return Evidence(gains, ideas.idea_class, ideas.proposer, ideas.forecast / self.sd)
+
+    def _options(self, done: NDArray[np.bool_]) -> Options:
+        posterior = beliefs(self._evidence())
+        posterior[done] = np.eye(len(GRID))[0]  # settled: as if it were the worst of harms
+        gain = round(self.lab.terms.min_gain / self.sd, 2)
+        log_e = -math.log(0.8 * (self.alpha or self.lab.terms.alpha) * CLAIMED_SHARE)
+        if self.planned:  # later blocks have smaller weights
+            log_e += LATER
+        power, pairs = confirmation(round(log_e, 1), gain, max(self._pairs_left(), 5))
+        return allocate(posterior, power, pairs + ENTRY_FEE, self.lab.ideas.cost, self.lab.left, OVERHEAD)
+
+    def _pairs_left(self) -> int:
+        seeds = self.lab.terms.seeds
+        return self.max_pairs if seeds is None else min(self.max_pairs, seeds - self.next_seed)
+
+    # --- confirmation -------------------------------------------------------------------------------------
+
+    def _cohort(self, options: Options, done: NDArray[np.bool_]) -> NDArray[np.intp]:
+        """What enters, best first; copies (identical to the last bit where both were measured) once."""
+        names = np.flatnonzero(options.enters & ~done)
+        if self._pairs_left() < 5:
+            return names[:0]
+        ranked = names[np.argsort(-options.confirm[names] / self.lab.ideas.cost[names], kind="stable")]
+        most = int(self.lab.left / 6)
+        return ranked[:most]
+
+    def _rule(self) -> Rule:
+        terms = self.lab.terms
+        return Rule(
+            alpha=self.alpha or terms.alpha,
+            planned=self.planned,
+            min_loss_gain=terms.min_gain,
+            bound=terms.bound,
+            noise=self._noise(),
+            max_pairs=max(self._pairs_left(), 5),
+        )
+
+    def _noise(self) -> float:
+        """Paired sd: that of the screen's ideas with two pairs or more, and the bank's."""
+        squares, freedom = BANK_PAIRS * self.lab.terms.paired_sd**2, BANK_PAIRS
+        for pairs in self.seen:
+            if len(pairs) > 1:
+                x = np.array(list(pairs.values()))
+                squares += float(((x - x.mean()) ** 2).sum())
+                freedom += len(x) - 1
+        return float((squares / freedom) ** 0.5)
+
+    def _confirm(self, cohort: NDArray[np.intp]) -> list[int]:
+        """Pairs on fresh seeds, round after round, until every idea has stopped."""
+        self.planned = self.planned or len(cohort)
+        rule, first = self._rule(), self.next_seed
+        self.entered += [str(i) for i in cohort]
+        data: dict[str, list[float]] = {str(i): [] for i in cohort}
+        claims: list[int] = []
+        for count in range(1, rule.max_pairs + 1):
+            live = np.array([int(name) for name in data], dtype=np.intp)
+            live = self._affordable(live, data, count - 1, rule)
+            for name in data.keys() - {str(i) for i in live}:
+                self.frozen[name] = -math.inf
+                del data[name]
+            if not data:
+                break
+            seed = self.next_seed
+            found = self.lab.pairs(live, seed)
+            self.next_seed += 1
+            self._keep(live, seed, found)
+            for idea, value in zip(live.tolist(), found.tolist(), strict=True):
+                data[str(idea)].append(value)
+            if count < FIRST_LOOK:
+                continue
+            after = judge_round(rule, self.entered, data, self.frozen)
+            self.frozen = after.frozen
+            for name, decision in after.decisions.items():
+                if decision.action is not Action.CONTINUE:
+                    del data[name]
+                if decision.action is Action.CLAIM:
+                    claims.append(int(name))
+                    self.lab.adopt([int(name)])
+            if not data:
+                break
+        assert self.next_seed > first
+        self.frozen |= dict.fromkeys(data, -math.inf)
+        return claims
+
+    def _affordable(
+        self, live: NDArray[np.intp], data: dict[str, list[float]], count: int, rule: Rule
+    ) -> NDArray[np.intp]:
+        """The ideas that deserve another pair and that the budget can bring to a claim, the best first."""
+        if count >= FIRST_LOOK:
+            x = np.array([np.nan_to_num(np.array(data[str(i)]), nan=-rule.bound) for i in live])
+            y = np.clip(x, -rule.bound, rule.bound) - rule.min_loss_gain
+            posterior = beliefs(self._evidence())[live]
+            log_e = np.array([log_known_sd(row, rule.noise) for row in y])
+            running = Running(posterior, log_e, count, self.lab.ideas.cost[live])
+            bar = -math.log(0.8 * rule.alpha * 0.6)
+            gain = rule.min_loss_gain / rule.noise
+            go = worth_continuing(running, bar, gain, rule.max_pairs, rule.min_pairs, self.lab.left)
+            live = live[go]
+        size = len(live)
+        while size and self.lab.price(live[:size], self.next_seed) > self.lab.left:
+            size -= 1
+        return live[:size]
+
+    # --- the price of the guarantee -----------------------------------------------------------------------
+
+    def _without_control(self) -> list[int]:
+        posterior = beliefs(self._evidence())
+        mean = posterior @ GRID
+        known = np.array([bool(pairs) for pairs in self.seen])
+        return np.flatnonzero(known & (mean * self.sd > self.lab.terms.min_gain)).tolist()
+
+
+def chunks(ideas: NDArray[np.intp]) -> list[NDArray[np.intp]]:
+    """Parts of about equal size that share a control each."""
+    parts = max(1, math.ceil(len(ideas) / CHUNK))
+    return [np.asarray(part) for part in np.array_split(ideas, parts)]
+
+
+class Oracle(Mendel):
+    """Knows the truth and confirms the winners alone, the best per pair first, by the same judge.
+
+    What a campaign of the same budget and the same burden of proof could find if it guessed right every time.
+    The bench hands it the truth; no other policy gets it.
+    """
+
+    def __init__(self, gain: Floats, winner: NDArray[np.bool_]) -> None:
+        super().__init__()
+        self.gain, self.winner = gain, winner
+
+    def _screen(self, done: NDArray[np.bool_]) -> Options:
+        worth = np.where(self.winner & ~done, self.gain / self.sd, -1.0)
+        bar = -math.log(0.8 * (self.alpha or self.lab.terms.alpha) * 0.9)
+        m = round(self.lab.terms.min_gain / self.sd, 2)
+        power, pairs = confirmation(round(bar, 1), m, max(self._pairs_left(), 5))
+        chance, need = np.interp(worth, GRID, power), np.interp(worth, GRID, pairs)
+        index = np.where(chance > 0.05, chance * worth / need, -1.0)
+        order = np.argsort(-index)
+        price = np.cumsum((need * self.lab.ideas.cost * (index > 0))[order])
+        index[order[price > self.lab.left - need[order] - 6]] = -1.0
+        zero = np.zeros(len(worth))
+        return Options(index, zero - 1, zero.astype(np.intp), zero, 0.0)

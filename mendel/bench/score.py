@@ -1,0 +1,118 @@
+"""What a policy's claims were worth, by the truth that it could not see."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.special import betaincinv
+
+Floats = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Truth:
+    """What the ideas of a campaign are worth, arrays by idea; the judge of the judges."""
+
+    gain: Floats
+    """Expected gain; what adopting the idea adds."""
+    null: Floats
+    """Probability that the gain is at most the smallest of interest: 0 or 1 where it is known."""
+    original: NDArray[np.intp]
+    """The idea of which it is a copy; copies count once."""
+    strong: NDArray[np.bool_]
+    """Winners that a plain confirmation would find with 80 % power, copies left out."""
+
+    @property
+    def attainable(self) -> float:
+        """Sum of the gains of all winners, copies once."""
+        first = self.original == np.arange(len(self.original))
+        return float((self.gain * (1 - self.null))[first].sum())
+
+
+@dataclass(frozen=True)
+class Score:
+    """One policy's campaign."""
+
+    claims: int
+    false: float
+    """Claims that are false; a fraction where the truth is a probability."""
+    false_weight: float
+    weight: float
+    """Sums of |true gain| over the false and over all claims."""
+    gain: float
+    attainable: float
+    strong: int
+    lost: int
+    to_80: float
+    """Compute until 80 % of the attainable gain was adopted; infinite where it never was."""
+    spent: float
+
+
+def score(truth: Truth, claims: Iterable[int], adopted: Sequence[tuple[float, int]], spent: float) -> Score:
+    """Score the final `claims` of a campaign that `spent` so much compute.
+
+    `adopted` are (compute, idea) in time; a claim that is not among them counts from the end.
+    """
+    ids = np.unique(truth.original[np.array(sorted(set(claims)), dtype=np.intp)])
+    null, gain = truth.null[ids], truth.gain[ids]
+    when = {int(i): spent for i in ids}
+    for compute, idea in reversed(adopted):
+        place = int(truth.original[idea])
+        if place in when:
+            when[place] = compute
+    order = sorted(when, key=lambda place: when[place])
+    reached, to_80 = 0.0, float("inf")
+    for place in order:
+        reached += float(truth.gain[place])
+        if truth.attainable > 0 and reached >= 0.8 * truth.attainable:
+            to_80 = when[place]
+            break
+    strong = np.flatnonzero(truth.strong)
+    return Score(
+        claims=len(ids),
+        false=float(null.sum()),
+        false_weight=float((null * np.abs(gain)).sum()),
+        weight=float(np.abs(gain).sum()),
+        gain=float(gain.sum()),
+        attainable=truth.attainable,
+        strong=len(strong),
+        lost=int((~np.isin(strong, ids)).sum()),
+        to_80=to_80,
+        spent=spent,
+    )
+
+
+def summarise(scores: Sequence[Score]) -> dict[str, float | int | None]:
+    """Over campaigns: mean proportions with their bounds, gains as a share of all that was attainable."""
+    fdp = np.array([s.false / s.claims if s.claims else 0.0 for s in scores])
+    weighted = np.array([s.false_weight / s.weight if s.weight > 0 else 0.0 for s in scores])
+    attainable = sum(s.attainable for s in scores)
+    strong = sum(s.strong for s in scores)
+    to_80 = float(np.median([s.to_80 for s in scores]))
+    shares = np.array([s.gain - sum(o.gain for o in scores) / max(attainable, 1e-300) * s.attainable for s in scores])
+    gained = sum(s.gain for s in scores) / attainable if attainable > 0 else 0.0
+    error = float((shares**2).sum() ** 0.5 / attainable) if attainable > 0 else 0.0
+    return {
+        "campaigns": len(scores),
+        "claims": float(np.mean([s.claims for s in scores])),
+        "false_discovery_proportion": float(fdp.mean()),
+        "false_discovery_upper95": upper95(fdp),
+        "false_discovery_by_gain": float(weighted.mean()),
+        "false_discovery_by_gain_upper95": upper95(weighted),
+        "gain_recovered": gained,
+        "gain_recovered_se": error,
+        "winners_lost": sum(s.lost for s in scores) / strong if strong else None,
+        "compute_to_80": to_80 if np.isfinite(to_80) else None,
+        "spent": float(np.mean([s.spent for s in scores])),
+    }
+
+
+def upper95(proportions: Floats) -> float:
+    """One-sided 95 % upper bound of a mean proportion: normal, or Clopper-Pearson where all are zero."""
+    count = len(proportions)
+    if not proportions.any():
+        return float(betaincinv(1, count, 0.95))
+    return min(1.0, float(proportions.mean() + 1.645 * proportions.std(ddof=1 if count > 1 else 0) / count**0.5))
