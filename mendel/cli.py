@@ -16,6 +16,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from mendel import __version__
+from mendel.bench_commands import BENCH_ERRORS, decisions
 from mendel.campaign.config import (
     TEMPLATE,
     CampaignConfig,
@@ -54,6 +55,11 @@ ideas_app = App(
     name="ideas", group=MORE, help="List, show or check ideas.", default_parameter=Parameter(negative=())
 )
 app.command(ideas_app)
+bench_app = App(
+    name="bench", group=MORE, help="Measure Mendel itself.", default_parameter=Parameter(negative=())
+)
+bench_app.command(decisions)
+app.command(bench_app)
 for command in (probe, ladder, sample, redteam):
     app.command(command, group=MORE)
 
@@ -366,7 +372,7 @@ def _print_result(as_json: bool, value: dict[str, Any], text: str) -> None:
         Console().print(text, soft_wrap=True, highlight=False, markup=False)
 
 
-USER_ERRORS = (ConfigError, IdeasError, StoreError, TestbedError, CorpusError)
+USER_ERRORS = (ConfigError, *BENCH_ERRORS, IdeasError, StoreError, TestbedError, CorpusError)
 
 
 def main(arguments: list[str] | None = None) -> None:

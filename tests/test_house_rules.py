@@ -26,8 +26,19 @@ MAY_IMPORT = {
     "testbeds": {"records"},
     "testing": {"records", "runs"},  # the conformance suites of the rooms' protocols
     "campaign": {*STAGES, *SERVICES, "testbeds"},
+    "bench": {"records", "plans", "verdicts", "ideas"},  # decides by the code of a live campaign
     "terminal.py": {"campaign"},
-    "cli.py": {*STAGES, *SERVICES, "testbeds", "campaign", "terminal", "recipe_commands", "trust_commands"},
+    "cli.py": {
+        *STAGES,
+        *SERVICES,
+        "testbeds",
+        "campaign",
+        "terminal",
+        "recipe_commands",
+        "trust_commands",
+        "bench_commands",
+    },
+    "bench_commands.py": {"bench", "campaign", "recipe_commands", "report"},
     "recipe_commands.py": {*SERVICES, "campaign", "terminal"},
     "trust_commands.py": {"campaign", "recipe_commands", "terminal"},
     "__init__.py": set(),
@@ -55,16 +66,20 @@ HARD_DEPENDENCIES = {
     "pydantic-settings": ("pydantic_settings", ("campaign",)),
     "SQLAlchemy": ("sqlalchemy", ("store",)),
     "alembic": ("alembic", ("store",)),
-    "pyarrow": ("pyarrow", ("yardstick",)),
-    "numpy": ("numpy", ("plans", "probes", "report", "runs", "verdicts", "yardstick")),
-    "scipy": ("scipy", ("plans", "report", "verdicts", "yardstick")),
-    "cyclopts": ("cyclopts", ("cli.py", "recipe_commands.py", "trust_commands.py")),
-    "rich": ("rich", ("cli.py", "recipe_commands.py", "trust_commands.py", "report", "terminal.py")),
+    "pyarrow": ("pyarrow", ("bench", "yardstick")),
+    "numpy": ("numpy", ("bench", "plans", "probes", "report", "runs", "verdicts", "yardstick")),
+    "scipy": ("scipy", ("bench", "plans", "report", "verdicts", "yardstick")),
+    "cyclopts": ("cyclopts", ("bench_commands.py", "cli.py", "recipe_commands.py", "trust_commands.py")),
+    "rich": (
+        "rich",
+        ("bench_commands.py", "cli.py", "recipe_commands.py", "trust_commands.py", "report", "terminal.py"),
+    ),
     "matplotlib": ("matplotlib", ("report",)),
 }
 EXTRAS = {
     "torch": ("runs",),
     "datasets": ("yardstick",),
+    "optuna": ("bench",),
     "huggingface_hub": ("yardstick",),
     "tokenizers": ("yardstick",),
 }

@@ -1,4 +1,5 @@
-"""How others spend a budget. None of them holds an error rate; each is given the forecasts to order ideas by."""
+"""How others spend a budget. None of them holds an error rate; each is given the forecasts to order ideas
+by."""
 
 from __future__ import annotations
 
@@ -21,7 +22,8 @@ def by_forecast(lab: Lab) -> NDArray[np.intp]:
 
 
 def buy(lab: Lab, ideas: NDArray[np.intp], seed: int) -> NDArray[np.float64]:
-    """Pairs of as many of `ideas`, from the first on, as the budget has room for; failures score the bound."""
+    """Pairs of as many of `ideas`, from the first on, as the budget has room for; failures score the
+    bound."""
     found: list[float] = []
     try:
         for start in range(0, len(ideas), BATCH):
@@ -100,14 +102,15 @@ class Random:
     def run(self, lab: Lab) -> Iterable[int]:
         order = np.random.default_rng(0).permutation(len(lab.ideas))
         found = buy(lab, order, 0)
-        claims = order[: len(found)][found > lab.terms.min_gain].tolist()
+        claims: list[int] = order[: len(found)][found > lab.terms.min_gain].tolist()
         lab.adopt(claims)
         return claims
 
 
 @dataclass
 class Halving:
-    """Successive halving over seeds: one pair each, the best share go on to `eta` times as many, and so on."""
+    """Successive halving over seeds: one pair each, the best share go on to `eta` times as many, and so
+    on."""
 
     eta: int = 3
     rungs: int = 3
@@ -132,7 +135,7 @@ class Halving:
             if rung + 1 < self.rungs:
                 keep = np.argsort(-total, kind="stable")[: max(1, len(alive) // self.eta)]
                 alive, total = alive[keep], total[keep]
-        claims = alive[total / max(bought, 1) > lab.terms.min_gain].tolist()
+        claims: list[int] = alive[total / max(bought, 1) > lab.terms.min_gain].tolist()
         lab.adopt(claims)
         return claims
 

@@ -1,9 +1,9 @@
 """What a policy gets: ideas with their forecasts, a budget, and runs for sale. Never the truth.
 
-A run is charged once, however often its result is asked for; a control run of a seed is bought once. A purchase
-that the budget has no room for is refused whole, so no policy can overspend. The seller is reached through one
-function and not through an attribute, so that a policy does not read the truth by accident. Python keeps
-nothing from code that digs for it: read a policy before you believe its numbers.
+A run is charged once, however often its result is asked for; a control run of a seed is bought once. A
+purchase that the budget has no room for is refused whole, so no policy can overspend. The seller is reached
+through one function and not through an attribute, so that a policy does not read the truth by accident.
+Python keeps nothing from code that digs for it: read a policy before you believe its numbers.
 """
 
 from __future__ import annotations
@@ -106,7 +106,8 @@ class Lab:
 
     def run(self, ideas: Sequence[int], seed: int, share: float = 1.0) -> float:
         """Loss of a run with all of `ideas` adopted (none: the control), at a share of the horizon; nan if it
-        diverged. A fixed time of training, so a slow machine makes it worse. Going on later costs what is new.
+        diverged. A fixed time of training, so a slow machine makes it worse. Going on later costs what is
+        new.
 
         Raises OutOfBudget, OutOfSeeds.
         """
@@ -136,7 +137,9 @@ class _Ledger:
 def _counter(shelf: Shelf, terms: Terms, till: Till, ledger: _Ledger) -> Callable[..., float | Floats]:
     """The one way to the till: prices, refuses, charges, hands over."""
 
-    def charge(recipes: list[tuple[int, ...]], costs: list[float], seed: int, share: float, buy: bool) -> float:
+    def charge(
+        recipes: list[tuple[int, ...]], costs: list[float], seed: int, share: float, buy: bool
+    ) -> float:
         if terms.seeds is not None and not 0 <= seed < terms.seeds:
             raise OutOfSeeds(f"seed {seed}; there are {terms.seeds}")
         factor = till.slowdown(ledger.spent / ledger.budget)
@@ -155,7 +158,7 @@ def _counter(shelf: Shelf, terms: Terms, till: Till, ledger: _Ledger) -> Callabl
 
     def ask(what: str, ideas: Sequence[int] | NDArray[np.intp], seed: int, share: float) -> float | Floats:
         places = np.asarray(ideas, dtype=np.intp).reshape(-1)
-        if len(places) and not (0 <= places.min() and places.max() < len(shelf)):
+        if len(places) and not (places.min() >= 0 and places.max() < len(shelf)):
             raise IndexError(f"ideas are numbered from 0 to {len(shelf) - 1}, found {places.tolist()}")
         if not 0 < share <= 1:
             raise ValueError(f"share is {share}; it must be above 0 and at most 1")

@@ -14,9 +14,7 @@ from pydantic import Field, ValidationError, model_validator
 
 from mendel.records import Record
 
-NoiseShape = Literal[
-    "gaussian", "t3", "rare gains", "rare losses", "two-valued gains", "two-valued losses"
-]
+NoiseShape = Literal["gaussian", "t3", "rare gains", "rare losses", "two-valued gains", "two-valued losses"]
 FOLDER = Path(__file__).parent / "regimes"
 
 
@@ -38,7 +36,8 @@ class Regime(Record):
     harms: float = Field(default=0.55, ge=0, le=1)
     """Share of ideas that do harm; what nulls and harms leave is helpful."""
     min_gain: float = Field(default=0.25, ge=0)
-    """m, the smallest gain of interest, in paired sd. A claim is false where the true gain is at most this."""
+    """m, the smallest gain of interest, in paired sd. A claim is false where the true gain is at most
+    this."""
     gain: float = Field(default=1.5, gt=0)
     """Mean of a helpful idea's gain above `min_gain`, in paired sd."""
     gain_shape: Literal["exponential", "half-normal", "constant", "pareto"] = "exponential"

@@ -1,98 +1,183 @@
-"""Many campaigns of a regime, the same ones for every policy."""
+"""Many campaigns of a regime, the same ones for every policy; the bandits are tuned on others first."""
 
 from __future__ import annotations
 
+import importlib
 import multiprocessing
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from functools import lru_cache
+import sys
+from collections.abc import Callable, Iterable, Sequence
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from mendel.bench.baselines import Asha, FixedPairs, Greedy, Halving, Random
-from mendel.bench.lab import Lab, Policy, Shelf, Terms
-from mendel.bench.mendel import Mendel, Oracle, confirmation
+from mendel.bench.lab import Lab, Policy
+from mendel.bench.mendel_policy import Mendel, Oracle
 from mendel.bench.regime import Regime
-from mendel.bench.score import Score, Truth, score
-from mendel.bench.world import World, draw_world
-from mendel.plans.index import GRID
+from mendel.bench.replay import Replay, Table, draw_replay
+from mendel.bench.score import Score, Truth, score, summarise
+from mendel.bench.simulated import ALPHA, make_lab, strong_gain, truth_of
+from mendel.bench.tpe import Tpe
+from mendel.bench.world import draw_world
 
-Floats = NDArray[np.float64]
-ALPHA = 0.05
-STRONG_BAR = 5.0
-"""Log e-value of the confirmation by which a winner counts as having 80 % power: 20 ideas, three claims."""
+Make = Callable[[], Policy]
+Campaign = tuple[Lab, Truth]
 
-BUILT_IN: dict[str, Callable[[], Policy]] = {
+PLAIN: dict[str, Make] = {
     "greedy": Greedy,
     "n=1": lambda: FixedPairs(1),
     "n=3": lambda: FixedPairs(3),
     "random": Random,
-    "halving": Halving,
-    "asha": Asha,
     "mendel, no error control": lambda: Mendel(control=False),
     "mendel": Mendel,
 }
+TUNING = 12
+"""Campaigns on which a bandit's settings are chosen; their seeds are used for nothing else."""
+TUNING_SEED = 10_000_000
+TPE_SHARE, TPE_LEAST, TPE_IDEAS = 0.02, 5, 300
+"""Optuna takes seconds a campaign: it plays a share of them, some at least, and none with more ideas than
+this."""
 
 
-@dataclass(frozen=True)
-class SimulatedTill:
-    """Sells the runs of a world."""
-
-    world: World
-
-    def slowdown(self, progress: float) -> float:
-        return float(2 ** self.world.doublings(progress))
-
-    def gains(self, ideas: NDArray[np.intp], seed: int) -> Floats:
-        return np.asarray(self.world.column(seed).gains[ideas])
-
-    def loss(self, ideas: tuple[int, ...], seed: int, share: float, progress: float) -> float:
-        world, column = self.world, self.world.column(seed)
-        slower = world.regime.loss_per_doubling * world.doublings(progress)
-        if not ideas:
-            return column.control + slower
-        last = ideas[-1]
-        factor = world.early_factor(share)
-        # The noise of a stack is that of its last idea; copies add nothing.
-        gain = sum(world.trained[i] * factor[i] for i in {int(world.original[i]) for i in ideas})
-        gain += column.gains[last] - world.trained[last] + (1 - share) * column.early[last]
-        return float(column.control - gain + slower)
+class PolicyError(ValueError):
+    """A policy that cannot be used: the message names it and says what is wrong."""
 
 
-def make_lab(world: World) -> Lab:
-    regime = world.regime
-    shelf = Shelf(world.idea_class.copy(), world.proposer, world.forecast, world.cost)
-    sd = regime.paired_sd
-    terms = Terms(world.min_gain, regime.bound * sd, ALPHA, sd, regime.unpaired * sd)
-    return Lab(shelf, terms, regime.budget, SimulatedTill(world))
+def load_policy(path: str) -> Make:
+    """The class at a dotted path, `package.module:Class`. Raises PolicyError."""
+    module, colon, name = path.partition(":")
+    if not colon or not module or not name:
+        raise PolicyError(f"--policy: {path!r} is not understood; allowed is package.module:Class")
+    folder = str(Path.cwd())
+    if folder not in sys.path:
+        sys.path.insert(0, folder)
+    try:
+        found = getattr(importlib.import_module(module), name)
+    except (ImportError, AttributeError) as error:
+        raise PolicyError(f"--policy: {path!r}: {error}") from None
+    if not callable(found) or not callable(getattr(found, "run", None)):
+        raise PolicyError(f"--policy: {path!r} has no method run(lab)")
+    return found  # type: ignore[no-any-return]
 
 
-def truth_of(world: World) -> Truth:
-    null = (world.truth <= world.min_gain * (1 + 1e-9)).astype(float)
-    detectable = strong_gain(round(world.regime.min_gain, 2)) * world.regime.paired_sd
-    return Truth(world.truth, null, world.original, world.is_winner & (world.truth >= detectable))
+def bench_regime(
+    regime: Regime, campaigns: int, own: Sequence[str] = (), seed: int = 0, workers: int = 1
+) -> dict[str, Any]:
+    """Scores of all policies, and of the user's `own` by dotted path, over `campaigns` of a regime."""
+    for path in own:
+        load_policy(path)  # complains here rather than in a worker
+    tuned = {name: _tune(regime, settings) for name, settings in _grids().items()}
+    numbers = range(seed, seed + campaigns)
+    parts = [(regime, tuple(part), tuple(own), tuned, seed, campaigns) for part in _split(numbers, workers)]
+    return {"name": regime.name, "campaigns": campaigns, "policies": _gather(_simulated, parts, workers)}
 
 
-@lru_cache(maxsize=32)
-def strong_gain(min_gain: float) -> float:
-    """Smallest gain, in paired sd, that a plain confirmation of at most 12 pairs finds with 80 % power."""
-    power, _ = confirmation(STRONG_BAR, min_gain, 12)
-    return float(GRID[np.flatnonzero(power >= 0.8)[0]])
+def bench_table(
+    table: Table, how: Replay, campaigns: int, own: Sequence[str] = (), seed: int = 0, workers: int = 1
+) -> dict[str, Any]:
+    """The same for replayed campaigns: each splits the recorded seeds anew."""
+    for path in own:
+        load_policy(path)
+    parts = [(table, how, tuple(part), tuple(own)) for part in _split(range(seed, seed + campaigns), workers)]
+    return {"name": table.name, "campaigns": campaigns, "policies": _gather(_replayed, parts, workers)}
 
 
-def run_campaign(regime: Regime, policies: dict[str, Callable[[], Policy]], seed: int) -> dict[str, Score]:
-    """One campaign under every policy, the oracle last."""
-    world = draw_world(regime, seed)
-    truth = truth_of(world)
-    found = {}
-    for name, make in policies.items():
-        found[name] = _play(make(), world, truth)
-    found["oracle"] = _play(Oracle(world.truth.copy(), world.is_winner), world, truth)
+def _gather(job: Callable[[Any], dict[str, list[Score]]], parts: list[Any], workers: int) -> dict[str, Any]:
+    if workers > 1:
+        with multiprocessing.get_context("spawn").Pool(workers) as pool:
+            found = pool.map(job, parts, chunksize=1)
+    else:
+        found = [job(part) for part in parts]
+    names = list(dict.fromkeys(name for part in found for name in part))
+    return {name: summarise([s for part in found for s in part.get(name, [])]) for name in names}
+
+
+def _split(numbers: Iterable[int], workers: int) -> list[list[int]]:
+    parts = np.array_split(np.array(list(numbers)), max(1, workers))
+    return [part.tolist() for part in parts if len(part)]
+
+
+def _grids() -> dict[str, list[tuple[float, ...]]]:
+    """Settings to choose from."""
+    return {
+        "halving": [(eta, rungs) for eta in (2, 3, 4) for rungs in (2, 3)],
+        "asha": [(eta, first, top) for eta in (2, 3, 4) for first in (0.34, 1.0) for top in (2, 3)],
+    }
+
+
+def _make(name: str, setting: tuple[float, ...]) -> Policy:
+    if name == "halving":
+        return Halving(int(setting[0]), int(setting[1]))
+    return Asha(int(setting[0]), setting[1], int(setting[2]))
+
+
+def _tune(regime: Regime, settings: list[tuple[float, ...]], name: str = "") -> tuple[float, ...]:
+    """The settings that gain most on campaigns of their own; with a tenth of them in very large regimes."""
+    name = "halving" if len(settings[0]) == 2 else "asha"
+    count = TUNING if regime.ideas <= TPE_IDEAS else 2
+    gained = []
+    for setting in settings:
+        scores = []
+        for number in range(count):
+            world = draw_world(regime, TUNING_SEED + number)
+            scores.append(_play(_make(name, setting), (make_lab(world), truth_of(world))).gain)
+        gained.append(float(np.sum(scores)))
+    return settings[int(np.argmax(gained))]
+
+
+def _simulated(
+    part: tuple[Regime, tuple[int, ...], tuple[str, ...], dict[str, tuple[float, ...]], int, int],
+) -> dict[str, list[Score]]:
+    regime, numbers, own, tuned, first, campaigns = part
+    with_tpe = find_spec("optuna") is not None and regime.ideas <= TPE_IDEAS
+    tpe_until = first + max(TPE_LEAST, int(TPE_SHARE * campaigns)) if with_tpe else first
+    found: dict[str, list[Score]] = {}
+    for number in numbers:
+        world = draw_world(regime, number)
+        truth = truth_of(world)
+        makers: dict[str, Make] = {name: _maker(name, setting) for name, setting in tuned.items()}
+        if number < tpe_until:
+            makers["tpe with hyperband"] = Tpe
+        makers |= PLAIN | {path: load_policy(path) for path in own}
+        makers["oracle"] = _oracle(truth)
+        for name, make in makers.items():
+            found.setdefault(name, []).append(_play(make(), (make_lab(world), truth)))
     return found
 
 
-def _play(policy: Policy, world: World, truth: Truth) -> Score:
-    lab = make_lab(world)
+def _replayed(part: tuple[Table, Replay, tuple[int, ...], tuple[str, ...]]) -> dict[str, list[Score]]:
+    table, how, numbers, own = part
+    found: dict[str, list[Score]] = {}
+    for number in numbers:
+        strong = strong_gain(0.25)
+        truth = draw_replay(table, how, ALPHA, strong, number)[1]
+        makers: dict[str, Make] = {
+            "halving": Halving,
+            "asha": lambda: Asha(first=1.0),
+            **PLAIN,
+            **{path: load_policy(path) for path in own},
+            "oracle": _oracle(truth),
+        }
+        if find_spec("optuna") is not None and number - numbers[0] < TPE_LEAST:
+            makers["tpe with hyperband"] = lambda: Tpe(shares=(1.0,))
+        for name, make in makers.items():
+            campaign = draw_replay(table, how, ALPHA, strong, number)
+            found.setdefault(name, []).append(_play(make(), campaign))
+    return found
+
+
+def _maker(name: str, setting: tuple[float, ...]) -> Make:
+    return lambda: _make(name, setting)
+
+
+def _oracle(truth: Truth) -> Make:
+    winner = (truth.null < 0.5) & (truth.original == np.arange(len(truth.original)))
+    return lambda: Oracle(truth.gain.copy(), winner)
+
+
+def _play(policy: Policy, campaign: Campaign) -> Score:
+    lab, truth = campaign
     claims = list(policy.run(lab))
     return score(truth, claims, lab.adopted, lab.spent)

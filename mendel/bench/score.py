@@ -24,12 +24,19 @@ class Truth:
     """The idea of which it is a copy; copies count once."""
     strong: NDArray[np.bool_]
     """Winners that a plain confirmation would find with 80 % power, copies left out."""
+    min_gain: float = 0.0
 
     @property
     def attainable(self) -> float:
         """Sum of the gains of all winners, copies once."""
         first = self.original == np.arange(len(self.original))
         return float((self.gain * (1 - self.null))[first].sum())
+
+    @property
+    def attainable_above(self) -> float:
+        """The same for what gains exceed the smallest one of interest."""
+        first = self.original == np.arange(len(self.original))
+        return float(((self.gain - self.min_gain) * (1 - self.null))[first].sum())
 
 
 @dataclass(frozen=True)
@@ -44,6 +51,10 @@ class Score:
     """Sums of |true gain| over the false and over all claims."""
     gain: float
     attainable: float
+    above: float
+    above_attainable: float
+    """The same of what gains exceed the smallest one worth having; a claim that does nothing counts below
+    zero."""
     strong: int
     lost: int
     to_80: float
@@ -78,6 +89,8 @@ def score(truth: Truth, claims: Iterable[int], adopted: Sequence[tuple[float, in
         weight=float(np.abs(gain).sum()),
         gain=float(gain.sum()),
         attainable=truth.attainable,
+        above=float((gain - truth.min_gain).sum()),
+        above_attainable=truth.attainable_above,
         strong=len(strong),
         lost=int((~np.isin(strong, ids)).sum()),
         to_80=to_80,
@@ -92,7 +105,10 @@ def summarise(scores: Sequence[Score]) -> dict[str, float | int | None]:
     attainable = sum(s.attainable for s in scores)
     strong = sum(s.strong for s in scores)
     to_80 = float(np.median([s.to_80 for s in scores]))
-    shares = np.array([s.gain - sum(o.gain for o in scores) / max(attainable, 1e-300) * s.attainable for s in scores])
+    shares = np.array(
+        [s.gain - sum(o.gain for o in scores) / max(attainable, 1e-300) * s.attainable for s in scores]
+    )
+    above = sum(s.above_attainable for s in scores)
     gained = sum(s.gain for s in scores) / attainable if attainable > 0 else 0.0
     error = float((shares**2).sum() ** 0.5 / attainable) if attainable > 0 else 0.0
     return {
@@ -104,6 +120,7 @@ def summarise(scores: Sequence[Score]) -> dict[str, float | int | None]:
         "false_discovery_by_gain_upper95": upper95(weighted),
         "gain_recovered": gained,
         "gain_recovered_se": error,
+        "gain_above_min_recovered": sum(s.above for s in scores) / above if above > 0 else 0.0,
         "winners_lost": sum(s.lost for s in scores) / strong if strong else None,
         "compute_to_80": to_80 if np.isfinite(to_80) else None,
         "spent": float(np.mean([s.spent for s in scores])),
@@ -115,4 +132,6 @@ def upper95(proportions: Floats) -> float:
     count = len(proportions)
     if not proportions.any():
         return float(betaincinv(1, count, 0.95))
-    return min(1.0, float(proportions.mean() + 1.645 * proportions.std(ddof=1 if count > 1 else 0) / count**0.5))
+    return min(
+        1.0, float(proportions.mean() + 1.645 * proportions.std(ddof=1 if count > 1 else 0) / count**0.5)
+    )

@@ -1,8 +1,8 @@
 """The truth of a simulated campaign, and the noise of its runs. Policies never see this module's objects.
 
-A run's loss is seed effect - gains - own noise; the seed effect is common to the runs of a pair, and the noise
-of a control run to all pairs that share it. Every run is a fixed function of campaign, idea and seed, so that
-all policies of a campaign live in the same world.
+A run's loss is seed effect - gains - own noise; the seed effect is common to the runs of a pair, and the
+noise of a control run to all pairs that share it. Every run is a fixed function of campaign, idea and seed,
+so that all policies of a campaign live in the same world.
 """
 
 from __future__ import annotations
@@ -63,7 +63,7 @@ class World:
     def is_winner(self) -> NDArray[np.bool_]:
         """Ideas worth claiming, copies left out."""
         first = self.original == np.arange(len(self.original))
-        return first & (self.truth > self.min_gain * (1 + 1e-9))
+        return np.asarray(first & (self.truth > self.min_gain * (1 + 1e-9)))
 
     def column(self, seed: int) -> Column:
         """All runs of a seed, drawn when they are first asked for."""
@@ -74,7 +74,7 @@ class World:
     def early_factor(self, share: float) -> Floats:
         """How much of each idea's effect shows at a share of the horizon."""
         slow = self.idea_class < round(self.regime.slow * self.regime.classes)
-        return np.where(slow, share**SLOWNESS, share**0.5)
+        return np.asarray(np.where(slow, share**SLOWNESS, share**0.5))
 
     def doublings(self, progress: float) -> float:
         """How many times slower the machine is, as log2, when `progress` of the budget is spent."""
@@ -120,12 +120,15 @@ def draw_world(regime: Regime, *seed: int) -> World:
 
 def _effects(regime: Regime, rank: Floats, rng: np.random.Generator) -> Floats:
     """Planted mean gains in paired sd; the lowest ranks do harm, the highest help."""
-    size = {
-        "exponential": lambda: rng.exponential(1.0, len(rank)),
-        "half-normal": lambda: np.abs(rng.standard_normal(len(rank))) * (np.pi / 2) ** 0.5,
-        "constant": lambda: np.ones(len(rank)),
-        "pareto": lambda: (PARETO - 1) * rng.pareto(PARETO, len(rank)),
-    }[regime.gain_shape]()
+    count = len(rank)
+    if regime.gain_shape == "exponential":
+        size = rng.exponential(1.0, count)
+    elif regime.gain_shape == "half-normal":
+        size = np.abs(rng.standard_normal(count)) * (np.pi / 2) ** 0.5
+    elif regime.gain_shape == "pareto":
+        size = (PARETO - 1) * rng.pareto(PARETO, count)
+    else:
+        size = np.ones(count)
     at_edge = rng.random(len(rank)) < regime.edge
     null = np.where(at_edge, regime.min_gain, 0.0)
     harmful, useless = rank < regime.harms, rank < regime.harms + regime.nulls

@@ -24,17 +24,20 @@ from mendel.verdicts.judge import Action, judge_round
 
 Floats = NDArray[np.float64]
 
-MAX_PAIRS = 60
+MAX_PAIRS = 120
 FIRST_LOOK = 3
 """Pairs before the first decision of a confirmation."""
 CHUNK = 24
 """Most ideas that share a screening control: its noise moves all of them."""
-PATIENCE = 60.0
-"""Further pairs, going by what one standard error above its mean would need, beyond which an idea is given up."""
+PATIENCE = (15, 40, 110)
+"""Further pairs, going by what one standard error above its mean would need, beyond which an idea is given
+up: the planner takes whichever is worth most."""
 ENTRY_FEE = 3.0
-"""Pairs that an entry costs the others: it takes a share of the error budget, so each of them needs a little more."""
+"""Pairs that an entry costs the others: it takes a share of the error budget, so each of them needs a little
+more."""
 CLAIMED_SHARE = 0.5
-"""Share of the ideas in confirmation that is expected to be claimed; it sets the bar that entries reckon with."""
+"""Share of the ideas in confirmation that is expected to be claimed; it sets the bar that entries reckon
+with."""
 OVERHEAD = 0.08
 """Share of a control run that goes with each run of an idea."""
 LATER = 2.1
@@ -44,7 +47,7 @@ BANK_PAIRS = 12
 
 
 @lru_cache(maxsize=64)
-def confirmation(bar: float, min_gain: float, max_pairs: int) -> tuple[Floats, Floats]:
+def confirmation(bar: float, min_gain: float, max_pairs: int, patience: int = 40) -> tuple[Floats, Floats]:
     """(power, pairs) on GRID of a confirmation that needs a log e-value of `bar`; `min_gain` in paired sd.
 
     By simulation with Gaussian noise: the judge's e-values and its first reason to give up.
@@ -58,7 +61,7 @@ def confirmation(bar: float, min_gain: float, max_pairs: int) -> tuple[Floats, F
         log_e = np.minimum(log_t_mixture(x), 8 + bar)
         claimed = (log_e >= bar) & (log_sign_flip(x) >= math.log(20)) & (count >= 5)
         hoped = np.maximum(np.cumsum(x, axis=1) / count + 1 / count**0.5, 0.05)
-        futile = (2 * (bar - log_e) / hoped**2 > PATIENCE) & (count >= FIRST_LOOK)
+        futile = (2 * (bar - log_e) / hoped**2 > patience) & (count >= FIRST_LOOK)
         ends = claimed | futile
         ends[:, -1] = True
         stop = ends.argmax(axis=1)
@@ -147,8 +150,16 @@ class Mendel:
         log_e = -math.log(0.8 * (self.alpha or self.lab.terms.alpha) * CLAIMED_SHARE)
         if self.planned:  # later blocks have smaller weights
             log_e += LATER
-        power, pairs = confirmation(round(log_e, 1), gain, max(self._pairs_left(), 5))
-        return allocate(posterior, power, pairs + ENTRY_FEE, self.lab.ideas.cost, self.lab.left, OVERHEAD)
+        best, worth = None, -math.inf
+        for patience in PATIENCE:
+            power, pairs = confirmation(round(log_e, 1), gain, max(self._pairs_left(), 5), patience)
+            options = allocate(
+                posterior, power, pairs + ENTRY_FEE, self.lab.ideas.cost, self.lab.left, OVERHEAD
+            )
+            if options.worth(self.lab.left) > worth:
+                best, worth = options, options.worth(self.lab.left)
+        assert best is not None
+        return best
 
     def _pairs_left(self) -> int:
         seeds = self.lab.terms.seeds
