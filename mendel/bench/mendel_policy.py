@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mendel.bench.lab import Lab, OutOfBudget, OutOfSeeds
-from mendel.plans.index import GRID, Evidence, Options, Running, allocate, beliefs, worth_continuing
+from mendel.plans.index import GRID, Evidence, Options, Running, allocate, beliefs, updated, worth_continuing
 from mendel.records import Rule
 from mendel.verdicts.evalues import log_known_sd, log_sign_flip, log_t_mixture
 from mendel.verdicts.judge import Action, judge_round
@@ -42,6 +42,8 @@ OVERHEAD = 0.08
 """Share of a control run that goes with each run of an idea."""
 LATER = 2.1
 """Log of how much larger an e-value an idea of the second block of entries needs."""
+LEAST_LEFT = 6
+"""Recorded seeds that screening leaves for a confirmation."""
 BANK_PAIRS = 12
 """Pairs that the bank's noise counts for beside those of the campaign's own screen."""
 
@@ -107,7 +109,7 @@ class Mendel:
         while True:
             options = self._options(done)
             wanted = np.flatnonzero(options.screens)
-            if not len(wanted):
+            if not len(wanted) or self._pairs_left() <= LEAST_LEFT:
                 return options
             fresh = np.array([not self.seen[i] for i in wanted])
             if fresh.any():  # learn from some before the rest is priced
@@ -116,7 +118,8 @@ class Mendel:
             else:
                 most = len(wanted)
             best = wanted[np.argsort(-options.screen[wanted] / self.lab.ideas.cost[wanted], kind="stable")]
-            bought = sum(self._buy_chunk(chunk) for chunk in chunks(best[:most]))
+            size = CHUNK if self.lab.terms.seeds is None else most  # recorded seeds are too few for more
+            bought = sum(self._buy_chunk(chunk) for chunk in chunks(best[:most], size))
             if not bought:
                 return self._options(done)
 
@@ -168,13 +171,13 @@ class Mendel:
     # --- confirmation -------------------------------------------------------------------------------------
 
     def _cohort(self, options: Options, done: NDArray[np.bool_]) -> NDArray[np.intp]:
-        """What enters, best first; copies (identical to the last bit where both were measured) once."""
-        names = np.flatnonzero(options.enters & ~done)
+        """What enters, the best first."""
+        last = self._pairs_left() <= LEAST_LEFT
+        names = np.flatnonzero((options.confirm > 0 if last else options.enters) & ~done)
         if self._pairs_left() < 5:
             return names[:0]
         ranked = names[np.argsort(-options.confirm[names] / self.lab.ideas.cost[names], kind="stable")]
-        most = int(self.lab.left / 6)
-        return ranked[:most]
+        return ranked[: int(self.lab.left / 6)]
 
     def _rule(self) -> Rule:
         terms = self.lab.terms
@@ -200,7 +203,8 @@ class Mendel:
     def _confirm(self, cohort: NDArray[np.intp]) -> list[int]:
         """Pairs on fresh seeds, round after round, until every idea has stopped."""
         self.planned = self.planned or len(cohort)
-        rule, first = self._rule(), self.next_seed
+        rule = self._rule()
+        self.screened = beliefs(self._evidence())
         self.entered += [str(i) for i in cohort]
         data: dict[str, list[float]] = {str(i): [] for i in cohort}
         claims: list[int] = []
@@ -230,7 +234,6 @@ class Mendel:
                     self.lab.adopt([int(name)])
             if not data:
                 break
-        assert self.next_seed > first
         self.frozen |= dict.fromkeys(data, -math.inf)
         return claims
 
@@ -239,9 +242,10 @@ class Mendel:
     ) -> NDArray[np.intp]:
         """The ideas that deserve another pair and that the budget can bring to a claim, the best first."""
         if count >= FIRST_LOOK:
-            x = np.array([np.nan_to_num(np.array(data[str(i)]), nan=-rule.bound) for i in live])
-            y = np.clip(x, -rule.bound, rule.bound) - rule.min_loss_gain
-            posterior = beliefs(self._evidence())[live]
+            raw = np.array([np.nan_to_num(np.array(data[str(i)]), nan=-rule.bound) for i in live])
+            x = np.clip(raw, -rule.bound, rule.bound)
+            y = x - rule.min_loss_gain
+            posterior = updated(self.screened[live], x.mean(axis=1) / self.sd, count)
             log_e = np.array([log_known_sd(row, rule.noise) for row in y])
             running = Running(posterior, log_e, count, self.lab.ideas.cost[live])
             bar = -math.log(0.8 * rule.alpha * 0.6)
@@ -262,9 +266,9 @@ class Mendel:
         return np.flatnonzero(known & (mean * self.sd > self.lab.terms.min_gain)).tolist()
 
 
-def chunks(ideas: NDArray[np.intp]) -> list[NDArray[np.intp]]:
-    """Parts of about equal size that share a control each."""
-    parts = max(1, math.ceil(len(ideas) / CHUNK))
+def chunks(ideas: NDArray[np.intp], size: int) -> list[NDArray[np.intp]]:
+    """Parts of about equal size, at most `size`, that share a control each."""
+    parts = max(1, math.ceil(len(ideas) / size))
     return [np.asarray(part) for part in np.array_split(ideas, parts)]
 
 

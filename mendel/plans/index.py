@@ -113,6 +113,13 @@ def beliefs(evidence: Evidence, rounds: int = 3) -> Floats:
     return np.asarray(posterior)
 
 
+def updated(posterior: Floats, mean: Floats, pairs: int) -> Floats:
+    """`posterior` (ideas, grid) after `pairs` further pairs of each idea with means (ideas,), paired sd."""
+    log = -0.5 * pairs * (np.clip(mean, GRID[0], GRID[-1])[:, None] - GRID) ** 2
+    found = posterior * np.exp(log - log.max(axis=1, keepdims=True))
+    return np.asarray(found / found.sum(axis=1, keepdims=True))
+
+
 def _likelihood(gains: Floats, seen: Flags, offset: Floats, offset_var: Floats) -> Floats:
     """(ideas, grid): Gaussian likelihood of each idea's pairs, its largest value one."""
     weight = seen / (1 - SHARED + offset_var)
@@ -195,6 +202,17 @@ def weigh(posterior: Floats, power: Floats, cost: Floats, run_cost: Floats, pric
     spending = np.where(confirm >= screen, run_cost * pairs, spending)
     spending = np.where(np.maximum(confirm, screen) > 0, spending, 0.0)
     return Options(confirm, screen, chosen, spending, price)
+
+
+def next_item(options: Options, run_cost: Floats) -> tuple[int, bool] | None:
+    """The idea whose next step gains most per unit of compute, and whether that is its confirmation.
+
+    None where nothing is worth its price. At a standing price (`weigh`) a choice takes no search for one.
+    """
+    value = np.maximum(options.confirm, options.screen)
+    index = np.where(value > 0, value / run_cost, -np.inf)
+    best = int(index.argmax())
+    return (best, bool(options.enters[best])) if value[best] > 0 else None
 
 
 def _seen(count: int) -> tuple[Floats, float]:
