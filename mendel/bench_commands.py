@@ -9,7 +9,7 @@ from cyclopts import Parameter
 from rich.console import Console
 from rich.table import Table
 
-from mendel.bench.regime import RegimeError, load_regime, shipped
+from mendel.bench.regime import Regime, RegimeError, load_regime, shipped
 from mendel.bench.replay import Replay, TableError, read_table
 from mendel.bench.run import PolicyError, bench_regime, bench_table
 from mendel.campaign.config import ConfigError
@@ -61,18 +61,8 @@ def decisions(
         raise ConfigError(f"command line: campaigns {campaigns} and workers {workers} must be at least 1")
     regimes = [load_regime(path) for path in regime] if regime else [] if table else shipped()
     own = policy or []
-    found: dict[str, Any] = {"schema": 1, "regimes": [], "replay": None}
-    try:
-        if table:
-            how = Replay(rung=rung, budget=budget, min_gain=min_gain)
-            found["replay"] = bench_table(read_table(table, rung), how, campaigns, own, seed, workers)
-        console = Console(stderr=json)
-        for one in regimes:
-            if console.is_terminal:
-                console.print(f"{one.name}: {campaigns} campaigns of {one.ideas} ideas", highlight=False)
-            found["regimes"].append(bench_regime(one, campaigns, own, seed, workers))
-    except BENCH_ERRORS as error:
-        raise ConfigError(str(error)) from None
+    how = Replay(rung=rung, budget=budget, min_gain=min_gain)
+    found = _measure(regimes, table, how, {"own": own, "seed": seed, "workers": workers}, campaigns, json)
     blocks = [*found["regimes"], *([found["replay"]] if found["replay"] else [])]
     if figure:
         from mendel.report.decisions import draw_decisions
@@ -83,6 +73,21 @@ def decisions(
         return
     for block in blocks:
         Console().print(_table(block))
+
+
+def _measure(
+    regimes: list[Regime], table: Path | None, how: Replay, given: dict[str, Any], campaigns: int, quiet: bool
+) -> dict[str, Any]:
+    """What `--json` prints: every regime, and the replay where there is a table."""
+    console = Console(stderr=quiet)
+    found: dict[str, Any] = {"schema": 1, "regimes": [], "replay": None}
+    if table:
+        found["replay"] = bench_table(read_table(table, how.rung), how, campaigns, **given)
+    for one in regimes:
+        if console.is_terminal:
+            console.print(f"{one.name}: {campaigns} campaigns of {one.ideas} ideas", highlight=False)
+        found["regimes"].append(bench_regime(one, campaigns, **given))
+    return found
 
 
 def _table(block: dict[str, Any]) -> Table:

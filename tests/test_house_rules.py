@@ -62,7 +62,7 @@ WORKS_ON_IMPORT = {"mendel.store.migrations.env": "alembic executes this file to
 
 HARD_DEPENDENCIES = {
     # distribution -> (module, rooms that may import it)
-    "pydantic": ("pydantic", ("records.py", "campaign", "ideas", "testbeds", "yardstick")),
+    "pydantic": ("pydantic", ("records.py", "bench", "campaign", "ideas", "testbeds", "yardstick")),
     "pydantic-settings": ("pydantic_settings", ("campaign",)),
     "SQLAlchemy": ("sqlalchemy", ("store",)),
     "alembic": ("alembic", ("store",)),

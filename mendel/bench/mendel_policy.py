@@ -106,6 +106,8 @@ class Mendel:
 
     def _screen(self, done: NDArray[np.bool_]) -> Options:
         """Buy screening pairs until none is worth its price."""
+        self.price: float | None = None
+        self.patience = PATIENCE[0]
         while True:
             options = self._options(done)
             wanted = np.flatnonzero(options.screens)
@@ -153,16 +155,21 @@ class Mendel:
         log_e = -math.log(0.8 * (self.alpha or self.lab.terms.alpha) * CLAIMED_SHARE)
         if self.planned:  # later blocks have smaller weights
             log_e += LATER
-        best, worth = None, -math.inf
-        for patience in PATIENCE:
-            power, pairs = confirmation(round(log_e, 1), gain, max(self._pairs_left(), 5), patience)
-            options = allocate(
-                posterior, power, pairs + ENTRY_FEE, self.lab.ideas.cost, self.lab.left, OVERHEAD
-            )
-            if options.worth(self.lab.left) > worth:
-                best, worth = options, options.worth(self.lab.left)
-        assert best is not None
-        return best
+        most = max(self._pairs_left(), 5)
+
+        def planned(patience: int, near: float | None) -> Options:
+            power, pairs = confirmation(round(log_e, 1), gain, most, patience)
+            fee = pairs + ENTRY_FEE
+            return allocate(posterior, power, fee, self.lab.ideas.cost, self.lab.left, OVERHEAD, near)
+
+        if self.price is not None:
+            options = planned(self.patience, self.price)
+        else:
+            plans = {patience: planned(patience, None) for patience in PATIENCE}
+            self.patience = max(plans, key=lambda patience: plans[patience].worth(self.lab.left))
+            options = plans[self.patience]
+        self.price = options.price
+        return options
 
     def _pairs_left(self) -> int:
         seeds = self.lab.terms.seeds

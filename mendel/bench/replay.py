@@ -10,6 +10,7 @@ taken to add up.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -123,7 +124,7 @@ def draw_replay(table: Table, how: Replay, alpha: float, strong: float, seed: in
     order = np.random.default_rng((seed, 2)).permutation(count)
     sold, kept = order[: count // 2], order[count // 2 :]
     bound = BOUND * table.sd
-    scored = np.clip(np.where(np.isnan(table.gains), -bound, table.gains), -bound, bound)
+    scored = np.maximum(np.where(np.isnan(table.gains), -bound, table.gains), -bound)
     m = MIN_GAIN * table.sd if how.min_gain is None else how.min_gain
     gain = scored[:, kept].mean(axis=1)
     null = ndtr((m - gain) / (table.sd / len(kept) ** 0.5))
@@ -135,3 +136,19 @@ def draw_replay(table: Table, how: Replay, alpha: float, strong: float, seed: in
     lab = Lab(shelf, terms, budget, RecordedTill(table.control[sold], table.gains[:, sold]))
     truth = Truth(gain, np.asarray(null), np.arange(ideas), (gain >= strong * table.sd) & (null < 0.5), m)
     return lab, truth
+
+
+def bench_rows(pairs: Iterable[tuple[str, str, int, float, float]], rung: int = 0) -> list[dict[str, object]]:
+    """Rows of a table from (idea, class, seed, control's loss, loss), all runs of one rung and equal cost."""
+    return [
+        {
+            "idea": idea,
+            "class": kind,
+            "rung": rung,
+            "seed": seed,
+            "control_loss": control,
+            "loss": loss,
+            "cost": 1.0,
+        }
+        for idea, kind, seed, control, loss in pairs
+    ]

@@ -13,6 +13,7 @@ comparable; Frazier, Powell and Dayanik, "The knowledge gradient" (2009) for the
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
@@ -215,6 +216,7 @@ def next_item(options: Options, run_cost: Floats) -> tuple[int, bool] | None:
     return (best, bool(options.enters[best])) if value[best] > 0 else None
 
 
+@lru_cache(maxsize=8)
 def _seen(count: int) -> tuple[Floats, float]:
     """Density (grid, outcomes) of the mean of `count` pairs by true gain, and the width of an outcome."""
     outcomes = np.linspace(-4.0, 8.0, 33)
@@ -223,19 +225,32 @@ def _seen(count: int) -> tuple[Floats, float]:
 
 
 def allocate(
-    posterior: Floats, power: Floats, cost: Floats, run_cost: Floats, left: float, overhead: float = 0.0
+    posterior: Floats,
+    power: Floats,
+    cost: Floats,
+    run_cost: Floats,
+    left: float,
+    overhead: float = 0.0,
+    near: float | None = None,
 ) -> Options:
     """The options at the price of compute at which the budget `left` is just spent.
 
     `overhead` is compute that goes with every run of an idea on average, such as its share of a control run.
+    `near` is the price of a moment ago, if there was one: the new one is looked for around it.
     """
     full = run_cost * (1 + overhead)
-    low, high = 1e-4, 20.0
-    for _ in range(18):
+    low, high = (LOWEST, HIGHEST) if near is None else (near / 3, near * 3)
+    if near is not None and weigh(posterior, power, cost, full, high).spending.sum() > left:
+        high = HIGHEST
+    for _ in range(18 if near is None else 7):
         middle = (low * high) ** 0.5
         options = weigh(posterior, power, cost, full, middle)
         low, high = (middle, high) if options.spending.sum() > left else (low, middle)
-    return weigh(posterior, power, cost, full, high)
+    return weigh(posterior, power, cost, full, max(high, LOWEST))
+
+
+LOWEST, HIGHEST = 1e-4, 20.0
+"""Gain (paired sd) that a control run's compute can be asked to bring."""
 
 
 @dataclass(frozen=True)
