@@ -110,6 +110,9 @@ class Mendel:
         self.patience = PATIENCE[0]
         while True:
             options = self._options(done)
+            if not options.screens.any():  # before all is settled, look at every patience again
+                self.price = None
+                options = self._options(done)
             wanted = np.flatnonzero(options.screens)
             if not len(wanted) or self._pairs_left() <= LEAST_LEFT:
                 return options
