@@ -9,7 +9,14 @@ from scipy.integrate import quad
 from scipy.special import gammaln
 
 from mendel.verdicts import log_sign_flip, log_t_mixture
-from mendel.verdicts.evalues import _EFFECTS, _LOG_WEIGHTS, _SHARPNESS, _SHARPNESS_WEIGHTS, log_t_final
+from mendel.verdicts.evalues import (
+    _EFFECTS,
+    _LOG_WEIGHTS,
+    _SHARPNESS,
+    _SHARPNESS_WEIGHTS,
+    log_known_sd,
+    log_t_final,
+)
 
 BOTH = [log_t_mixture, log_sign_flip]
 DIFFERENCES = arrays(float, st.integers(1, 12), elements=st.floats(-3, 3).map(lambda v: round(v, 3)))
@@ -111,3 +118,28 @@ def test_pairs_needed_for_a_claim_with_80_percent_power(effect, expected):
     needed = [pairs_for_power(np.where(enough, log_t_mixture(x), -np.inf), t) for t in (20, 160, 800)]
     slack = (1, 0, 0)  # at a threshold of 20 and small effects the sign flip is the slower of the two
     assert all(n <= e + s for n, e, s in zip(needed, expected, slack, strict=True)), needed
+
+
+def test_known_noise_is_a_fair_bet_for_gaussian_differences():
+    atoms = np.linspace(-12, 12, 4001)
+    density = np.exp(-(atoms**2) / 2) / np.sqrt(2 * np.pi)
+    e = np.exp([log_known_sd([x], 1.0) for x in atoms])
+    assert (e * density)[np.abs(atoms) < 11].sum() * (atoms[1] - atoms[0]) == pytest.approx(1.0, abs=0.02)
+
+
+@pytest.mark.parametrize("sd", [0.015, 1.0, 40.0])
+def test_known_noise_counts_in_its_own_units(sd):
+    x = np.array([0.5, 1.5, 1.0])
+    assert log_known_sd(x * sd, sd) == pytest.approx(log_known_sd(x, 1.0))
+    assert log_known_sd(x * sd, 2 * sd) < log_known_sd(x * sd, sd)
+
+
+def test_known_noise_is_not_fooled_by_losses_that_no_pair_has_met_yet():
+    nearly_all = np.full(12, 0.1)
+    assert log_t_final(nearly_all) > 6
+    assert log_known_sd(nearly_all, 0.3) < 3
+
+
+def test_known_noise_must_be_above_zero():
+    with pytest.raises(ValueError, match="sd is 0"):
+        log_known_sd([1.0], 0.0)

@@ -150,3 +150,11 @@ def test_the_order_in_which_results_are_handed_over_does_not_matter():
 def test_an_idea_is_never_tested_for_free(entered, differences, frozen, message):
     with pytest.raises(ValueError, match=message):
         judge_round(RULE, entered, differences, frozen)
+
+
+def test_a_claim_must_hold_at_the_known_noise_too():
+    lucky = [0.011, 0.012, 0.011, 0.013, 0.012, 0.011]
+    unknown = Rule(min_loss_gain=0.005)
+    assert judge(unknown, lucky).kind is VerdictKind.BETTER
+    assert judge(unknown.model_copy(update={"noise": 0.03}), lucky).kind is not VerdictKind.BETTER
+    assert judge(unknown.model_copy(update={"noise": 0.002}), lucky).kind is VerdictKind.BETTER
