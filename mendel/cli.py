@@ -297,13 +297,17 @@ def doctor(*, sandbox: str = "", image: str = "", json: Json = False) -> None:
     Parameters
     ----------
     sandbox
-        Consider these only, by commas: namespaces, bubblewrap, landlock, docker, apptainer, none.
+        Consider these only, by commas: namespaces, bubblewrap, landlock, docker, apptainer, none. Default:
+        what mendel.toml says.
     image
         Container image, for docker and apptainer.
     """
     from mendel.campaign.doctor import examine
 
-    facts = examine(read_settings(), [name.strip() for name in sandbox.split(",") if name.strip()], image)
+    config = read_config(None, {})
+    configured = config.sandbox if config.sandbox != "auto" else ""
+    names = [name.strip() for name in (sandbox or configured).split(",") if name.strip()]
+    facts = examine(read_settings(), names, image or config.image)
     if json:
         print_json(facts)
         return

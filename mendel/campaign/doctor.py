@@ -79,7 +79,7 @@ def _sandboxes(allowed: tuple[str, ...], image: str) -> dict[str, Any]:
 def _sandbox(name: str, considered: bool, image: str, hidden: tuple[Path, ...]) -> dict[str, Any]:
     facts: dict[str, Any] = {"available": False, "reason": "", "passed": False, "checks": {}}
     if not considered:
-        return {**facts, "reason": "not considered (--sandbox)"}
+        return {**facts, "reason": "not considered: the setting sandbox names others"}
     try:
         # Asked in a process of its own, which has one thread: what it tries, it tries in a fork.
         executor = LocalExecutor(workers=2, sandbox=name, image=image, hidden=hidden)
