@@ -297,8 +297,8 @@ def doctor(*, sandbox: str = "", image: str = "", json: Json = False) -> None:
     Parameters
     ----------
     sandbox
-        Consider these only, by commas: namespaces, bubblewrap, landlock, docker, apptainer, none. Default:
-        what mendel.toml says.
+        Consider these only, by commas: namespaces, bubblewrap, landlock, docker, apptainer, none; auto is all
+        of them. Default: what mendel.toml says.
     image
         Container image, for docker and apptainer.
     """
@@ -306,7 +306,7 @@ def doctor(*, sandbox: str = "", image: str = "", json: Json = False) -> None:
 
     config = read_config(None, {})
     configured = config.sandbox if config.sandbox != "auto" else ""
-    names = [name.strip() for name in (sandbox or configured).split(",") if name.strip()]
+    names = [name.strip() for name in (sandbox or configured).split(",") if name.strip() not in ("", "auto")]
     facts = examine(read_settings(), names, image or config.image)
     if json:
         print_json(facts)

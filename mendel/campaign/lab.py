@@ -20,6 +20,7 @@ from mendel.campaign.budget import Meter
 from mendel.campaign.progress import Progress
 from mendel.campaign.scoring import AUDITED, Scoring, Text
 from mendel.patches import read_tree
+from mendel.plans.seeds import is_first
 from mendel.records import Audit, Recipe, RunResult, RunSpec, RunStatus, Testbed, Verdict
 from mendel.runs import Executor, Job, Scorer
 from mendel.store import Campaign, RunEntry, RunState, Store, StoreError
@@ -262,6 +263,8 @@ class Lab:
         )
         rung = self.testbed.rungs[spec.rung]
         tokens = self.rung_tokens.get((spec.recipe, spec.rung), spec.tokens)
+        # One control of a block is audited too: a trunk that cheats would have all ideas on it rejected.
+        trusted = request.idea is None and not is_first(spec.seed)
         return Job(
             id=spec.id,
             source=folder.source,
@@ -270,7 +273,7 @@ class Lab:
             readable=(self.corpus.train_folder,),
             timeout=rung.timeout * max(1.0, spec.tokens / tokens),
             memory=self.testbed.memory,
-            scorer=self._scorer(spec.id, folder.out, spec, request.stage, control=request.idea is None),
+            scorer=self._scorer(spec.id, folder.out, spec, request.stage, trusted),
         )
 
     def _smoke_job(self, recipe_id: str, rung: int) -> Job:
@@ -301,10 +304,10 @@ class Lab:
         return tuple(command)
 
     def _scorer(
-        self, job: str, out: Path, spec: RunSpec | None, stage: str, control: bool = False
+        self, job: str, out: Path, spec: RunSpec | None, stage: str, trusted: bool = False
     ) -> tuple[str, tuple[Scorer, ...]]:
-        own = spec is not None and stage in AUDITED and not control and self._own_objective(spec.recipe)
-        scoring = self._scorings[job] = Scoring(self._text, out, spec, stage, control, own)
+        own = spec is not None and stage in AUDITED and not trusted and self._own_objective(spec.recipe)
+        scoring = self._scorings[job] = Scoring(self._text, out, spec, stage, trusted, own)
         return self.testbed.score, scoring.sessions
 
     def _own_objective(self, recipe: str) -> bool:

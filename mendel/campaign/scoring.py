@@ -44,9 +44,9 @@ PROBE = "probe"
 PROBED = (PlanKind.CONFIRM, PlanKind.ESTIMATE, PlanKind.VERIFY, PROBE)
 """Stages whose runs are asked for their skills. Screening buys many more runs, for choosing alone."""
 AUDITED = (PlanKind.CONFIRM, PlanKind.ESTIMATE, PlanKind.VERIFY)
-"""Stages whose runs are asked about training text and canaries and, but for controls, have a second session
-and their output searched: all whose numbers are published. A seed tells code which stage it is in, so none of
-these may be easier than another."""
+"""Stages whose runs are asked about training text and canaries and, but for most controls, have a second
+session and their output searched: all whose numbers are published. A seed tells code which stage it is in, so
+none of these may be easier than another."""
 
 T = TypeVar("T")
 
@@ -87,15 +87,15 @@ class Scoring:
         out: Path,
         spec: RunSpec | None,
         stage: str,
-        control: bool = False,
+        trusted: bool = False,
         own_objective: bool = False,
     ) -> None:
-        """`spec` is None for smoke runs, which see a few windows of the validation shard. A `control` is what
-        the campaign stands on already. `own_objective`: the patch changes what a step descends, so that the
-        losses it logs have a scale of their own."""
+        """`spec` is None for smoke runs, which see a few windows of the validation shard. A `trusted` run
+        is of what the campaign stands on already. `own_objective`: the patch changes what a step descends,
+        so that the losses it logs have a scale of their own."""
         self._text, self._out, self._spec, self._stage = text, out, spec, stage
         self._compared = spec is not None and stage in AUDITED
-        self._audited = (self._compared and not control) or spec is None
+        self._audited = (self._compared and not trusted) or spec is None
         self._own_objective = own_objective
         self._skills: dict[str, Skill | None] = {}
         self._audits: list[Audit] = []
