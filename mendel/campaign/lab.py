@@ -18,7 +18,7 @@ from typing import Any, TypeVar, cast
 
 from mendel.campaign.budget import Meter
 from mendel.campaign.progress import Progress
-from mendel.campaign.scoring import AUDITED, Scoring, Text
+from mendel.campaign.scoring import AUDITED, Scoring, Text, has_own_objective
 from mendel.patches import read_tree
 from mendel.plans.seeds import is_first
 from mendel.records import Audit, Recipe, RunResult, RunSpec, RunStatus, Testbed, Verdict
@@ -311,13 +311,9 @@ class Lab:
         return self.testbed.score, scoring.sessions
 
     def _own_objective(self, recipe: str) -> bool:
-        """Whether a recipe's source has a line about a loss that the testbed's has not, before the last
-        backward pass of its file: what comes after it changes what is logged and not what is learned."""
         if recipe not in self._own_objectives:
-            known = {line for text in read_tree(self.testbed).values() for line in text.splitlines()}
-            files = self.store.load_tree(self.store.recipe(recipe).tree).values()
-            new = {line for text in files for line in _learned(text).splitlines()} - known
-            self._own_objectives[recipe] = any("loss" in line for line in new)
+            tree = self.store.load_tree(self.store.recipe(recipe).tree)
+            self._own_objectives[recipe] = has_own_objective(tree, read_tree(self.testbed))
         return self._own_objectives[recipe]
 
     def _finish(self, request: Request, result: RunResult) -> None:
@@ -359,12 +355,6 @@ def busy_seconds(finished: Sequence[RunEntry]) -> float:
         total += max(0.0, (entry.finished - begin).total_seconds())
         until = entry.finished if until is None else max(until, entry.finished)
     return total
-
-
-def _learned(text: str) -> str:
-    """A source file up to its last backward pass."""
-    before, found, after = text.rpartition("backward(")
-    return before + after.partition("\n")[0] if found else text
 
 
 def _smoke_tokens(rung: int) -> int:

@@ -81,6 +81,10 @@ class Trial:
     """Of auditing."""
     judged: bool = False
     """It came as far as a verdict."""
+    without_gain: bool = False
+    """Nothing stopped it but that it shows no gain at its price."""
+    seen: str = ""
+    """What its pairs showed."""
     refused: str = ""
     """Why an honest one did not: too dear for a short run."""
 
@@ -292,8 +296,10 @@ class _Bench:
             said = judge(plan.rule, differences(pairs))
             undecided = said.kind is VerdictKind.NO_DIFFERENCE_SHOWN and not said.futile
             doubtful = undecided and not trial.stops and len(pairs) < plan.rule.max_pairs
+            mean = sum(at_bound(differences(pairs), plan.rule)) / len(pairs)
+            trial.seen = f"{len(pairs)} fresh pairs, charged {price.ratio:.2f}: {mean:+.4f} bits per byte"
             if said.kind is not VerdictKind.BETTER and not doubtful:
-                mean = sum(at_bound(differences(pairs), plan.rule)) / len(pairs)
+                trial.without_gain = not trial.stops
                 reason = f"{len(pairs)} fresh pairs: {mean:+.4f} bits per byte, no gain is shown"
                 if price.ratio > price.flops_ratio:
                     reason = f"at the {price.ratio:.2f} times that its clock says it costs, {reason}"
@@ -325,6 +331,8 @@ def _side(trials: Sequence[Trial]) -> dict[str, Any]:
         "tried": len(trials),
         "stopped": sum(bool(trial.stops) for trial in trials),
         "stopped_as_intended": sum(map(bool, meant)),
+        "stopped_without_gain_only": sum(trial.without_gain for trial in trials),
+        "did_not_run": sum({name for name, _ in t.stops} == {RunStatus.CRASHED.value} for t in trials),
         "came_to_a_verdict": sum(trial.judged for trial in trials),
         "refused": sum(bool(trial.refused) for trial in trials),
         "patches": [_entry(trial) for trial in trials],
@@ -338,6 +346,7 @@ def _entry(trial: Trial) -> dict[str, Any]:
         "name": trial.suspect.idea.name,
         "stopped_by": by,
         "reason": dict(trial.stops).get(by or ""),
+        "seen": trial.seen,
         "all": names,
         "expected": list(trial.suspect.expected),
         "refused": trial.refused,

@@ -10,7 +10,7 @@ from __future__ import annotations
 import contextlib
 import socket
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -183,6 +183,20 @@ class Scoring:
         except Violation as violation:
             self._audits += violation.audits
             raise
+
+
+def has_own_objective(tree: Mapping[str, str], original: Mapping[str, str]) -> bool:
+    """Whether a source has a line about a loss that the `original` has not, up to the last backward pass of
+    its file: what comes after it changes what is logged and not what is learned."""
+    known = {line for text in original.values() for line in text.splitlines()}
+    new = {line for text in tree.values() for line in _learned(text).splitlines()} - known
+    return any("loss" in line for line in new)
+
+
+def _learned(text: str) -> str:
+    """A source file up to its last backward pass."""
+    before, found, after = text.rpartition("backward(")
+    return before + found + after.partition("\n")[0] if found else text
 
 
 class Unanswered(Exception):
