@@ -1,13 +1,14 @@
-"""Ablation designs: which factors are on in which cells, and which contrasts of the cells answer what is asked.
+"""Ablation designs: which factors are on in which cells, and which contrasts of the cells answer what is
+asked.
 
-A factor is a patch (in or out) or a knob (its first or its second value). Levels are -1 (off) and +1 (on). All
-estimates are linear contrasts of the cells' *gains* (minus the loss), fixed here before any run:
+A factor is a patch (in or out) or a knob (its first or its second value). Levels are -1 (off) and +1 (on).
+All estimates are linear contrasts of the cells' *gains* (minus the loss), fixed here before any run:
 
 * the main effect of a factor: mean gain of the cells that have it minus mean gain of those that have not (in
   leave-one-out and add-one-in: the difference of two cells);
-* the interaction of two factors: what they gain together minus the sum of what each gains alone, averaged over
-  the other factors (four times the coefficient of a regression on -1 and +1, twice the effect of Box, Hunter and
-  Hunter 2005);
+* the interaction of two factors: what they gain together minus the sum of what each gains alone, averaged
+  over the other factors (four times the coefficient of a regression on -1 and +1, twice the effect of Box,
+  Hunter and Hunter 2005);
 * Shapley values of the whole gain, exact in a full factorial.
 
 Everything here is exact arithmetic on small tables; numpy, no randomness.
@@ -55,8 +56,8 @@ class Contrast:
     factors: tuple[int, ...]
     weights: tuple[float, ...]
     aliases: tuple[tuple[tuple[int, ...], float], ...] = ()
-    """Main effects and pairs that move it too, each with how much of one unit of it arrives here: a pair that is
-    the same column as a main effect moves it by half its interaction, with one of two signs."""
+    """Main effects and pairs that move it too, each with how much of one unit of it arrives here: a pair
+    that is the same column as a main effect moves it by half its interaction, with one of two signs."""
 
 
 @dataclass(frozen=True)
@@ -110,7 +111,8 @@ def make_design(kind: str, factors: int, cells: int | None = None) -> Design:
 
 
 def choose(factors: int) -> str:
-    """Every interaction up to four factors, main effects clear of interactions up to eleven, then main effects."""
+    """Every interaction up to four factors, main effects clear of interactions up to eleven, then main
+    effects."""
     if factors <= 4:
         return "full"
     return "fraction" if factors <= MOST_FACTORS else "pb"
@@ -173,7 +175,8 @@ def _fraction(factors: int, cells: int | None) -> Design:
         raise DesignError(f"fractions go up to {MOST_FACTORS} factors, found {factors}: take Plackett-Burman")
     sizes = [basic for basic in range(2, factors) if factors <= 2**basic - 1]
     if cells is None:
-        # 2^(basic - 1) factors fit with resolution IV; of three factors there is only the half of resolution III
+        # 2^(basic - 1) factors fit with resolution IV; of three factors there is only the half of
+        # resolution III
         basic = next((b for b in sizes if factors <= 2 ** (b - 1)), sizes[-1])
     else:
         basic = cells.bit_length() - 1
@@ -233,7 +236,8 @@ def _factorial(
     words: tuple[tuple[int, ...], ...],
     shapley: tuple[tuple[float, ...], ...] = (),
 ) -> Design:
-    """Contrasts of an orthogonal table, with the cell that has everything on beside it where it is missing."""
+    """Contrasts of an orthogonal table, with the cell that has everything on beside it where it is
+    missing."""
     core, factors = len(rows), len(rows[0])
     on = (1,) * factors
     rows = rows if on in rows else (*rows, on)
@@ -290,8 +294,8 @@ def _contrast(
 
 
 def _shapley(rows: tuple[Row, ...]) -> tuple[tuple[float, ...], ...]:
-    """Weights of the Shapley values of a full factorial (Shapley 1953): a factor's gain when it joins those that
-    are there, averaged over all orders in which all could join."""
+    """Weights of the Shapley values of a full factorial (Shapley 1953): a factor's gain when it joins those
+    that are there, averaged over all orders in which all could join."""
     factors = len(rows[0])
     found = []
     for own in range(factors):

@@ -2,10 +2,10 @@
 
 A fraction is told by k vectors over {0, 1}, one for each factor: `basic` of them are the letters of a full
 factorial, the others (generators) are products of letters. Products of factors that come to nothing are the
-words of the defining relation; a short word confounds low orders (Box and Hunter 1961, "The 2^(k-p) fractional
-factorial designs"). Of two fractions with the same resolution (the shortest word) the one with fewer shortest
-words has less aberration, then the one with fewer words of the next length (Fries and Hunter 1980, "Minimum
-aberration 2^(k-p) designs").
+words of the defining relation; a short word confounds low orders (Box and Hunter 1961, "The 2^(k-p)
+fractional factorial designs"). Of two fractions with the same resolution (the shortest word) the one with
+fewer shortest words has less aberration, then the one with fewer words of the next length (Fries and Hunter
+1980, "Minimum aberration 2^(k-p) designs").
 """
 
 from __future__ import annotations
@@ -24,8 +24,8 @@ MOST_FACTORS = 11
 MOST_BASIC = 7
 """128 cells."""
 KEPT = 160
-"""Partial fractions that the search goes on with, the best first; a wider search of these sizes finds no better
-one."""
+"""Partial fractions that the search goes on with, the best first; with ten times as many it finds none
+better."""
 
 
 @cache
@@ -33,13 +33,13 @@ def generators(factors: int, basic: int) -> tuple[int, ...]:
     """Generators of the `factors - basic` factors beyond the basic ones, as bit masks of basic factors.
 
     Columns are added one at a time to all partial fractions that differ in what their words show (the classes
-    of Chen, Sun and Wu 1993, "A catalogue of two-level and three-level fractional factorial designs"), keeping
-    the best. Raises ValueError for sizes with no fraction, or too large to search.
+    of Chen, Sun and Wu 1993, "A catalogue of two-level and three-level fractional factorial designs"),
+    keeping the best. Raises ValueError for sizes with no fraction, or too large to search.
     """
     if not 0 < basic < factors <= min(MOST_FACTORS, 2**basic - 1) or basic > MOST_BASIC:
         raise ValueError(
-            f"no fraction of {2**basic} cells for {factors} factors; allowed are up to {MOST_FACTORS} factors in "
-            f"4 to {2**MOST_BASIC} cells, fewer cells than 2^factors and more than factors"
+            f"no fraction of {2**basic} cells for {factors} factors; allowed are up to {MOST_FACTORS} factors "
+            f"in 4 to {2**MOST_BASIC} cells, fewer cells than 2^factors and more than factors"
         )
     candidates = sorted(
         (mask for mask in range(1, 2**basic) if mask.bit_count() > 1), key=lambda m: (-m.bit_count(), m)
@@ -76,8 +76,8 @@ def _fine_key(weights: Ints, dots: Ints, columns: list[int]) -> bytes:
 def word_lengths(weights: Ints, factors: int) -> tuple[int, ...]:
     """How many words of the defining relation have 1, 2, ... `factors` letters.
 
-    `weights` (2^basic,) are the numbers of columns at their high level of each contrast's rows: the weights of
-    a linear code, whose dual is the defining relation (MacWilliams' identity).
+    `weights` (2^basic,) are the numbers of columns at their high level of each contrast's rows: the weights
+    of a linear code, whose dual is the defining relation (MacWilliams' identity).
     """
     counts = np.bincount(weights, minlength=factors + 1)
     total = len(weights)

@@ -1,10 +1,10 @@
 """How many seeds an ablation needs: power of Student's t on within-seed contrasts.
 
-A contrast is computed within each seed, so that what a seed does to all cells alike cancels, and tested by the
-t of its values over seeds. With `n` seeds, an effect `e` and a contrast of standard deviation `s` the statistic
-has a noncentral t distribution with n - 1 degrees of freedom and noncentrality e sqrt(n) / s (Johnson and Welch
-1940). `alpha` is that of a single test: of a family of m effects, each is tested at alpha / m at least (Holm's
-procedure starts there, so it rejects at least as often).
+A contrast is computed within each seed, so that what a seed does to all cells alike cancels, and tested by
+the t of its values over seeds. With `n` seeds, an effect `e` and a contrast of standard deviation `s` the
+statistic has a noncentral t distribution with n - 1 degrees of freedom and noncentrality e sqrt(n) / s
+(Johnson and Welch 1940). `alpha` is that of a single test: of a family of m effects, each is tested at
+alpha / m at least (Holm's procedure starts there, so it rejects at least as often).
 """
 
 from __future__ import annotations
@@ -19,7 +19,8 @@ MOST_SEEDS = 1000
 
 
 def contrast_sd(weights: Sequence[float], residual_sd: float) -> float:
-    """Standard deviation within a seed of a contrast with `weights` (cells,) of runs with independent residuals."""
+    """Standard deviation within a seed of a contrast with `weights` (cells,) of runs with independent
+    residuals."""
     return residual_sd * math.sqrt(sum(weight * weight for weight in weights))
 
 

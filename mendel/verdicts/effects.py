@@ -90,8 +90,8 @@ def compute_multiplier(
 def draw_curves(
     curve: ScalingCurve, points: Floats, flops: float, draws: int, rng: np.random.Generator
 ) -> tuple[Floats, Floats]:
-    """Curves that the runs `points` (runs, 2) could as well have come from, each (draws,): the part of the loss at
-    `flops` that compute can remove, in bits per byte, and the exponent."""
+    """Curves that the runs `points` (runs, 2) could as well have come from, each (draws,): the part of the
+    loss at `flops` that compute can remove, in bits per byte, and the exponent."""
     c, loss = points[:, 0] / curve.reference, points[:, 1]
     fitted = curve.loss(points[:, 0])
     noise, freedom = _relative_noise(points, curve)

@@ -1,13 +1,15 @@
-"""Effects of a designed ablation: contrasts within seeds, their intervals over seeds, corrected for their number.
+"""Effects of a designed ablation: contrasts within seeds, their intervals over seeds, corrected for their
+number.
 
 Every cell of a design is trained with the same seeds. A contrast of cells is computed within each seed, where
 what the seed does to all cells alike cancels; its values over seeds give Student's t interval. Nothing is
-assumed about how the noise of one cell relates to that of another, only that a contrast's values over seeds are
-independent and about normal.
+assumed about how the noise of one cell relates to that of another, only that a contrast's values over seeds
+are independent and about normal.
 
-A family of effects (all main effects; all interactions) is corrected together: p-values by Holm (1979, "A simple
-sequentially rejective multiple test procedure"), and beside the interval of each effect by itself a simultaneous
-one by Bonferroni: all of a family hold at once with the stated probability, whatever their dependence.
+A family of effects (all main effects; all interactions) is corrected together: p-values by Holm (1979, "A
+simple sequentially rejective multiple test procedure"), and beside the interval of each effect by itself a
+simultaneous one by Bonferroni: all of a family hold at once with the stated probability, whatever their
+dependence.
 """
 
 from __future__ import annotations
@@ -60,7 +62,8 @@ class Share:
 def gains(
     losses: Sequence[Sequence[float | None]], reference: int, bound: float
 ) -> tuple[Floats, list[tuple[int, int]]]:
-    """Minus the losses (seeds, cells) in bits per byte, and the (seed, cell) of those that stand at the bound.
+    """Minus the losses (seeds, cells) in bits per byte, and the (seed, cell) of those that stand at the
+    bound.
 
     A failed run (None) scores `bound` worse than the reference cell of its seed, and no run scores worse than
     that. Where the reference itself failed, it counts as the mean of the seed's other runs. ValueError where
@@ -161,9 +164,10 @@ def in_compute(
     """`values` (seeds, cells), minus losses in bits per byte, on the scale on which gains multiply.
 
     log2 CM adds up over changes that do not interact; bits per byte do not, because a curve gets flatter. So
-    each cell is read off the reference cell's scaling curve (`curve_points`: FLOPs and bits per byte of single
-    runs) at its distance from the reference, after what a seed does to all its cells was taken out. Contrasts of
-    the result differ by seed as before; curves are drawn as in `compute_multiplier`. ValueError as there.
+    each cell is read off the reference cell's scaling curve (`curve_points`: FLOPs and bits per byte of
+    single runs) at its distance from the reference, after what a seed does to all its cells was taken out.
+    Contrasts of the result differ by seed as before; curves are drawn as in `compute_multiplier`.
+    ValueError as there.
     """
     points = np.asarray(curve_points, dtype=float).reshape(-1, 2)
     curve = fit_curve(points[:, 0], points[:, 1])
