@@ -340,8 +340,8 @@ class _Ablation:
         if not self.lab.testbed.count_flops or reference <= 0:
             return []
         return [
-            f"the cell {label!r} took {seconds / reference:.1f} times the CPU seconds of the reference at equal "
-            "counted FLOPs: its gain is flattered"
+            f"the cell {label!r} took {seconds / reference:.1f} times the CPU seconds of the reference at "
+            "equal counted FLOPs: its gain is flattered"
             for label, seconds in zip(self.layout.labels, used, strict=True)
             if seconds > BLIND * reference
         ]

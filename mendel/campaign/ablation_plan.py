@@ -212,8 +212,8 @@ def plan_lines(plan: Mapping[str, Any]) -> list[str]:
     lines = [
         f"{plan['design_name']}{resolution}: {plan['factors']} factors, {plan['cells']} cells, "
         f"each with the same {plan['seeds']} seeds",
-        f"{plan['cells'] * plan['seeds']} runs of cells{curve}{there}; {plan['flops']:.3g} {plan['currency']}, "
-        f"{took}; a smoke run of each new cell comes first",
+        f"{plan['cells'] * plan['seeds']} runs of cells{curve}{there}; {plan['flops']:.3g} "
+        f"{plan['currency']}, {took}; a smoke run of each new cell comes first",
         f"noise of a run within its seed: {plan['residual_sd_bits_per_byte']:.4f} bits per byte "
         f"({plan['sd_source']}); a doubling of compute is worth {plan['slope']:.3f} ({plan['slope_source']})",
     ]
@@ -222,10 +222,14 @@ def plan_lines(plan: Mapping[str, Any]) -> list[str]:
         if found is None:
             continue
         needed = found["seeds_needed"]
-        more = "more than 1,000" if needed is None else f"{needed} ({found['runs_needed']} runs of cells)"
+        takes = (
+            "more than 1,000 seeds"
+            if needed is None
+            else f"{needed} seeds, {found['runs_needed']} runs of cells"
+        )
         lines.append(
-            f"{words} of {plan['effect']:g} log2 CM: found with probability {found['power']:.0%}; 80 % takes "
-            f"{more} seeds; {plan['seeds']} seeds show {found['detectable']:.3f} with 80 %"
+            f"{words} of {plan['effect']:g} log2 CM: found with probability {found['power']:.0%} (80 % takes "
+            f"{takes}); {plan['seeds']} seeds show {found['detectable']:.3f} with 80 %"
         )
     return lines
 

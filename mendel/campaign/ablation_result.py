@@ -70,8 +70,8 @@ def analyse(cells: Cells) -> dict[str, Any]:
     }
     if scale is not None and scale.bounded:
         notes.append(
-            f"{len(scale.bounded)} cells lie beyond what the scaling curve can be read to; their log2 CM, and "
-            "effects that use it, are bounds"
+            f"{len(scale.bounded)} cells lie beyond what the scaling curve can be read to; their log2 CM, "
+            "and effects that use it, are bounds"
         )
     return {**result, "notes": notes}
 

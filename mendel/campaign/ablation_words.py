@@ -23,11 +23,14 @@ def sentences(found: Mapping[str, Any]) -> list[str]:
         lines += _interactions(found["interactions"], scale, unit)
     if found["beyond"] is not None and kind in ("loo", "add"):
         lines.append(_beyond(found["beyond"], scale, unit, kind))
+    if found["beyond"] is not None and kind in ("fraction", "pb"):
+        lines += _unmixed(found["beyond"], scale, unit)
     lines += _aliases(found)
     if found["at_bound"]:
         lines.append(
-            f"{found['at_bound']} runs failed or ended far off and count as {found['bound']:.2f} bits per byte worse "
-            "than the reference: effects that use them say so and are as large as that bound makes them."
+            f"{found['at_bound']} runs failed or ended far off and count as {found['bound']:.2f} bits per "
+            "byte worse than the reference: effects that use them say so and are as large as that bound "
+            "makes them."
         )
     return [*lines, *(f"{note[0].upper()}{note[1:]}." for note in found["notes"])]
 
@@ -48,6 +51,8 @@ def _main(rows: Sequence[Mapping[str, Any]], scale: str, unit: str, kind: str) -
     )
     if len(rows) == 1:
         where = ""
+    if any(row["aliases"] for row in rows):
+        where = ", if no pairs interact"
     ranked = sorted(rows, key=lambda row: -float(row[scale]["value"]))
     good = [row for row in ranked if row[scale]["all_low"] > 0]
     bad = [row for row in ranked if row[scale]["all_high"] < 0]
@@ -90,13 +95,26 @@ def _beyond(row: Mapping[str, Any], scale: str, unit: str, kind: str) -> str:
     how = "when it joins last" if kind == "loo" else "when it joins first"
     if effect["low"] <= 0 <= effect["high"]:
         return (
-            f"The whole is not shown to differ from the sum of what each gains {how}: {_value(effect)} {unit} "
-            "more than it."
+            f"The whole is not shown to differ from the sum of what each gains {how}: {_value(effect)} "
+            f"{unit} more than it."
         )
     sign, word = (1, "more") if effect["value"] > 0 else (-1, "less")
     overlap = (word == "more") == (kind == "loo")
     because = "they overlap" if overlap else "they help each other"
-    return f"The whole gains {_value(effect, sign)} {unit} {word} than the sum of what each gains {how}: {because}."
+    size = f"{_value(effect, sign)} {unit} {word}"
+    return f"The whole gains {size} than the sum of what each gains {how}: {because}."
+
+
+def _unmixed(row: Mapping[str, Any], scale: str, unit: str) -> list[str]:
+    """A warning where the whole shows that something else than main effects moved them."""
+    effect = row[scale]
+    if effect["low"] <= 0 <= effect["high"]:
+        return []
+    word, sign = ("more", 1) if effect["value"] > 0 else ("less", -1)
+    return [
+        f"The whole gains {_value(effect, sign)} {unit} {word} than the main effects add up to: "
+        "interactions that this design cannot separate are in them."
+    ]
 
 
 def _aliases(found: Mapping[str, Any]) -> list[str]:

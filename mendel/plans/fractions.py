@@ -38,8 +38,8 @@ def generators(factors: int, basic: int) -> tuple[int, ...]:
     """
     if not 0 < basic < factors <= min(MOST_FACTORS, 2**basic - 1) or basic > MOST_BASIC:
         raise ValueError(
-            f"no fraction of {2**basic} cells for {factors} factors; allowed are up to {MOST_FACTORS} factors "
-            f"in 4 to {2**MOST_BASIC} cells, fewer cells than 2^factors and more than factors"
+            f"no fraction of {2**basic} cells for {factors} factors; allowed are up to {MOST_FACTORS} "
+            f"factors in 4 to {2**MOST_BASIC} cells, fewer cells than 2^factors and more than factors"
         )
     candidates = sorted(
         (mask for mask in range(1, 2**basic) if mask.bit_count() > 1), key=lambda m: (-m.bit_count(), m)

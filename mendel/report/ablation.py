@@ -81,13 +81,14 @@ def make_ablation_page(found: Found) -> str:
 
 def _effects(found: Found) -> Html:
     told = (
-        "Thick: the 95 % interval of each effect by itself. Thin: intervals that hold for all effects of a kind at "
-        "once with 95 % (Bonferroni); an effect is called shown where its thin one leaves out nothing-at-all."
+        "Thick: the 95 % interval of each effect by itself. Thin: intervals that hold for all effects of a "
+        "kind at once with 95 % (Bonferroni); an effect is called shown where its thin one leaves out "
+        "nothing-at-all."
     )
     if in_cm(found):
         told += (
-            " On this scale changes that do not interact multiply: 1.10 is the same loss for a tenth less compute, "
-            "and a pair at 0.97 does 3 % less together than the product of what each does."
+            " On this scale changes that do not interact multiply: 1.10 is the same loss for a tenth less "
+            "compute, and a pair at 0.97 does 3 % less together than the product of what each does."
         )
     drawn = two_widths("effects", "Effects with their intervals", effects_figure, found)
     rows = [_effect_row(row, found) for row in _ordered(found)]
@@ -133,9 +134,9 @@ def _interactions(found: Found) -> Html:
     if not found["interactions"]:
         return el("p", _no_interactions(found))
     told = (
-        "Blue: the two gain more together than the sum of what each gains; rust: less, they overlap. Bold: shown "
-        "by its simultaneous 95 % interval. ≡: the design cannot tell this pair from another one; hatched: it "
-        "cannot tell the pair from a main effect."
+        "Blue: the two gain more together than the sum of what each gains; rust: less, they overlap. Bold: "
+        "shown by its simultaneous 95 % interval. ≡: the design cannot tell this pair from another one; "
+        "hatched: it cannot tell the pair from a main effect."
     )
     drawn = two_widths("map", "Map of the interactions of pairs", interaction_figure, found)
     return el("figure", drawn, el("figcaption", told))
@@ -147,12 +148,12 @@ def _no_interactions(found: Found) -> str:
         return "One change alone has nothing to interact with."
     if kind in ("loo", "add"):
         return (
-            f"A design that changes one thing at a time ({NAMES[kind]}) does not see pairs. It sees whether the "
-            "whole differs from the sum: the last row of the table of numbers."
+            f"A design that changes one thing at a time ({NAMES[kind]}) does not see pairs. It sees "
+            "whether the whole differs from the sum: the last row of the table of numbers."
         )
     return (
-        "Interactions of pairs are mixed into the main effects of this design and cannot be told from them. A "
-        "larger design (--design full, or a fraction with more --cells) separates them."
+        "Interactions of pairs are mixed into the main effects of this design and cannot be told from "
+        "them. A larger design (--design full, or a fraction with more --cells) separates them."
     )
 
 
@@ -163,9 +164,9 @@ def _shares(found: Found) -> Html:
         return note
     drawn = two_widths("shares", "Shapley shares of the whole gain", shapley_figure, found)
     told = (
-        "A Shapley value is what a change gains when it joins those before it, averaged over all orders; the values "
-        "add up to the gain of all together. Right: the fraction of that gain, with Fieller's 95 % interval over "
-        "seeds."
+        "A Shapley value is what a change gains when it joins those before it, averaged over all orders; "
+        "the values add up to the gain of all together. Right: the fraction of that gain, with Fieller's "
+        "95 % interval over seeds."
     )
     rows = [[part["factor"], signed(part["value"]), share_text(part)] for part in shapley["parts"]]
     numbers = table(("change", "log2 CM" if in_cm(found) else "bits per byte", "share"), rows, numeric=(1, 2))
@@ -215,8 +216,9 @@ def _design(found: Found) -> Html:
         if shown:
             needed = shown["seeds_needed"] or "over 1,000"
             text = (
-                f"of {plan['effect']:g} log2 CM was planned to be found with probability {shown['power']:.0%}; 80 % "
-                f"takes {needed} seeds; these seeds show {shown['detectable']:.3f} log2 CM with 80 %"
+                f"of {plan['effect']:g} log2 CM was planned to be found with probability "
+                f"{shown['power']:.0%}; 80 % takes {needed} seeds; these seeds show "
+                f"{shown['detectable']:.3f} log2 CM with 80 %"
             )
             rows.append((name, text))
     levels = [[f["name"], str(f["off"]), str(f["on"])] for f in found["factors"]]
@@ -225,19 +227,22 @@ def _design(found: Found) -> Html:
 
 def _reading(found: Found) -> Html:
     lines = [
-        "A contrast of cells is computed within each seed, where what the seed does to all cells cancels, and its "
-        "values over seeds give Student's t interval.",
-        "Main effects are one family and interactions another. p (Holm) keeps the chance of any false rejection in a "
-        "family at 5 %; simultaneous intervals hold for a whole family at once with 95 % (Bonferroni).",
-        f"A run that failed counts as {found['bound']:.2f} bits per byte worse than the reference of its seed "
-        f"({found['at_bound']} did here), and no run counts as worse than that; * marks effects that use one.",
-        "The changes were chosen on other seeds, but on text of the same corpus; nothing here is a claim under the "
-        "campaign's false-discovery rate.",
+        "A contrast of cells is computed within each seed, where what the seed does to all cells cancels, "
+        "and its values over seeds give Student's t interval.",
+        "Main effects are one family and interactions another. p (Holm) keeps the chance of any false "
+        "rejection in a family at 5 %; simultaneous intervals hold for a whole family at once with 95 % "
+        "(Bonferroni).",
+        f"A run that failed counts as {found['bound']:.2f} bits per byte worse than the reference of its "
+        f"seed ({found['at_bound']} did here), and no run counts as worse than that; * marks effects that "
+        "use one.",
+        "The changes were chosen on other seeds, but on text of the same corpus; nothing here is a claim "
+        "under the campaign's false-discovery rate.",
     ]
     if in_cm(found):
         lines.append(
-            "log2 CM of a cell is read off the reference's own scaling curve; intervals carry the curve's noise. "
-            "Interactions in bits per byte also hold that a curve gets flatter; on this scale they do not."
+            "log2 CM of a cell is read off the reference's own scaling curve; intervals carry the curve's "
+            "noise. Interactions in bits per byte also hold that a curve gets flatter; on this scale they "
+            "do not."
         )
     return el("ol", [el("li", line) for line in lines], cls="reading")
 

@@ -40,7 +40,7 @@ from mendel.report.text import cm_number, signed
 Found = Mapping[str, Any]
 
 MOST_ROWS = 40
-MOST_NAME = 26
+MOST_NAME, MOST_NARROW = 26, 20
 """Characters of a name beside an axis."""
 ENDS = ("value", "low", "high", "all_low", "all_high")
 
@@ -50,9 +50,10 @@ def in_cm(found: Found) -> bool:
     return bool(found["scale"] == "log2_cm")
 
 
-def name_of(row: Found) -> str:
+def name_of(row: Found, most: int = MOST_NAME) -> str:
     """A row's factors, cut to what fits beside an axis."""
-    names = [short(name, MOST_NAME // len(row["factors"]) + 4) for name in row["factors"]]
+    one = most if len(row["factors"]) == 1 else most // 2 + 2
+    names = [short(name, one) for name in row["factors"]]
     return " × ".join(names)
 
 
@@ -74,8 +75,8 @@ def effects_figure(found: Found, narrow: bool = False) -> Figure:
     main, pairs = ranked(found["main"], scale), ranked(found["interactions"], scale)
     rows = [*main, *pairs][:MOST_ROWS]
     margins = {"left": 1.85, "right": 0.15} if narrow else {"left": 2.35, "right": 1.75}
-    height = 1.75 + 0.26 * max(2, len(rows))
-    figure, axes = new_figure(height, NARROW if narrow else WIDTH, **margins, bottom=1.12)
+    height = (1.85 if narrow else 1.6) + 0.26 * max(2, len(rows))
+    figure, axes = new_figure(height, NARROW if narrow else WIDTH, **margins, bottom=1.2 if narrow else 0.95)
     span = _effect_axis(axes, found, [row[scale][end] for row in rows for end in ENDS])
     axes.axvline(0, color=MUTED, lw=1.0, zorder=1)
     for place, row in enumerate(rows):
@@ -88,7 +89,10 @@ def effects_figure(found: Found, narrow: bool = False) -> Figure:
     inches = axes.get_position().width * figure.get_figwidth()
     what = "What each change does" + (", and each pair beyond its sum" if pairs and not narrow else "")
     put_title(axes, what + cut, x=(0.1 - margins["left"]) / inches)
-    _effect_legend(figure, narrow)
+    if not narrow:
+        head = "CM [95 % interval]" if in_cm(found) else "bits per byte [95 %]"
+        put_text(axes, 1.02, -0.95, head, transform=axes.get_yaxis_transform(), color=MUTED, size=8)
+    _effect_legend(figure, "1" if in_cm(found) else "0", narrow)
     return figure
 
 
@@ -119,7 +123,8 @@ def _effect_row(
     mark = " *" if row["uses_failures"] else ""
     mark += " ≡" if row["kind"] == "interaction" and row["aliases"] else ""
     side = axes.get_yaxis_transform()
-    put_text(axes, -0.018, place, name_of(row) + mark, ha="right", va="center", transform=side, color=INK)
+    name = name_of(row, MOST_NAME if numbers else MOST_NARROW)
+    put_text(axes, -0.018, place, name + mark, ha="right", va="center", transform=side, color=INK)
     if numbers:
         put_text(
             axes, 1.02, place, effect_text(row[scale], scale), va="center", transform=side, color=INK, size=8
@@ -133,10 +138,10 @@ def effect_text(effect: Found, scale: str) -> str:
     return f"{signed(effect['value'])} [{signed(effect['low'])}, {signed(effect['high'])}]"
 
 
-def _effect_legend(figure: Figure, narrow: bool) -> None:
+def _effect_legend(figure: Figure, middle: str, narrow: bool) -> None:
     handles = [
-        Line2D([], [], color=BLUE, lw=0, marker="o", ms=6, label="gain shown"),
-        Line2D([], [], color=RUST, lw=0, marker="o", ms=6, label="loss shown"),
+        Line2D([], [], color=BLUE, lw=0, marker="o", ms=6, label=f"shown above {middle}"),
+        Line2D([], [], color=RUST, lw=0, marker="o", ms=6, label=f"shown below {middle}"),
         Line2D([], [], color=SLATE, lw=0, marker="o", ms=6, mfc="white", label="not shown"),
         Line2D([], [], color=MUTED, lw=3.0, label="95 % interval"),
         Line2D([], [], color=MUTED, lw=1.0, label="95 % for all of a kind at once"),
@@ -159,18 +164,20 @@ def interaction_figure(found: Found, narrow: bool = False) -> Figure:
     """
     names = [factor["name"] for factor in found["factors"]]
     count, scale = len(names), found["scale"]
-    width = min(NARROW if narrow else WIDTH, 2.6 + 0.85 * count)
-    side = (width - 2.45) if not narrow else width - 1.75
-    height = 0.42 + side * min(1.0, 0.62 if count > 2 else 1.0) + 1.25
+    width, left = (NARROW, 1.35) if narrow else (WIDTH, 1.75)
+    side = min(1.05 * (count - 1), width - left - 1.0)
+    tall = max(1.0, 0.48 * (count - 1))
+    height = tall + 0.62 + 1.05
     figure = Figure(figsize=(width, height), facecolor="white")
-    left = 1.6 if not narrow else 1.3
-    axes = figure.add_axes((left / width, 1.2 / height, side / width, (height - 1.65) / height))
+    axes = figure.add_axes((left / width, 1.05 / height, side / width, tall / height))
     plain(axes)
     values: dict[tuple[int, int], tuple[Found, bool]] = {}
     for row in found["interactions"]:
         for pair, sign, own in _cells_of(row, names):
             values[pair] = ({**row[scale], "value": sign * row[scale]["value"]}, own)
-    most = max([1e-9, *(abs(effect["value"]) for effect, _ in values.values())])
+    # As far as the widest interval: an unshown value is pale, however small they all are.
+    sizes = [abs(effect["value"]) for effect, _ in values.values()]
+    most = max([1e-9, *sizes, *((e["all_high"] - e["all_low"]) / 2 for e, _ in values.values())])
     colours = LinearSegmentedColormap.from_list("rust-white-blue", [RUST, "#ffffff", BLUE])
     norm = Normalize(-most, most)
     for low in range(count):
@@ -180,12 +187,21 @@ def interaction_figure(found: Found, narrow: bool = False) -> Figure:
             )
     axes.set_xlim(-0.5, count - 1.5)
     axes.set_ylim(count - 0.5, 0.5)
-    axes.set_xticks(range(count - 1), [short(name, 18) for name in names[:-1]], rotation=30, ha="right")
+    axes.set_xticks(
+        range(count - 1),
+        [short(name, 18) for name in names[:-1]],
+        rotation=30,
+        ha="right",
+        rotation_mode="anchor",
+    )
     axes.set_yticks(range(1, count), [short(name, 18) for name in names[1:]])
     axes.tick_params(length=0, labelcolor=INK)
     for edge in axes.spines.values():
         edge.set_visible(False)
     _colour_bar(figure, axes, colours, norm, found)
+    notes = ["bold: shown"] + ["≡ not told from another pair"] * any(not own for _, own in values.values())
+    notes += ["hatched: not told from a main effect"] * (len(values) < count * (count - 1) // 2)
+    figure.text(left / width, 0.08 / height, ";  ".join(notes), fontsize=7.8, color=MUTED)
     put_title(axes, "What pairs gain beyond their sum", x=-left / side + 0.1 / side)
     return figure
 
@@ -215,7 +231,7 @@ def _map_cell(
         return
     effect, own = value
     colour = colours(norm(effect["value"]))
-    axes.add_patch(Rectangle(**box, facecolor=colour, edgecolor="white", lw=1.5))  # type: ignore[arg-type]
+    axes.add_patch(Rectangle(**box, facecolor=colour, edgecolor=RULE, lw=0.8))  # type: ignore[arg-type]
     shown = effect["all_low"] > 0 or effect["all_high"] < 0
     dark = sum(c * w for c, w in zip(colour[:3], (0.299, 0.587, 0.114), strict=True)) < 0.55
     text = signed(effect["value"], 3 if abs(effect["value"]) < 0.1 else 2) + ("" if own else " ≡")
@@ -229,7 +245,7 @@ def _colour_bar(
     figure: Figure, axes: Axes, colours: LinearSegmentedColormap, norm: Normalize, found: Found
 ) -> None:
     box = axes.get_position()
-    width, height = figure.get_figwidth(), figure.get_figheight()
+    width = figure.get_figwidth()
     bar = figure.add_axes((box.x1 + 0.14 / width, box.y0, 0.13 / width, box.height))
     steps = np.linspace(float(norm.vmin or 0.0), float(norm.vmax or 0.0), 128)
     bar.imshow(steps[:, None], aspect="auto", origin="lower", cmap=colours, norm=norm)
@@ -242,7 +258,6 @@ def _colour_bar(
         edge.set_visible(False)
     unit = "log2 CM" if in_cm(found) else "bits per byte"
     bar.set_title(unit, fontsize=7.5, color=MUTED, loc="left", pad=4)
-    assert height > 0
 
 
 # --- shares -----------------------------------------------------------------------------------------------
