@@ -213,11 +213,16 @@ def _plackett_burman(factors: int, cells: int | None) -> Design:
     size = cells or fits[0]
     if size == 16:
         half = _residues(7)
-        table = np.block([[half, half, np.ones((8, 1), int)], [half, -half, -np.ones((8, 1), int)]])
+        table = np.block([[half, np.ones((8, 1), int), half], [-half, -np.ones((8, 1), int), half]])
         table = table * -table[-1]  # the last row is the one with everything off
     else:
         table = _residues(PB_CELLS[size])
     rows = tuple(tuple(int(value) for value in row) for row in table[:, :factors])
+    if len(set(rows)) < size:
+        raise DesignError(
+            f"a Plackett-Burman design of {size} cells has some twice for {factors} factors: take fewer "
+            "cells, or a full factorial"
+        )
     return _factorial("pb", rows, 3, ())
 
 
@@ -289,7 +294,7 @@ def _contrast(
         # One unit of a main effect moves a gain by 1/2 of the level, one of an interaction by 1/4.
         moved = float(weights @ levels[:, list(other)].prod(axis=1)) / 2 ** len(other)
         if other != own and abs(moved) > LEAST:
-            found.append((tuple(other), round(moved, 6)))
+            found.append((tuple(other), round(moved, 12)))
     return Contrast(kind, own, tuple(float(weight) for weight in weights), tuple(found))
 
 
