@@ -15,6 +15,8 @@ from mendel.recipe_commands import Json, Unsafe, open_store, print_json, sandbox
 from mendel.store import Campaign
 from mendel.terminal import watching
 
+PIPED = 140
+"""Columns of a table that goes into a pipe."""
 Set = Annotated[list[str] | None, Parameter(name="--set", negative=())]
 
 
@@ -73,7 +75,8 @@ def ablate(
     if json:
         print_json(found)
     elif not plan:
-        show_ablation(Console(), found)
+        console = Console()
+        show_ablation(console if console.is_terminal else Console(width=PIPED), found)
 
 
 def _asked(

@@ -5,14 +5,17 @@ import math
 import os
 import shutil
 import signal
+from io import StringIO
 from itertools import count
 
 import ablations
 import pytest
 import toy
-from test_cli import IDEAS, mendel, one_object, start
+from rich.console import Console
+from test_cli import inside as working_in
+from test_cli import mendel, one_object, start
 
-from mendel.ablate_commands import _asked
+from mendel.ablate_commands import _asked, show_ablation
 from mendel.campaign.config import ConfigError
 from mendel.campaign.factors import Factor, finished_campaign, of_campaign, of_ideas, of_knob
 from mendel.campaign.lab import LabError
@@ -337,13 +340,13 @@ def test_the_last_finished_campaigns_trunk_is_taken_apart(campaign, ablated, lab
 def test_the_command_plans_survives_ctrl_c_and_writes_a_report(toy_data, fast_disk):
     folder = fast_disk / "ablate-command"
     folder.mkdir()
-    toy.write_ideas(folder / "ideas.toml", (*IDEAS[:2], SMALL))
-    settings = f'testbed = "{toy.TESTBED}"\ndata = "{toy_data}"\nworkers = 1\n'
+    toy.write_ideas(folder / "ideas.toml", toy.GOOD)
+    settings = f'testbed = "{toy.TESTBED}"\ndata = "{toy_data}"\nworkers = 2\n'
     (folder / "mendel.toml").write_text(settings)
-    command = ("ablate", "--ideas", "ideas.toml", "--seeds", "4")
+    command = ("ablate", "--ideas", "ideas.toml", "--seeds", "3")
     code, out, err = mendel(folder, *command, "--plan")
     assert (code, out) == (0, ""), err
-    assert "full factorial: 3 factors, 8 cells, each with the same 4 seeds" in err
+    assert "full factorial: 2 factors, 4 cells, each with the same 3 seeds" in err
     assert not list(folder.glob(".mendel/ablations/runs/*/*"))
     process = start(folder, *command)
     toy.wait_until(lambda: len(list(folder.glob(".mendel/ablations/runs/*/*/status.json"))) >= 3, 60)
@@ -356,10 +359,13 @@ def test_the_command_plans_survives_ctrl_c_and_writes_a_report(toy_data, fast_di
     assert {"main", "interactions", "shapley", "summary", "plan", "cells", "report"} <= found.keys()
     page = (folder / found["report"]).read_text()
     assert page.startswith("<!doctype html>") and page.count("<svg") == 6
-    code, out, err = mendel(folder, *command)
-    assert code == 0, err
-    assert "good-knob x good-source" in out and "Report: " in out
     with Store(folder / ".mendel" / "ablations") as store:
         assert len(store.campaigns()) == 1
-    code, _, err = mendel(folder, "ablate")
-    assert (code, err.count("\n")) == (2, 1), "there is no campaign here"
+    with working_in(folder), pytest.raises(ConfigError, match="no lab here yet"):
+        _asked(None, None, [], [], {})
+    with Console(file=StringIO(), width=120) as console:
+        show_ablation(console, found)
+        shown = console.file.getvalue()
+    assert (
+        "good-knob x good-source" in shown and "of the whole gain (Shapley)" in shown and "Report: " in shown
+    )
