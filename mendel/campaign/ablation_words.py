@@ -39,7 +39,8 @@ def _whole(found: Mapping[str, Any], scale: str, unit: str) -> list[str]:
     whole = found["whole"]
     if whole is None or len(found["main"]) < 2:
         return []
-    text = f"All {len(found['main'])} together gain {_value(whole[scale])} {unit}"
+    all_of_them = "Both" if len(found["main"]) == 2 else f"All {len(found['main'])}"
+    text = f"{all_of_them} together gain {_value(whole[scale])} {unit}"
     if scale == "log2_cm":
         text += f", a compute multiplier of {2 ** whole[scale]['value']:.2f}"
     return [text + "."]
@@ -47,7 +48,7 @@ def _whole(found: Mapping[str, Any], scale: str, unit: str) -> list[str]:
 
 def _main(rows: Sequence[Mapping[str, Any]], scale: str, unit: str, kind: str) -> list[str]:
     where = {"loo": " when it joins last", "add": " when it joins first"}.get(
-        kind, " on average over the others"
+        kind, f" on average, with and without the other{'s' if len(rows) > 2 else ''}"
     )
     if len(rows) == 1:
         where = ""

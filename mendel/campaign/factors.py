@@ -10,13 +10,15 @@ from itertools import combinations
 from pathlib import Path
 
 from mendel.campaign.config import ConfigError
+from mendel.campaign.session import INPUTS, SOURCE
 from mendel.campaign.summary import trunk_points
 from mendel.ideas import catalog
 from mendel.ideas.userfile import load_ideas
-from mendel.patches import Built, PatchError, Stale, Tree, build
+from mendel.patches import Built, PatchError, Stale, Tree, build, read_tree
 from mendel.plans.designs import Design, drop_whole
-from mendel.records import Forecast, Idea, Patch, Recipe, Scalar, Trunk
+from mendel.records import Forecast, Idea, Patch, Recipe, Scalar, Trunk, tree_hash
 from mendel.store import Campaign, CampaignState, Store
+from mendel.testbeds import load_testbed
 
 TRUTH = {"true": True, "false": False}
 
@@ -69,9 +71,21 @@ def of_campaign(store: Store, campaign: Campaign, names: Sequence[str] = ()) -> 
     held = adopted_names(store, campaign)
     if not held:
         raise ConfigError(f"campaign {campaign.id}: its trunk holds no adopted change")
+    _check_source(store, campaign)
     chosen = _chosen(held, names, f"the trunk of campaign {campaign.id}")
     ideas = {entry.idea.name: entry.idea for entry in store.ideas(campaign.id)}
     return [Factor(name, ideas[name], excess=_excess(store, campaign, name)) for name in chosen]
+
+
+def _check_source(store: Store, campaign: Campaign) -> None:
+    """Adopted changes are patches of the source that the campaign began with."""
+    before = (store.decision(campaign.id, INPUTS) or {}).get(SOURCE)
+    now = tree_hash(read_tree(load_testbed(campaign.testbed)))
+    if before is not None and before != now:
+        raise ConfigError(
+            f"campaign {campaign.id}: {SOURCE} changed since: it was {before!r}, now it is {now!r}; "
+            "restore it, or take ideas that fit it with --ideas FILE"
+        )
 
 
 def _excess(store: Store, campaign: Campaign, name: str) -> float:

@@ -199,6 +199,7 @@ def _open(
 
 INPUTS = "inputs"
 """Under this key a campaign keeps the hashes of what it was started with."""
+SOURCE = "the testbed's source"
 
 
 def make_inputs(testbed: Testbed, ideas: Sequence[Idea]) -> dict[str, str]:
@@ -206,7 +207,7 @@ def make_inputs(testbed: Testbed, ideas: Sequence[Idea]) -> dict[str, str]:
     settings = testbed.model_dump(mode="json", exclude={"root", "python"})
     return {
         "testbed.toml": content_hash(settings),
-        "the testbed's source": tree_hash(read_tree(testbed)),
+        SOURCE: tree_hash(read_tree(testbed)),
         "the ideas": content_hash([idea.id for idea in ideas]),
     }
 

@@ -235,8 +235,8 @@ def _reading(found: Found) -> Html:
         f"A run that failed counts as {found['bound']:.2f} bits per byte worse than the reference of its "
         f"seed ({found['at_bound']} did here), and no run counts as worse than that; * marks effects that "
         "use one.",
-        "The changes were chosen on other seeds, but on text of the same corpus; nothing here is a claim "
-        "under the campaign's false-discovery rate.",
+        "The seeds are none that a campaign chooses by. The text is the validation shard, and no effect "
+        "here is a claim under a campaign's false-discovery rate.",
     ]
     if in_cm(found):
         lines.append(
