@@ -67,7 +67,7 @@ def ablate(
     question = Question(
         tuple(factors), design, cells, lowest if rung is None else rung, seeds, effect, not no_curve
     )
-    progress, console = Progress(), Console(stderr=True)
+    progress, console = Progress(), Console(stderr=not plan)
     with watching(progress, console, quiet=json):
         found = measure(config, question, read_settings(), progress, plan, source)
     if not plan:
@@ -97,7 +97,9 @@ def _asked(
         raise ConfigError(f"command line: {refused[0]}: a campaign has its own; leave it out")
     with open_store() as store:
         found = finished_campaign(store, campaign)
-        config = CampaignConfig.model_validate({**found.config, **changes})
+        # That a campaign ran without a sandbox is no word for today.
+        sandbox = {"sandbox": "auto"} if found.config["sandbox"] == "none" else {}
+        config = CampaignConfig.model_validate({**found.config, **sandbox, **changes})
         return config, [*of_campaign(store, found, names), *own], found
 
 

@@ -259,11 +259,17 @@ class _Ablation:
 
     def audit(self) -> None:
         """Whether the code of the cells is an idea at all. LabError for what an audit rejects."""
-        control = self.lab.recipe(self.layout.trunks[0].base, self.layout.tree, self.layout.recipe)
+        lab = self.lab
+        control = lab.recipe(self.layout.trunks[0].base, self.layout.tree, self.layout.recipe)
+
+        def look(recipe: str) -> dict[str, str]:
+            violation = failed(audit_patch(lab, control, recipe))
+            return {"violation": full(violation) if violation else ""}
+
         for line, label in zip(self.lines, self.layout.labels, strict=True):
-            violation = failed(audit_patch(self.lab, control, line.recipe))
-            if violation is not None:
-                raise LabError(f"the cell {label!r} is rejected: {full(violation)}")
+            seen = lab.once(f"audited/{line.recipe}", lambda: look(line.recipe))  # noqa: B023
+            if seen["violation"]:
+                raise LabError(f"the cell {label!r} is rejected: {seen['violation']}")
 
     def specs(self) -> list[list[RunSpec]]:
         """The runs, seed by seed, a cell after the other, each with the rung's whole compute as charged."""
@@ -294,10 +300,12 @@ class _Ablation:
         if not lost:
             return
         cell = min(lost, key=lambda one: len(ideas_of(self.layout.factors, rows[one])))
-        on = [factor.name for factor, level in zip(self.layout.factors, rows[cell], strict=True) if level > 0]
+        on = [place for place, level in enumerate(rows[cell]) if level > 0]
+        singles = [tuple(1 if place == one else -1 for place in range(len(rows[cell]))) for one in on]
         what = f"the cell {labels[cell]!r} does not run"
-        if len(on) == 2:
-            what = f"{on[0]!r} and {on[1]!r} do not run together"
+        if len(on) == 2 and set(singles) <= set(rows):
+            first, second = (self.layout.factors[place].name for place in on)
+            what = f"{first!r} and {second!r} run alone and do not run together"
         raise LabError(f"{what} at rung {self.rung}: {smoked[cell].status}, {smoked[cell].reason}")
 
     def try_again(self, specs: Sequence[Sequence[RunSpec]]) -> None:

@@ -80,7 +80,7 @@ def of_campaign(store: Store, campaign: Campaign, names: Sequence[str] = ()) -> 
 def _check_source(store: Store, campaign: Campaign) -> None:
     """Adopted changes are patches of the source that the campaign began with."""
     before = (store.decision(campaign.id, INPUTS) or {}).get(SOURCE)
-    now = tree_hash(read_tree(load_testbed(campaign.testbed)))
+    now = tree_hash(read_tree(load_testbed(campaign.config["testbed"])))
     if before is not None and before != now:
         raise ConfigError(
             f"campaign {campaign.id}: {SOURCE} changed since: it was {before!r}, now it is {now!r}; "

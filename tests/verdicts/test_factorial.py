@@ -168,8 +168,8 @@ def test_multipliers_add_up_where_bits_do_not():
 
 
 def test_intervals_of_multipliers_hold_with_a_noisy_curve():
-    random, trials = np.random.default_rng(5), 300
-    missed, edge = np.zeros(3), binom.ppf(1 - 1e-4, 300, 0.05) / 300
+    random, trials = np.random.default_rng(5), 200
+    missed, edge = np.zeros(3), binom.ppf(1 - 1e-4, 200, 0.05) / 200
     for _ in range(trials):
         scale = in_compute(curve_points(random, 0.003), FLOPS, planted(random, 4, 0.004), 0)
         found = [*scale.estimate(FOUR_MAIN), *scale.estimate(FOUR_PAIR)]
