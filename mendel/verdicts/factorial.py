@@ -14,18 +14,20 @@ dependence.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy.special import stdtr, stdtrit
+from scipy.special import ndtri, stdtrit
 
 from mendel.verdicts.curve import REACH, fit_curve
 from mendel.verdicts.effects import FINITE, draw_curves, log2_cm_of
 
 Floats = NDArray[np.float64]
 
+LEAST_P = 1e-16
+"""No smaller p-value is told."""
 DRAWS = 2000
 """Curves that could as well have been measured."""
 NORMAL = 1.959964
@@ -87,25 +89,40 @@ def within_seeds(values: ArrayLike, weights: ArrayLike) -> Floats:
 def estimate(contrasts: ArrayLike, level: float = 0.95, extra: ArrayLike = 0.0) -> list[Effect]:
     """One family of effects from its contrasts (seeds, effects).
 
-    `extra` (effects,) are standard errors from elsewhere, independent of the seeds (a curve's), added in
-    quadrature. Contrasts without variance give intervals without width. ValueError below two seeds.
+    `extra` (effects,) are standard errors from elsewhere, normal and independent of the seeds (a curve's).
+    The two half widths are added in quadrature, each with its own quantile (MOVER: Zou and Donner 2008,
+    "Construction of confidence limits about effect measures: a general approach"); a p-value is the level
+    at which the interval ends at zero. Contrasts without variance give intervals without width. ValueError
+    below two seeds.
     """
     found = np.asarray(contrasts, dtype=float)
     seeds, count = found.shape
     if seeds < 2:
         raise ValueError(f"an interval needs two seeds at least, found {seeds}")
     mean, sd = found.mean(axis=0), found.std(axis=0, ddof=1)
-    error = np.hypot(sd / seeds**0.5, np.broadcast_to(np.asarray(extra, dtype=float), (count,)))
-    single, joint = (float(stdtrit(seeds - 1, 1 - (1 - level) / 2 / m)) for m in (1, max(1, count)))
-    with np.errstate(divide="ignore", invalid="ignore"):
-        t = np.where(error > 0, np.abs(mean) / error, np.where(mean == 0, 0.0, np.inf))
-    p = np.asarray(2 * stdtr(seeds - 1, -t))
-    return [
-        Effect(
-            *(float(v) for v in (m, m - single * e, m + single * e, m - joint * e, m + joint * e, q, h, s))
-        )
-        for m, e, q, h, s in zip(mean, error, p, holm(p), sd, strict=True)
-    ]
+    other = np.broadcast_to(np.asarray(extra, dtype=float), (count,))
+
+    def half(p: ArrayLike) -> Floats:
+        """Half width of an interval that misses with probability `p`."""
+        tail = np.asarray(p, dtype=float) / 2
+        return np.hypot(stdtrit(seeds - 1, tail) * sd / seeds**0.5, ndtri(tail) * other)
+
+    single, joint = half(1 - level), half((1 - level) / max(1, count))
+    p = _level_of_zero(np.abs(mean), half)
+    columns = (mean, mean - single, mean + single, mean - joint, mean + joint, p, holm(p), sd)
+    return [Effect(*map(float, row)) for row in zip(*columns, strict=True)]
+
+
+def _level_of_zero(distance: Floats, half: Callable[[Floats], Floats]) -> Floats:
+    """The p at which an interval of half width `half(p)` reaches as far as `distance` (effects,), by
+    bisection."""
+    low, high = np.full(len(distance), np.log(LEAST_P)), np.zeros(len(distance))
+    for _ in range(60):
+        middle = (low + high) / 2
+        wider = half(np.exp(middle)) > distance
+        low, high = np.where(wider, middle, low), np.where(wider, high, middle)
+    exact = half(np.full(len(distance), 0.5)) == 0  # there is no noise at all
+    return np.where(exact, np.where(distance > 0, 0.0, 1.0), np.exp(high))
 
 
 def holm(p: ArrayLike) -> Floats:
