@@ -40,7 +40,7 @@ from mendel.report.text import cm_number, signed
 Found = Mapping[str, Any]
 
 MOST_ROWS = 40
-MOST_NAME, MOST_NARROW = 26, 20
+MOST_NAME, MOST_NARROW = 26, 18
 """Characters of a name beside an axis."""
 ENDS = ("value", "low", "high", "all_low", "all_high")
 
@@ -51,10 +51,13 @@ def in_cm(found: Found) -> bool:
 
 
 def name_of(row: Found, most: int = MOST_NAME) -> str:
-    """A row's factors, cut to what fits beside an axis."""
-    one = most if len(row["factors"]) == 1 else most // 2 + 2
-    names = [short(name, one) for name in row["factors"]]
-    return " × ".join(names)
+    """A row's factors, cut to what fits beside an axis; a short name leaves its room to the other."""
+    names = list(row["factors"])
+    if len(names) == 1:
+        return short(names[0], most)
+    half = (most + 2) // 2
+    room = [max(half, 2 * half - len(other)) for other in reversed(names)]
+    return " × ".join(short(name, one) for name, one in zip(names, room, strict=True))
 
 
 def short(name: str, most: int = MOST_NAME) -> str:
@@ -74,7 +77,7 @@ def effects_figure(found: Found, narrow: bool = False) -> Figure:
     scale = found["scale"]
     main, pairs = ranked(found["main"], scale), ranked(found["interactions"], scale)
     rows = [*main, *pairs][:MOST_ROWS]
-    margins = {"left": 1.85, "right": 0.15} if narrow else {"left": 2.35, "right": 1.75}
+    margins = {"left": 2.0, "right": 0.15} if narrow else {"left": 2.75, "right": 1.6}
     height = (1.85 if narrow else 1.6) + 0.26 * max(2, len(rows))
     figure, axes = new_figure(height, NARROW if narrow else WIDTH, **margins, bottom=1.2 if narrow else 0.95)
     span = _effect_axis(axes, found, [row[scale][end] for row in rows for end in ENDS])
@@ -199,7 +202,9 @@ def interaction_figure(found: Found, narrow: bool = False) -> Figure:
     for edge in axes.spines.values():
         edge.set_visible(False)
     _colour_bar(figure, axes, colours, norm, found)
-    notes = ["bold: shown"] + ["≡ not told from another pair"] * any(not own for _, own in values.values())
+    notes = ["bold: shown by its simultaneous interval"] + ["≡ not told from another pair"] * any(
+        not own for _, own in values.values()
+    )
     notes += ["hatched: not told from a main effect"] * (len(values) < count * (count - 1) // 2)
     figure.text(left / width, 0.08 / height, ";  ".join(notes), fontsize=7.8, color=MUTED)
     put_title(axes, "What pairs gain beyond their sum", x=-left / side + 0.1 / side)
@@ -266,7 +271,7 @@ def _colour_bar(
 def shapley_figure(found: Found, narrow: bool = False) -> Figure:
     """Shapley values of the whole gain, with 95 % intervals, and the share of the whole where it is told."""
     parts = sorted(found["shapley"]["parts"], key=lambda part: -part["value"])
-    margins = {"left": 1.85, "right": 0.15} if narrow else {"left": 2.35, "right": 1.75}
+    margins = {"left": 2.0, "right": 0.15} if narrow else {"left": 2.75, "right": 1.6}
     figure, axes = new_figure(
         1.3 + 0.32 * max(2, len(parts)), NARROW if narrow else WIDTH, **margins, bottom=0.62
     )
