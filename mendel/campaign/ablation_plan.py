@@ -61,8 +61,10 @@ class Kept:
         return found
 
     def finished(self) -> list[tuple[RunSpec, RunResult]]:
+        """Runs with the rung's own budget."""
         runs = self.store.runs(self.campaign.id, RunState.FINISHED)
-        return [(run.spec, run.result) for run in runs if run.spec.rung == self.rung and run.result]
+        own = [run for run in runs if run.spec.rung == self.rung and run.stage != PlanKind.CURVE]
+        return [(run.spec, run.result) for run in own if run.result]
 
 
 def noise_of(own: Kept, campaign: Kept | None) -> Noise:

@@ -165,8 +165,8 @@ def _shares(found: Found) -> Html:
     drawn = two_widths("shares", "Shapley shares of the whole gain", shapley_figure, found)
     told = (
         "A Shapley value is what a change gains when it joins those before it, averaged over all orders; "
-        "the values add up to the gain of all together. Right: the fraction of that gain, with Fieller's "
-        "95 % interval over seeds."
+        "the values add up to the gain of all together. Right: each one's fraction of their sum, with "
+        "Fieller's 95 % interval over seeds, the curve taken as known."
     )
     rows = [[part["factor"], signed(part["value"]), share_text(part)] for part in shapley["parts"]]
     numbers = table(("change", "log2 CM" if in_cm(found) else "bits per byte", "share"), rows, numeric=(1, 2))

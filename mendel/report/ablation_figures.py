@@ -81,6 +81,8 @@ def effects_figure(found: Found, narrow: bool = False) -> Figure:
     height = (1.85 if narrow else 1.6) + 0.26 * max(2, len(rows))
     figure, axes = new_figure(height, NARROW if narrow else WIDTH, **margins, bottom=1.2 if narrow else 0.95)
     span = _effect_axis(axes, found, [row[scale][end] for row in rows for end in ENDS])
+    if narrow:
+        axes.tick_params(axis="x", labelsize=6.8)
     axes.axvline(0, color=MUTED, lw=1.0, zorder=1)
     for place, row in enumerate(rows):
         if place == len(main):

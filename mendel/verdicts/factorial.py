@@ -105,7 +105,7 @@ def estimate(contrasts: ArrayLike, level: float = 0.95, extra: ArrayLike = 0.0) 
     def half(p: ArrayLike) -> Floats:
         """Half width of an interval that misses with probability `p`."""
         tail = np.asarray(p, dtype=float) / 2
-        return np.hypot(stdtrit(seeds - 1, tail) * sd / seeds**0.5, ndtri(tail) * other)
+        return np.asarray(np.hypot(stdtrit(seeds - 1, tail) * sd / seeds**0.5, ndtri(tail) * other))
 
     single, joint = half(1 - level), half((1 - level) / max(1, count))
     p = _level_of_zero(np.abs(mean), half)

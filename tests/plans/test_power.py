@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from scipy.stats import ttest_1samp
+from scipy.stats import nct, t, ttest_1samp
 
 from mendel.plans.designs import make_design
 from mendel.plans.power import contrast_sd, detectable, power, seeds_needed
@@ -16,9 +16,26 @@ def simulated(effect, sd, seeds, alpha):
 
 
 @pytest.mark.parametrize("alpha", [0.05, 0.05 / 6])
-@pytest.mark.parametrize(("effect", "seeds"), [(0.0, 5), (1.0, 3), (1.0, 10), (2.0, 5), (0.4, 30)])
+@pytest.mark.parametrize(("effect", "seeds"), [(0.0, 5), (1.0, 3), (1.0, 10), (2.0, 5), (0.4, 30), (9.0, 3)])
 def test_the_power_is_that_of_simulated_tests(effect, seeds, alpha):
     assert power(effect, 1.0, seeds, alpha) == pytest.approx(simulated(effect, 1.0, seeds, alpha), abs=0.012)
+
+
+@pytest.mark.parametrize("alpha", [0.05, 0.05 / 15, 0.05 / 66])
+def test_power_grows_from_alpha_to_one_without_holes(alpha):
+    for seeds in (2, 3, 5, 12, 60, 400):
+        found = [power(shift, seeds**0.5, seeds, alpha) for shift in np.linspace(0, 60, 121)]
+        assert found[0] == pytest.approx(alpha, rel=1e-4)
+        assert (np.diff(found) >= -1e-9).all() and found[-1] <= 1
+        assert seeds == 2 or power(40, 0.01, seeds, alpha) == pytest.approx(1)
+
+
+def test_the_power_is_that_of_the_noncentral_t():
+    """Where SciPy's distribution has no holes."""
+    for seeds, shift in ((3, 1.0), (5, 2.5), (20, 3.0)):
+        edge = t.ppf(0.975, seeds - 1)
+        expected = nct.sf(edge, seeds - 1, shift) + nct.cdf(-edge, seeds - 1, shift)
+        assert power(shift, seeds**0.5, seeds) == pytest.approx(expected, abs=1e-6)
 
 
 @pytest.mark.parametrize("effect", [0.3, 0.8, 2.0])
