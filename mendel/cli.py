@@ -16,6 +16,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from mendel import __version__
+from mendel.ablate_commands import ablate
 from mendel.campaign.config import (
     TEMPLATE,
     CampaignConfig,
@@ -54,7 +55,7 @@ ideas_app = App(
     name="ideas", group=MORE, help="List, show or check ideas.", default_parameter=Parameter(negative=())
 )
 app.command(ideas_app)
-for command in (probe, ladder, sample, redteam):
+for command in (ablate, probe, ladder, sample, redteam):
     app.command(command, group=MORE)
 
 ConfigFile = Annotated[
