@@ -16,6 +16,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from mendel import __version__
+from mendel.ablate_commands import ablate
 from mendel.bench_commands import BENCH_ERRORS, decisions
 from mendel.campaign.config import (
     TEMPLATE,
@@ -60,7 +61,7 @@ bench_app = App(
 )
 bench_app.command(decisions)
 app.command(bench_app)
-for command in (probe, ladder, sample, redteam):
+for command in (ablate, probe, ladder, sample, redteam):
     app.command(command, group=MORE)
 
 ConfigFile = Annotated[
@@ -303,13 +304,17 @@ def doctor(*, sandbox: str = "", image: str = "", json: Json = False) -> None:
     Parameters
     ----------
     sandbox
-        Consider these only, by commas: namespaces, bubblewrap, landlock, docker, apptainer, none.
+        Consider these only, by commas: namespaces, bubblewrap, landlock, docker, apptainer, none; auto is all
+        of them. Default: what mendel.toml says.
     image
         Container image, for docker and apptainer.
     """
     from mendel.campaign.doctor import examine
 
-    facts = examine(read_settings(), [name.strip() for name in sandbox.split(",") if name.strip()], image)
+    config = read_config(None, {})
+    configured = config.sandbox if config.sandbox != "auto" else ""
+    names = [name.strip() for name in (sandbox or configured).split(",") if name.strip() not in ("", "auto")]
+    facts = examine(read_settings(), names, image or config.image)
     if json:
         print_json(facts)
         return

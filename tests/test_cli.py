@@ -156,6 +156,14 @@ def test_every_command_prints_one_object_with_json(finished, tmp_path):
         assert read_config(None, {}).testbed == str(toy.TESTBED), "what init writes can be read"
 
 
+def test_the_doctor_considers_the_sandbox_that_mendel_toml_names(tmp_path):
+    (tmp_path / "mendel.toml").write_text('sandbox = "landlock"\n')
+    code, out, err = mendel(tmp_path, "doctor", "--json")
+    assert (code, err) == (0, "")
+    backends = one_object(out)["sandbox"]["backends"]
+    assert backends["landlock"]["checks"] and not backends["namespaces"]["checks"]
+
+
 def test_in_a_pipe_there_are_plain_lines(finished):
     folder, found = finished
     code, out, err = mendel(folder, "status")

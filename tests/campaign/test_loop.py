@@ -160,7 +160,8 @@ def test_a_slow_patch_is_charged_by_the_clock_and_refused_where_nothing_is_left_
 
     def answer(job):
         result = toy.train_here(job)
-        slow = 50.0 if any("gain_b" in part for part in job.argv) else 1.0
+        training = any("gain_b" in part for part in job.argv) and not job.id.startswith("smoke")
+        slow = 50.0 if training else 1.0
         return result.model_copy(update={"cpu_seconds": slow})
 
     slow = idea("slow", {"gain_b": 1.7})
@@ -168,6 +169,21 @@ def test_a_slow_patch_is_charged_by_the_clock_and_refused_where_nothing_is_left_
     state, note = toy.states(store, found)["slow"]
     assert state == "failed"
     assert "rung 0 has compute for only" in note and "4096 are the least" in note
+
+
+def test_a_patch_that_does_too_much_before_its_first_step_is_too_dear_and_no_cheat(campaign, lab_root):
+    def answer(job):
+        result = toy.train_here(job)
+        seconds = 3.0 if any("gain_b" in part for part in job.argv) else 1.0
+        return result.model_copy(update={"cpu_seconds": seconds - 0.99 * job.id.startswith("smoke")})
+
+    slow = idea("slow", {"gain_b": 1.7})
+    store, found = campaign([slow, *toy.GOOD, *toy.NULL], answer=answer, budget="10m")
+    state, note = toy.states(store, found)["slow"]
+    assert (state, note) == (
+        "failed",
+        "what it does once takes 2.00 times a whole run of its control at this rung",
+    )
 
 
 def test_money_ends_a_campaign(toy_data, lab_root):

@@ -59,7 +59,6 @@ class Ranks:
 
     def leave(self) -> None:
         if self.mode != "none":
-            distributed.barrier()  # who leaves while another still talks to it can abort that one
             distributed.destroy_process_group()
 
     def place(self, model):
