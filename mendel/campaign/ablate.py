@@ -9,13 +9,11 @@ train only what is new, and no campaign meets them.
 from __future__ import annotations
 
 import os
-import platform
 from collections.abc import Sequence
 from dataclasses import dataclass
 from statistics import fmean
 from typing import Any
 
-from mendel import __version__
 from mendel.campaign.ablation_plan import (
     CURVE_MULTIPLES,
     CURVE_SEEDS,
@@ -31,7 +29,7 @@ from mendel.campaign.audits import audit_patch, failed, full
 from mendel.campaign.budget import Budget, Meter
 from mendel.campaign.config import CampaignConfig, ConfigError, Settings
 from mendel.campaign.factors import Factor, build_cells, check_distinct, ideas_of, label_of
-from mendel.campaign.lab import DETERMINISTIC, Lab, LabError, Request
+from mendel.campaign.lab import Lab, LabError, Request
 from mendel.campaign.ladder import kept_runs
 from mendel.campaign.progress import Progress
 from mendel.campaign.rounds import BOUND_DOUBLINGS, LEAST_SLOPE, CurveError, Points, measure_curve
@@ -228,7 +226,7 @@ class _Ablation:
         lab, design = self.lab, self.layout.design
         self.audit()
         specs = self.specs()
-        self.try_again(specs)
+        lab.try_again(spec for block in specs for spec in block)
         results = lab.complete(
             [Request(one[cell], STAGE, self.layout.labels[cell]) for one in specs for cell in range(len(one))]
         )
@@ -255,7 +253,7 @@ class _Ablation:
             "curve": [{"flops": flops, "bits_per_byte": loss} for flops, loss in curve],
             **found,
         }
-        return {**fields, "summary": sentences(fields), "made": self.made()}
+        return {**fields, "summary": sentences(fields), "made": lab.made(self.layout.tree)}
 
     def audit(self) -> None:
         """Whether the code of the cells is an idea at all. LabError for what an audit rejects."""
@@ -307,12 +305,6 @@ class _Ablation:
             first, second = (self.layout.factors[place].name for place in on)
             what = f"{first!r} and {second!r} run alone and do not run together"
         raise LabError(f"{what} at rung {self.rung}: {smoked[cell].status}, {smoked[cell].reason}")
-
-    def try_again(self, specs: Sequence[Sequence[RunSpec]]) -> None:
-        """Another chance for runs that an earlier call lost to the machine; what diverged would again."""
-        store, kept = self.lab.store, self.lab.campaign.id
-        results = store.results(kept, [spec.id for block in specs for spec in block])
-        store.retry(kept, [run for run, result in results.items() if result.status not in DETERMINISTIC])
 
     def curve(self, losses: Sequence[Sequence[float | None]]) -> tuple[Points, list[str]]:
         """Points of the reference's scaling curve: its runs of the design, and a few at half and twice the
@@ -377,14 +369,4 @@ class _Ablation:
             "failure": f"{lost.status.value}: {lost.reason}" if lost else None,
             "seconds": fmean(result.train_seconds for result in own),
             "cpu_seconds": fmean(result.cpu_seconds for result in own),
-        }
-
-    def made(self) -> dict[str, Any]:
-        """How these numbers came about: enough to get them again."""
-        return {
-            "mendel": __version__,
-            "python": platform.python_version(),
-            "fingerprint": self.lab.campaign.fingerprint.model_dump(mode="json"),
-            "source": tree_hash(self.layout.tree),
-            "kept": str(self.lab.store.root),
         }

@@ -8,20 +8,22 @@ that depended on the clock by their key.
 from __future__ import annotations
 
 import contextlib
+import platform
 import shutil
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar, cast
 
+from mendel import __version__
 from mendel.campaign.budget import Meter
 from mendel.campaign.progress import Progress
 from mendel.campaign.scoring import AUDITED, Scoring, Text, has_own_objective
 from mendel.patches import read_tree
 from mendel.plans.seeds import is_first
-from mendel.records import Audit, Recipe, RunResult, RunSpec, RunStatus, Testbed, Verdict
+from mendel.records import Audit, Recipe, RunResult, RunSpec, RunStatus, Testbed, Verdict, tree_hash
 from mendel.runs import Executor, Job, Scorer
 from mendel.store import Campaign, RunEntry, RunState, Store, StoreError
 from mendel.yardstick import Corpus
@@ -151,6 +153,22 @@ class Lab:
             f"control run {run} failed {CONTROL_ATTEMPTS} times "
             f"({first.status}: {first.reason}); see {self.store.run_folder(self.campaign.id, run).path}"
         )
+
+    def try_again(self, specs: Iterable[RunSpec]) -> None:
+        """Another chance for runs that an earlier call lost to the machine; what diverged would again."""
+        results = self.store.results(self.campaign.id, [spec.id for spec in specs])
+        lost = [run for run, result in results.items() if result.status not in DETERMINISTIC]
+        self.store.retry(self.campaign.id, lost)
+
+    def made(self, tree: Mapping[str, str]) -> dict[str, Any]:
+        """How numbers of the source `tree` came about: enough to get them again."""
+        return {
+            "mendel": __version__,
+            "python": platform.python_version(),
+            "fingerprint": self.campaign.fingerprint.model_dump(mode="json"),
+            "source": tree_hash(tree),
+            "kept": str(self.store.root),
+        }
 
     def smoke(self, recipes: Sequence[tuple[str, int, str | None]]) -> dict[tuple[str, int], RunResult]:
         """A few steps of each (recipe id, rung, idea): does it run and score, and what does it cost?

@@ -7,16 +7,14 @@ again trains nothing again, asking for more rungs or seeds trains only those, an
 from __future__ import annotations
 
 import json
-import platform
 from collections.abc import Sequence
 from dataclasses import dataclass
 from statistics import fmean, stdev
 from typing import Any
 
-from mendel import __version__
 from mendel.campaign.budget import Budget, Meter
 from mendel.campaign.config import CampaignConfig, ConfigError, Settings
-from mendel.campaign.lab import DETERMINISTIC, Lab, LabError, Request
+from mendel.campaign.lab import Lab, LabError, Request
 from mendel.campaign.progress import Progress
 from mendel.campaign.session import make_fingerprint, prepare, start_workers, stops_on_signal
 from mendel.campaign.trunk import Line, Shelf, runs_alone
@@ -164,14 +162,14 @@ class _Climb:
             "predict": ask.predict,
             **_prediction_fields(predicted, top),
             "curve": _curve(fit, [row["flops"] for row in rows], top["flops"] if top else budget),
-            "made": self.made(),
+            "made": lab.made(self.tree),
         }
 
     def measure(self, rungs: Sequence[int]) -> list[dict[str, Any]]:
         """Train and score what is not there yet at each of `rungs`; a row for each, lowest first."""
         specs = {rung: self.specs(rung) for rung in rungs}
         longest_first = [spec for rung in sorted(rungs, reverse=True) for spec in specs[rung]]
-        self.try_again(longest_first)
+        self.lab.try_again(longest_first)
         results = self.lab.complete([Request(spec, STAGE) for spec in longest_first])
         return [self.row(specs[rung], [results[spec.id] for spec in specs[rung]]) for rung in sorted(rungs)]
 
@@ -179,12 +177,6 @@ class _Climb:
         """The runs that are wanted at a rung, each with the rung's whole budget and a seed of its own."""
         seeds = seed_block(0, 0, PlanKind.CURVE, self.question.runs(rung), rung)
         return runs_alone(self.lab, self.line, rung, seeds)
-
-    def try_again(self, specs: Sequence[RunSpec]) -> None:
-        """Another chance for runs that an earlier call lost to the machine; what diverged would again."""
-        store, kept = self.lab.store, self.lab.campaign.id
-        results = store.results(kept, [spec.id for spec in specs])
-        store.retry(kept, [run for run, result in results.items() if result.status not in DETERMINISTIC])
 
     def row(self, specs: Sequence[RunSpec], results: Sequence[RunResult]) -> dict[str, Any]:
         """What a rung showed. LabError where no run of it ended well."""
@@ -222,16 +214,6 @@ class _Climb:
             return json.loads(read_text(path) or "null")
         except ValueError:
             return None
-
-    def made(self) -> dict[str, Any]:
-        """How these numbers came about: enough to get them again."""
-        return {
-            "mendel": __version__,
-            "python": platform.python_version(),
-            "fingerprint": self.lab.campaign.fingerprint.model_dump(mode="json"),
-            "source": tree_hash(self.tree),
-            "kept": str(self.lab.store.root),
-        }
 
 
 def _fit_fields(fit: LadderFit) -> dict[str, Any]:

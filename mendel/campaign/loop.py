@@ -14,7 +14,7 @@ from dataclasses import dataclass
 
 from mendel.campaign.adopt import adopt_claims, kind_of, record_trunk
 from mendel.campaign.audits import failed, full
-from mendel.campaign.claim_audits import any_rejected, audit_costs, audit_runs
+from mendel.campaign.claim_audits import audit_costs, audit_runs
 from mendel.campaign.config import CampaignConfig, ConfigError
 from mendel.campaign.confirm import confirm
 from mendel.campaign.lab import Lab, LabError
@@ -296,7 +296,7 @@ def _check(round: Round, trunk: Line) -> Interval:
     violation = failed(audits)
     verdict = Verdict(
         plan=plan.id,
-        kind=VerdictKind.REJECTED if violation or any_rejected(pairs) else kind_of(log2_cm),
+        kind=VerdictKind.REJECTED if violation else kind_of(log2_cm),
         pairs=len(found),
         failures=sum(d is None for d in found),
         difference=paired_interval(at_bound(found, plan.rule)),

@@ -11,10 +11,11 @@ from toy import idea
 from mendel.campaign.audits import failed, full, terse
 from mendel.campaign.claim_audits import audit_runs
 from mendel.campaign.config import ConfigError, read_config
-from mendel.campaign.scoring import SCORE_LENGTH, SCORE_WINDOWS, Text, has_own_objective
+from mendel.campaign.scoring import SCORE_LENGTH, SCORE_WINDOWS, Scoring, Text, has_own_objective
 from mendel.campaign.summary import summarise
-from mendel.records import AUDITS, Audit, PlanKind, RunResult, RunStatus, Shard, VerdictKind
+from mendel.records import AUDITS, Audit, PlanKind, RunResult, RunSpec, RunStatus, Shard, VerdictKind
 from mendel.runs.sandbox.props import Check
+from mendel.testbeds import load_testbed
 from mendel.yardstick import build_corpus
 
 
@@ -66,10 +67,13 @@ def test_a_gain_that_was_bought_with_compute_is_rejected(campaign):
     assert len(store.plans(found, PlanKind.SCREEN, idea="good-knob")) == 1, "it gets no second chance"
 
 
-def is_screening(job):
+def stage_of(job):
     seed = int(job.argv[job.argv.index("--seed") + 1])
-    stage = seed // 1000 // 10 % len(PlanKind)
-    return list(PlanKind)[stage] is PlanKind.SCREEN
+    return list(PlanKind)[seed // 1000 // 10 % len(PlanKind)]
+
+
+def is_screening(job):
+    return stage_of(job) is PlanKind.SCREEN
 
 
 def test_what_a_run_was_rejected_for_is_what_its_idea_is_rejected_for(campaign):
@@ -138,6 +142,64 @@ def test_a_claim_that_is_gone_on_fresh_seeds_is_withdrawn(campaign):
     state, note = toy.states(store, found)["good-knob"]
     assert state == "rejected" and note.startswith("audit fresh: 4 pairs on fresh seeds show a loss")
     assert [row["id"] for row in summarise(store, store.campaign(found))["adopted"]] == ["good-source"]
+
+
+BOTH = (idea("first", {"gain_a": 1.5}), idea("second", {"gain_b": 1.7}))
+"""Two gains that stack; each is told by its knob."""
+
+
+def clocked(seconds):
+    """The toy trainer with `seconds(stage, gains, share)` of CPU time: how many of BOTH are in, and
+    its tokens over the control's."""
+    whole = load_testbed(str(toy.TESTBED)).rungs[0].flops
+
+    def answer(job):
+        result = toy.train_here(job)
+        gains = sum(knob in " ".join(job.argv) for knob in ("gain_a=1.5", "gain_b=1.7"))
+        stage = "smoke" if job.id.startswith("smoke") else stage_of(job)
+        return result.model_copy(update={"cpu_seconds": seconds(stage, gains, result.tokens / whole)})
+
+    return answer
+
+
+def test_what_changes_do_once_adds_up_in_their_stack(campaign):
+    store, found = campaign(
+        [*BOTH, *toy.NULL], clocked(lambda _, gains, share: 0.3 * gains + share), budget="10m"
+    )
+    (stack,) = [plan for plan in store.plans(found, PlanKind.ESTIMATE) if plan.idea is None]
+    assert stack.cost_ratio == pytest.approx(1 / (1 - 2 * 0.3), rel=0.01)
+
+
+def test_a_stack_that_costs_more_than_its_changes_is_not_adopted(campaign):
+    store, found = campaign(
+        [*BOTH, *toy.NULL], clocked(lambda _, gains, share: 2 * share if gains == 2 else share)
+    )
+    assert any("the stack is not adopted: audit compute" in event.message for event in store.events(found))
+    assert len(summarise(store, store.campaign(found))["adopted"]) == 1
+
+
+def test_a_trunk_that_costs_more_in_the_last_check_is_rejected(campaign):
+    def seconds(stage, gains, share):
+        return 2 * share if gains and stage is PlanKind.VERIFY else share
+
+    store, found = campaign([BOTH[0], *toy.NULL], clocked(seconds))
+    plans = {plan.id for plan in store.plans(found, PlanKind.VERIFY)}
+    (verdict,) = [verdict for verdict in store.verdicts(found) if verdict.plan in plans]
+    assert verdict.kind is VerdictKind.REJECTED and verdict.reason.startswith("audit compute: 2.00 times")
+
+
+def test_treatments_are_asked_twice_and_controls_that_are_trusted_once(toy_data, lab_root):
+    text = Text(build_corpus(toy_data, lab_root), lambda run: None)
+    spec = RunSpec(recipe="r", rung=0, seed=1, tokens=1, shard=Shard.VALIDATION, fingerprint="f")
+    asked = {
+        (stage, trusted): len(Scoring(text, lab_root, spec, stage, trusted).sessions)
+        for stage in (PlanKind.SCREEN, PlanKind.CONFIRM, PlanKind.ESTIMATE, PlanKind.VERIFY)
+        for trusted in (True, False)
+    }
+    assert {key for key, sessions in asked.items() if sessions == 2} == {
+        (stage, False) for stage in (PlanKind.CONFIRM, PlanKind.ESTIMATE, PlanKind.VERIFY)
+    }
+    assert len(Scoring(text, lab_root, None, "smoke").sessions) == 2
 
 
 def test_each_opening_of_the_held_out_shard_is_recorded_before_it_is_read(toy_data, lab_root):

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mendel.plans.seeds import BLOCK, seed_block
+from mendel.plans.seeds import BLOCK, is_first, seed_block
 from mendel.records import PlanKind
 
 PLACES = st.tuples(
@@ -20,6 +20,13 @@ def test_blocks_never_overlap(one, other):
         seed_block(campaign, number, kind, BLOCK, rung) for campaign, number, kind, rung in (one, other)
     )
     assert (set(first) == set(second)) if one == other else not set(first) & set(second)
+
+
+@given(PLACES, st.integers(2, BLOCK))
+def test_only_the_first_seed_of_a_block_is_its_first(place, count):
+    campaign, number, kind, rung = place
+    seeds = seed_block(campaign, number, kind, count, rung)
+    assert [seed for seed in seeds if is_first(seed)] == [seeds[0]]
 
 
 def test_neighbouring_blocks_never_overlap():

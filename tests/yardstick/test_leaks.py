@@ -20,7 +20,17 @@ from hypothesis import strategies as st
 
 from mendel.records import Shard
 from mendel.yardstick.corpus import build_corpus
-from mendel.yardstick.leaks import OPAQUE, PIECE, audit_text, find_overlap, opaque, scan_output, sealed_text
+from mendel.yardstick.grams import SIZE
+from mendel.yardstick.leaks import (
+    MOST_SPANS,
+    OPAQUE,
+    PIECE,
+    audit_text,
+    find_overlap,
+    opaque,
+    scan_output,
+    sealed_text,
+)
 from yardstick.texts import text, text_folder
 
 ROOT = Path(__file__).parents[2]
@@ -46,6 +56,15 @@ def sealed(corpus, shard=Shard.HELD_OUT, start=3000, size=600) -> bytes:
 
 
 # --- pieces -----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("others", [3, MOST_SPANS + 10])
+def test_a_piece_between_other_texts_in_binary_data_is_found(corpus, others):
+    """Weights with long comments, say: a few texts are looked up one by one, many all at once."""
+    other = sealed(corpus, size=600)[::-1][: SIZE + 10]
+    data = b"\xff".join([other] * others + [sealed(corpus)] + [other] * others)
+    found = find_overlap(data, corpus)
+    assert found.leak and found.longest == 600
 
 
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None, max_examples=40)
