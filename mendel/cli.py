@@ -32,7 +32,18 @@ from mendel.campaign.session import MissingExtra
 from mendel.campaign.session import run as run_session
 from mendel.campaign.summary import summarise, trunk_points
 from mendel.ideas.userfile import IdeasError
-from mendel.recipe_commands import Json, Unsafe, ladder, open_store, print_json, probe, sample, sandbox_of
+from mendel.ideas_commands import ideas_add, ideas_list, ideas_show
+from mendel.recipe_commands import (
+    Json,
+    Unsafe,
+    ladder,
+    open_store,
+    print_json,
+    print_result,
+    probe,
+    sample,
+    sandbox_of,
+)
 from mendel.runs import ExecutorError
 from mendel.store import Campaign, Store, StoreError
 from mendel.terminal import show_summary, watching
@@ -53,8 +64,11 @@ app = App(
     group_commands=OPTIONS,
 )
 ideas_app = App(
-    name="ideas", group=MORE, help="List, show or check ideas.", default_parameter=Parameter(negative=())
+    name="ideas", group=MORE, help="List, show or add ideas.", default_parameter=Parameter(negative=())
 )
+ideas_app.command(ideas_list, name="list")
+ideas_app.command(ideas_show, name="show")
+ideas_app.command(ideas_add, name="add")
 app.command(ideas_app)
 bench_app = App(
     name="bench", group=MORE, help="Measure Mendel itself.", default_parameter=Parameter(negative=())
@@ -115,7 +129,7 @@ def init(*, testbed: str = "gpt", json: Json = False) -> None:
     path.write_text(
         TEMPLATE.format(testbed=testbed, recipes=", ".join(found.recipes), rungs=len(found.rungs) - 1)
     )
-    _print_result(json, {"config": str(path)}, f"Wrote {path}. Next: mendel run --budget 20m")
+    print_result(json, {"config": str(path)}, f"Wrote {path}. Next: mendel run --budget 20m")
 
 
 @app.command(group=MAIN, sort_key=3)
@@ -229,72 +243,10 @@ def report(campaign: str | None = None, /, *, out: Path | None = None, json: Jso
     """
     with open_store() as store:
         path = _write_report(store, store.campaign(campaign), out)
-    _print_result(json, {"report": str(path)}, f"Report: {path}")
+    print_result(json, {"report": str(path)}, f"Report: {path}")
 
 
 # --- more ------------------------------------------------------------------------------------------------
-
-
-@ideas_app.command(name="list")
-def ideas_list(*, file: Path | None = None, json: Json = False) -> None:
-    """List the ideas of the catalog, or of a file."""
-    from mendel.ideas.catalog import load_catalog
-    from mendel.ideas.userfile import load_ideas
-
-    ideas = load_ideas(file) if file else load_catalog()
-    if json:
-        print_json({"ideas": [idea.model_dump(mode="json") for idea in ideas]})
-        return
-    table = Table()
-    for name in ("idea", "class", "patch", "forecast log2 CM", "mechanism"):
-        table.add_column(name)
-    for idea in ideas:
-        patch = "source" if idea.patch.edits else "knobs"
-        forecast = f"{idea.forecast.mean:+.2f} ± {idea.forecast.sd:.2f}"
-        table.add_row(idea.name, idea.idea_class, patch, forecast, idea.mechanism)
-    Console().print(table)
-
-
-@ideas_app.command(name="show")
-def ideas_show(name: str, /, *, json: Json = False) -> None:
-    """Show one idea of the catalog with its patch."""
-    from mendel.ideas.catalog import find
-
-    try:
-        idea = find(name)
-    except ValueError as error:
-        raise ConfigError(str(error)) from None
-    if json:
-        print_json(idea.model_dump(mode="json"))
-        return
-    console = Console()
-    console.print(f"[bold]{idea.name}[/bold]  ({idea.idea_class})", highlight=False)
-    for text in (idea.hypothesis, idea.mechanism, f"Source: {idea.citation}"):
-        console.print(text, markup=False, highlight=False)
-    for key, value in idea.patch.overrides.items():
-        console.print(f"  {key} = {value!r}", markup=False)
-    for edit in idea.patch.edits:
-        console.print(f"--- {edit.path}", markup=False)
-        for sign, text in (("-", edit.search), ("+", edit.replace)):
-            console.print("\n".join(sign + line for line in text.splitlines()), markup=False, highlight=False)
-
-
-@ideas_app.command(name="add")
-def ideas_add(file: Path, /, *, campaign: str | None = None, json: Json = False) -> None:
-    """Queue the ideas of a TOML or Markdown file in a campaign that is not finished."""
-    from mendel.ideas.userfile import load_ideas
-
-    ideas = load_ideas(file)
-    with open_store() as store:
-        found = store.campaign(campaign)
-        if found.state.value == "finished":
-            raise ConfigError(f"campaign {found.id} is finished; start one with: mendel run --ideas {file}")
-        names = store.add_ideas(found.id, ideas)
-    _print_result(
-        json,
-        {"campaign": found.id, "added": names},
-        f"Added to {found.id}: {', '.join(names) or 'nothing new'}",
-    )
 
 
 @app.command(group=MORE)
@@ -368,13 +320,6 @@ def _write_report(store: Store, campaign: Campaign, out: Path | None) -> Path:
     path = out or store.root / "reports" / f"{campaign.id}.html"
     write_report(store, campaign, summarise(store, campaign), trunk_points(store, campaign), path)
     return path
-
-
-def _print_result(as_json: bool, value: dict[str, Any], text: str) -> None:
-    if as_json:
-        print_json(value)
-    else:
-        Console().print(text, soft_wrap=True, highlight=False, markup=False)
 
 
 USER_ERRORS = (ConfigError, *BENCH_ERRORS, IdeasError, StoreError, TestbedError, CorpusError)

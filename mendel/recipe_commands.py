@@ -132,3 +132,10 @@ def open_store() -> Store:
 def print_json(value: dict[str, Any]) -> None:
     """One JSON object on standard output."""
     sys.stdout.write(json.dumps({"schema": SCHEMA, **value}, indent=2, default=str) + "\n")
+
+
+def print_result(as_json: bool, value: dict[str, Any], text: str) -> None:
+    if as_json:
+        print_json(value)
+    else:
+        Console().print(text, soft_wrap=True, highlight=False, markup=False)
