@@ -10,7 +10,7 @@ from rich.console import Console
 from rich.table import Table
 
 from mendel.bench.regime import Regime, RegimeError, load_regime, shipped
-from mendel.bench.replay import Replay, TableError, read_table
+from mendel.bench.replay import MIN_GAIN, Replay, TableError, read_table
 from mendel.bench.run import PolicyError, bench_regime, bench_table
 from mendel.campaign.config import ConfigError
 from mendel.recipe_commands import Json, print_json
@@ -26,7 +26,7 @@ def decisions(
     table: Path | None = None,
     rung: int = 0,
     budget: float | None = None,
-    min_gain: float | None = None,
+    min_gain: float = MIN_GAIN,
     figure: Path | None = None,
     seed: int = 0,
     workers: int = 1,
@@ -43,13 +43,13 @@ def decisions(
     policy
         A policy of your own: package.module:Class with a method run(lab) that returns the ideas to adopt.
     table
-        A Parquet file of real pairs to replay: idea, class, rung, seed, control_loss, loss, cost.
+        A Parquet file of real runs to replay: idea ("control" among them), rung, seed, loss, and more.
     rung
         Rung of the table.
     budget
         Budget of a replayed campaign in control runs (default: four for each idea).
     min_gain
-        Smallest gain of interest of the replay, bits per byte (default: a quarter of the paired sd).
+        Smallest gain of interest of the replay, bits per byte.
     figure
         Draw gains and false discoveries into this file (.png, .svg, .pdf).
     seed
@@ -99,7 +99,7 @@ def _table(block: dict[str, Any]) -> Table:
         "<=",
         "by gain",
         "gain recovered",
-        "above m",
+        "plain",
         "winners lost",
         "to 80 %",
         "spent",
@@ -114,7 +114,7 @@ def _table(block: dict[str, Any]) -> Table:
             f"{row['false_discovery_upper95']:.1%}",
             f"{row['false_discovery_by_gain']:.1%}",
             f"{row['gain_recovered']:.1%} ± {row['gain_recovered_se']:.1%}",
-            f"{row['gain_above_min_recovered']:.1%}",
+            f"{row['plain_gain_recovered']:.1%}",
             "-" if lost is None else f"{lost:.1%}",
             "never" if to_80 is None else f"{to_80:.0f}",
             f"{row['spent']:.0f}",

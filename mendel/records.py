@@ -323,8 +323,9 @@ class Rule(Record):
     bound: float = Field(default=1.0, gt=0)
     """Differences are clipped to +-bound (bits per byte); a failed treatment scores -bound."""
     noise: float = Field(default=0.0, ge=0)
-    """Paired sd, bits per byte, known before the first pair (pooled over the ideas of a screen); 0 unknown.
-    Where it is known, a claim must also hold at this noise: rare losses that no pair has met yet count."""
+    """Paired sd, bits per byte, known before the first pair from the ideas of a screen."""
+    noise_pairs: int = Field(default=0, ge=0)
+    """Pairs that this knowledge counts for: the more alike the noise of ideas is, the more; 0 unknown."""
     min_pairs: int = 5
     max_pairs: int = 12
 

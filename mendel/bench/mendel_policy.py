@@ -19,8 +19,10 @@ from numpy.typing import NDArray
 from mendel.bench.lab import Lab, OutOfBudget, OutOfSeeds
 from mendel.plans.index import GRID, Evidence, Options, Running, allocate, beliefs, updated, worth_continuing
 from mendel.records import Rule
-from mendel.verdicts.evalues import log_known_sd, log_sign_flip, log_t_mixture
+from mendel.verdicts.evalues import log_sign_flip, log_t_final, log_t_mixture
+from mendel.verdicts.fdr import PLANNED_SHARE
 from mendel.verdicts.judge import Action, judge_round
+from mendel.verdicts.noise import Noise, learn_noise
 
 Floats = NDArray[np.float64]
 
@@ -48,19 +50,27 @@ BANK_PAIRS = 12
 """Pairs that the bank's noise counts for beside those of the campaign's own screen."""
 
 
+def expected_bar(alpha: float, share: float) -> float:
+    """Log e-value that a claim is going to need where `share` of the entries are claimed: between what the
+    last one alone needs (`log_threshold`) and what all of them need together."""
+    return math.log((1 / PLANNED_SHARE - share / 2) / (alpha * share))
+
+
 @lru_cache(maxsize=64)
-def confirmation(bar: float, min_gain: float, max_pairs: int, patience: int = 40) -> tuple[Floats, Floats]:
+def confirmation(
+    bar: float, min_gain: float, max_pairs: int, patience: int = 40, noise_pairs: int = 0
+) -> tuple[Floats, Floats]:
     """(power, pairs) on GRID of a confirmation that needs a log e-value of `bar`; `min_gain` in paired sd.
 
     By simulation with Gaussian noise: the judge's e-values and its first reason to give up.
     """
     rng = np.random.default_rng(0)
-    noise = rng.standard_normal((160, max_pairs))
+    noise, known = rng.standard_normal((160, max_pairs)), Noise(1.0, noise_pairs)
     power, pairs = np.zeros(len(GRID)), np.zeros(len(GRID))
     count = np.arange(1, max_pairs + 1)
     for place, gain in enumerate(GRID):
         x = noise + (gain - min_gain)
-        log_e = np.minimum(log_t_mixture(x), 8 + bar)
+        log_e = np.minimum(log_t_mixture(x, known), 8 + bar)
         claimed = (log_e >= bar) & (log_sign_flip(x) >= math.log(20)) & (count >= 5)
         hoped = np.maximum(np.cumsum(x, axis=1) / count + 1 / count**0.5, 0.05)
         futile = (2 * (bar - log_e) / hoped**2 > patience) & (count >= FIRST_LOOK)
@@ -76,8 +86,6 @@ def confirmation(bar: float, min_gain: float, max_pairs: int, patience: int = 40
 class Mendel:
     """The real index and the real judge."""
 
-    control: bool = True
-    """Whether claims are held to the false-discovery rate."""
     max_pairs: int = MAX_PAIRS
     alpha: float | None = None
     """Error rate, where it is not the campaign's; tests break the judge with it."""
@@ -100,7 +108,7 @@ class Mendel:
             claims += self._confirm(cohort)
             if lab.left < 8:
                 break
-        return self._without_control() if not self.control else claims
+        return claims
 
     # --- screening ----------------------------------------------------------------------------------------
 
@@ -155,13 +163,13 @@ class Mendel:
         posterior = beliefs(self._evidence())
         posterior[done] = np.eye(len(GRID))[0]  # settled: as if it were the worst of harms
         gain = round(self.lab.terms.min_gain / self.sd, 2)
-        log_e = -math.log(0.8 * (self.alpha or self.lab.terms.alpha) * CLAIMED_SHARE)
+        log_e = expected_bar(self.alpha or self.lab.terms.alpha, CLAIMED_SHARE)
         if self.planned:  # later blocks have smaller weights
             log_e += LATER
         most = max(self._pairs_left(), 5)
 
         def planned(patience: int, near: float | None) -> Options:
-            power, pairs = confirmation(round(log_e, 1), gain, most, patience)
+            power, pairs = confirmation(round(log_e, 1), gain, most, patience, self._noise().pairs)
             fee = pairs + ENTRY_FEE
             return allocate(posterior, power, fee, self.lab.ideas.cost, self.lab.left, OVERHEAD, near)
 
@@ -190,25 +198,26 @@ class Mendel:
         return ranked[: int(self.lab.left / 6)]
 
     def _rule(self) -> Rule:
-        terms = self.lab.terms
+        terms, noise = self.lab.terms, self._noise()
         return Rule(
             alpha=self.alpha or terms.alpha,
             planned=self.planned,
             min_loss_gain=terms.min_gain,
             bound=terms.bound,
-            noise=self._noise(),
+            noise=noise.sd,
+            noise_pairs=noise.pairs,
             max_pairs=max(self._pairs_left(), 5),
         )
 
-    def _noise(self) -> float:
-        """Paired sd: that of the screen's ideas with two pairs or more, and the bank's."""
-        squares, freedom = BANK_PAIRS * self.lab.terms.paired_sd**2, BANK_PAIRS
-        for pairs in self.seen:
-            if len(pairs) > 1:
-                x = np.array(list(pairs.values()))
-                squares += float(((x - x.mean()) ** 2).sum())
-                freedom += len(x) - 1
-        return float((squares / freedom) ** 0.5)
+    def _noise(self) -> Noise:
+        """That of the screen's ideas with two pairs or more, and the bank's."""
+        screened = [np.array(list(pairs.values())) for pairs in self.seen]
+        return learn_noise([*screened, *self._bank()])
+
+    def _bank(self) -> list[Floats]:
+        """Pairs of earlier campaigns, as alike as pairs of their sd can be."""
+        pattern = np.linspace(-1, 1, BANK_PAIRS)
+        return [pattern / pattern.std(ddof=1) * self.lab.terms.paired_sd]
 
     def _confirm(self, cohort: NDArray[np.intp]) -> list[int]:
         """Pairs on fresh seeds, round after round, until every idea has stopped."""
@@ -256,9 +265,10 @@ class Mendel:
             x = np.clip(raw, -rule.bound, rule.bound)
             y = x - rule.min_loss_gain
             posterior = updated(self.screened[live], x.mean(axis=1) / self.sd, count)
-            log_e = np.array([log_known_sd(row, rule.noise) for row in y])
+            known = Noise(rule.noise, rule.noise_pairs)
+            log_e = np.array([log_t_final(row, known) for row in y])
             running = Running(posterior, log_e, count, self.lab.ideas.cost[live])
-            bar = -math.log(0.8 * rule.alpha * 0.6)
+            bar = expected_bar(rule.alpha, CLAIMED_SHARE)
             gain = rule.min_loss_gain / rule.noise
             go = worth_continuing(running, bar, gain, rule.max_pairs, rule.min_pairs, self.lab.left)
             live = live[go]
@@ -269,7 +279,9 @@ class Mendel:
 
     # --- the price of the guarantee -----------------------------------------------------------------------
 
-    def _without_control(self) -> list[int]:
+    def without_control(self) -> list[int]:
+        """What the campaign just played would adopt by its posterior alone: all whose expected gain is above
+        the smallest of interest."""
         posterior = beliefs(self._evidence())
         mean = posterior @ GRID
         known = np.array([bool(pairs) for pairs in self.seen])
@@ -295,9 +307,9 @@ class Oracle(Mendel):
 
     def _screen(self, done: NDArray[np.bool_]) -> Options:
         worth = np.where(self.winner & ~done, self.gain / self.sd, -1.0)
-        bar = -math.log(0.8 * (self.alpha or self.lab.terms.alpha) * 0.9)
+        bar = expected_bar(self.alpha or self.lab.terms.alpha, 0.9)
         m = round(self.lab.terms.min_gain / self.sd, 2)
-        power, pairs = confirmation(round(bar, 1), m, max(self._pairs_left(), 5))
+        power, pairs = confirmation(round(bar, 1), m, max(self._pairs_left(), 5), 40, self._noise().pairs)
         chance, need = np.interp(worth, GRID, power), np.interp(worth, GRID, pairs)
         index = np.where(chance > 0.05, chance * worth / need, -1.0)
         order = np.argsort(-index)

@@ -45,7 +45,10 @@ class Regime(Record):
     harm: float = Field(default=1.5, gt=0)
     """Mean loss of a harm, in paired sd."""
     paired_sd: float = Field(default=0.015, gt=0)
-    """Standard deviation of the loss difference of a pair, bits per byte."""
+    """Standard deviation of the loss difference of a pair, bits per byte; the root mean square over ideas."""
+    noise_spread: float = Field(default=0.0, ge=0, le=2)
+    """Standard deviation of the natural logarithm of the paired sd over ideas: some changes hardly disturb
+    a run, others make another run of it."""
     unpaired: float = Field(default=2.3, ge=1)
     """Standard deviation of the difference of two runs of different seeds, in paired sd."""
     shared: float = Field(default=0.5, ge=0, lt=1)

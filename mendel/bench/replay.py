@@ -1,33 +1,45 @@
 """Replay: real runs from a table in the place of the simulation, policies and truth on disjoint seeds.
 
-The table is a Parquet file, one row a pair, with the columns idea, class, rung, seed, control_loss, loss
-(bits per byte; empty, or not finite, where the treatment failed) and cost (of the treatment's run, in
-control runs). Each replayed campaign shuffles the seeds and gives half to the policies. The truth is the
-mean of the other half; a claim is false by the probability that the effect is at most m, Gaussian with the
-noise pooled over all ideas. The table has runs of single ideas only: where a policy stacks them, gains are
-taken to add up.
+The table is a Parquet file, one row a run, as `benchmarks/real_runs.py` writes it. It must have the columns
+idea ("control" for the control), rung, seed and loss (bits per byte; empty or not finite where the run
+failed), each idea trained on each seed. It may have class, proposer, forecast_mean (log2 CM), flops, and
+curve (training loss in nats over equal parts of the run), without which no run can be looked at early.
+
+Each replayed campaign shuffles the seeds and sells two thirds of them to the policies. The truth is the mean
+of the others; a claim is false by the probability that the effect is at most m, Student's t with each
+idea's own noise moderated by that of all. The table has runs of single ideas only: where a policy stacks
+them, gains are taken to add up.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.special import ndtr
+from scipy.special import stdtr
 
 from mendel.bench.lab import Lab, Shelf, Terms
 from mendel.bench.score import Truth
 from mendel.records import Record
+from mendel.verdicts.effects import pooled_sd
+from mendel.verdicts.noise import Noise, learn_noise
 
 Floats = NDArray[np.float64]
-COLUMNS = ("idea", "class", "rung", "seed", "control_loss", "loss", "cost")
-BOUND = 4.0
+CONTROL = "control"
+NEEDED = ("idea", "rung", "seed", "loss")
+OPTIONAL = ("class", "proposer", "forecast_mean", "flops", "curve")
+BOUND = 10.0
 """A failed treatment scores minus this many paired sd."""
-MIN_GAIN = 0.25
-"""m in paired sd, unless the command gives one."""
+MIN_GAIN = 0.0035
+"""m in bits per byte, unless the command gives one: a log2 CM of 0.01 where doubling compute gains 0.35."""
+BITS_PER_DOUBLING = 0.35
+"""By which forecasts of log2 CM are put on the scale of losses; policies go by their order and spread."""
+SOLD = 2 / 3
+"""Share of the seeds that policies may buy; the truth is measured on the others."""
 
 
 class TableError(ValueError):
@@ -40,7 +52,7 @@ class Replay(Record):
     rung: int = 0
     budget: float | None = None
     """Control runs; four for each idea where none is given."""
-    min_gain: float | None = None
+    min_gain: float = MIN_GAIN
     """m, bits per byte."""
 
 
@@ -51,17 +63,68 @@ class Table:
     name: str
     ideas: tuple[str, ...]
     idea_class: NDArray[np.intp]
+    proposer: NDArray[np.intp]
+    forecast: Floats
+    """Bits per byte, (ideas,)."""
+    cost: Floats
     control: Floats
     """Loss of the control by seed, (seeds,)."""
     gains: Floats
     """Control loss minus loss, nan where the treatment failed."""
-    cost: Floats
+    early: Floats | None
+    """Training loss in bits by part of the run, (ideas + 1, seeds, parts), the control last."""
     sd: float
     """Paired standard deviation, pooled over ideas."""
+    noise: Noise
 
 
 def read_table(path: Path, rung: int) -> Table:
     """The runs of a rung. Raises TableError."""
+    rows, columns = _rows(path, rung)
+    names = sorted({row["idea"] for row in rows} - {CONTROL})
+    seeds = sorted({row["seed"] for row in rows})
+    if len(seeds) < 8:
+        raise TableError(f"{path}: rung {rung} has {len(seeds)} seeds; a replay needs 8 at least")
+    if {row["idea"] for row in rows} == set(names):
+        raise TableError(f"{path}: rung {rung} has no rows of the idea {CONTROL!r}")
+    if len(rows) != (len(names) + 1) * len(seeds):
+        raise TableError(
+            f"{path}: rung {rung} has {len(rows)} rows; {len(names)} ideas and the control, each on "
+            f"{len(seeds)} seeds, are {(len(names) + 1) * len(seeds)}"
+        )
+    place = {name: i for i, name in enumerate([*names, CONTROL])}
+    when = {seed: i for i, seed in enumerate(seeds)}
+    loss = np.full((len(place), len(seeds)), np.nan)
+    first: dict[str, dict[str, Any]] = {}
+    for row in rows:
+        if row["loss"] is not None:
+            loss[place[row["idea"]], when[row["seed"]]] = row["loss"]
+        first.setdefault(row["idea"], row)
+    loss[~np.isfinite(loss)] = np.nan
+    if np.isnan(loss[-1]).any():
+        raise TableError(f"{path}: rung {rung}: a run of the control failed; its pairs cannot be told")
+    gains = loss[-1] - loss[:-1]
+    shelf = [first[name] for name in names]
+    differing = [row[np.isfinite(row)] for row in gains if np.isfinite(row).sum() > 1 and np.nanstd(row) > 0]
+    if not differing:
+        raise TableError(f"{path}: rung {rung}: no idea differs from the control by more than a constant")
+    flops = np.array([one.get("flops") or 1.0 for one in shelf]) / (first[CONTROL].get("flops") or 1.0)
+    return Table(
+        name=path.name,
+        ideas=tuple(names),
+        idea_class=_numbered([one.get("class") or "" for one in shelf]),
+        proposer=_numbered([one.get("proposer") or "" for one in shelf]),
+        forecast=np.array([(one.get("forecast_mean") or 0.0) * BITS_PER_DOUBLING for one in shelf]),
+        cost=flops,
+        control=loss[-1],
+        gains=gains,
+        early=_curves(rows, place, when) if "curve" in columns else None,
+        sd=pooled_sd(differing),
+        noise=learn_noise(differing),
+    )
+
+
+def _rows(path: Path, rung: int) -> tuple[list[dict[str, Any]], list[str]]:
     import pyarrow as pa
     import pyarrow.parquet as pq
 
@@ -69,31 +132,25 @@ def read_table(path: Path, rung: int) -> Table:
         found = pq.read_table(path)
     except (pa.ArrowInvalid, OSError) as error:
         raise TableError(f"{path}: no Parquet file that can be read: {error}") from None
-    missing = [name for name in COLUMNS if name not in found.column_names]
+    missing = [name for name in NEEDED if name not in found.column_names]
     if missing:
-        raise TableError(f"{path}: columns {', '.join(missing)} are missing; needed are {', '.join(COLUMNS)}")
-    rows = [row for row in found.select(list(COLUMNS)).to_pylist() if row["rung"] == rung]
-    names, seeds = sorted({row["idea"] for row in rows}), sorted({row["seed"] for row in rows})
-    if not rows or len(seeds) < 8:
-        raise TableError(f"{path}: rung {rung} has {len(seeds)} seeds; a replay needs 8 at least")
-    if len(rows) != len(names) * len(seeds):
-        raise TableError(
-            f"{path}: rung {rung} has {len(rows)} rows; {len(names)} ideas x {len(seeds)} seeds are"
-        )
-    place, when = {name: i for i, name in enumerate(names)}, {seed: i for i, seed in enumerate(seeds)}
-    gains, control = np.full((len(names), len(seeds)), np.nan), np.zeros(len(seeds))
-    cost, kind = np.ones(len(names)), [""] * len(names)
+        raise TableError(f"{path}: columns {', '.join(missing)} are missing; needed are {', '.join(NEEDED)}")
+    columns = [name for name in (*NEEDED, *OPTIONAL) if name in found.column_names]
+    return [row for row in found.select(columns).to_pylist() if row["rung"] == rung], columns
+
+
+def _numbered(names: Sequence[str]) -> NDArray[np.intp]:
+    kinds = sorted(set(names))
+    return np.array([kinds.index(name) for name in names], dtype=np.intp)
+
+
+def _curves(rows: list[dict[str, Any]], place: dict[str, int], when: dict[int, int]) -> Floats:
+    parts = max(len(row["curve"] or ()) for row in rows)
+    out = np.full((len(place), len(when), parts), np.nan)
     for row in rows:
-        i, s = place[row["idea"]], when[row["seed"]]
-        control[s], cost[i], kind[i] = row["control_loss"], row["cost"], row["class"]
-        loss = np.nan if row["loss"] is None else float(row["loss"])
-        gains[i, s] = row["control_loss"] - loss if np.isfinite(loss) else np.nan
-    kinds = sorted(set(kind))
-    freedom = np.isfinite(gains).sum(axis=1) - 1
-    squares = np.array([np.nansum((row - np.nanmean(row)) ** 2) for row in gains[freedom > 0]])
-    sd = float((squares.sum() / freedom[freedom > 0].sum()) ** 0.5)
-    idea_class = np.array([kinds.index(one) for one in kind], dtype=np.intp)
-    return Table(path.name, tuple(names), idea_class, control, gains, cost, sd)
+        curve = row["curve"] or ()
+        out[place[row["idea"]], when[row["seed"]], : len(curve)] = curve
+    return np.asarray(out / np.log(2))
 
 
 @dataclass(frozen=True)
@@ -102,6 +159,7 @@ class RecordedTill:
 
     control: Floats
     found: Floats
+    early: Floats | None
 
     def slowdown(self, progress: float) -> float:
         return 1.0
@@ -110,45 +168,35 @@ class RecordedTill:
         return np.asarray(self.found[ideas, seed])
 
     def loss(self, ideas: tuple[int, ...], seed: int, share: float, progress: float) -> float:
-        if share < 1:
-            raise ValueError("a table has whole runs only")
+        if share < 1 and self.early is None:
+            raise ValueError("a table without curves has whole runs only")
+        base, gains = self.control[seed], self.found
+        if share < 1 and self.early is not None:
+            part = max(0, round(share * self.early.shape[-1]) - 1)
+            base, gains = self.early[-1, seed, part], self.early[-1, :, part] - self.early[:-1, :, part]
         if not ideas:
-            return float(self.control[seed])
-        below = sum(float(np.nanmean(self.found[i])) for i in set(ideas[:-1]) - {ideas[-1]})
-        return float(self.control[seed] - self.found[ideas[-1], seed] - below)
+            return float(base)
+        below = sum(float(np.nanmean(gains[i])) for i in set(ideas[:-1]) - {ideas[-1]})
+        return float(base - gains[ideas[-1], seed] - below)
 
 
 def draw_replay(table: Table, how: Replay, alpha: float, strong: float, seed: int) -> tuple[Lab, Truth]:
-    """One campaign: half of the seeds for sale, the truth from the others. `strong` in paired sd."""
+    """One campaign: a part of the seeds for sale, the truth from the others. `strong` in paired sd."""
     count = table.gains.shape[1]
     order = np.random.default_rng((seed, 2)).permutation(count)
-    sold, kept = order[: count // 2], order[count // 2 :]
+    sold, kept = order[: round(SOLD * count)], order[round(SOLD * count) :]
     bound = BOUND * table.sd
-    scored = np.maximum(np.where(np.isnan(table.gains), -bound, table.gains), -bound)
-    m = MIN_GAIN * table.sd if how.min_gain is None else how.min_gain
-    gain = scored[:, kept].mean(axis=1)
-    null = ndtr((m - gain) / (table.sd / len(kept) ** 0.5))
+    scored = np.maximum(np.where(np.isnan(table.gains), -bound, table.gains), -bound)[:, kept]
+    gain, freedom = scored.mean(axis=1), len(kept) - 1 + table.noise.pairs
+    squares = ((scored - gain[:, None]) ** 2).sum(axis=1) + table.noise.pairs * table.noise.sd**2
+    error = (squares / freedom / len(kept)) ** 0.5
+    null = np.asarray(stdtr(freedom, (how.min_gain - gain) / error))
     ideas = len(table.ideas)
-    nothing = np.zeros(ideas)
-    shelf = Shelf(table.idea_class, nothing.astype(np.intp), nothing, table.cost)
-    terms = Terms(m, bound, alpha, table.sd, float(table.control.std(ddof=1)) * 2**0.5, len(sold))
+    shelf = Shelf(table.idea_class, table.proposer, table.forecast, table.cost)
+    unpaired = float(table.control.std(ddof=1)) * 2**0.5
+    terms = Terms(how.min_gain, bound, alpha, table.sd, unpaired, len(sold))
     budget = 4.0 * ideas if how.budget is None else how.budget
-    lab = Lab(shelf, terms, budget, RecordedTill(table.control[sold], table.gains[:, sold]))
-    truth = Truth(gain, np.asarray(null), np.arange(ideas), (gain >= strong * table.sd) & (null < 0.5), m)
-    return lab, truth
-
-
-def bench_rows(pairs: Iterable[tuple[str, str, int, float, float]], rung: int = 0) -> list[dict[str, object]]:
-    """Rows of a table from (idea, class, seed, control's loss, loss), all runs of one rung and equal cost."""
-    return [
-        {
-            "idea": idea,
-            "class": kind,
-            "rung": rung,
-            "seed": seed,
-            "control_loss": control,
-            "loss": loss,
-            "cost": 1.0,
-        }
-        for idea, kind, seed, control, loss in pairs
-    ]
+    early = None if table.early is None else table.early[:, sold]
+    lab = Lab(shelf, terms, budget, RecordedTill(table.control[sold], table.gains[:, sold], early))
+    winner = (gain >= strong * table.sd) & (null < 0.5)
+    return lab, Truth(gain, null, np.arange(ideas), winner, how.min_gain)

@@ -30,7 +30,6 @@ PLAIN: dict[str, Make] = {
     "n=1": lambda: FixedPairs(1),
     "n=3": lambda: FixedPairs(3),
     "random": Random,
-    "mendel, no error control": lambda: Mendel(control=False),
     "mendel": Mendel,
 }
 TUNING = 12
@@ -143,28 +142,28 @@ def _simulated(
         makers |= PLAIN | {path: load_policy(path) for path in own}
         makers["oracle"] = _oracle(truth)
         for name, make in makers.items():
-            found.setdefault(name, []).append(_play(make(), (make_lab(world), truth)))
+            _play_all(found, name, make(), (make_lab(world), truth))
     return found
 
 
 def _replayed(part: tuple[Table, Replay, tuple[int, ...], tuple[str, ...]]) -> dict[str, list[Score]]:
     table, how, numbers, own = part
+    early = table.early is not None
     found: dict[str, list[Score]] = {}
     for number in numbers:
         strong = strong_gain(0.25)
         truth = draw_replay(table, how, ALPHA, strong, number)[1]
         makers: dict[str, Make] = {
             "halving": Halving,
-            "asha": lambda: Asha(first=1.0),
+            "asha": Asha if early else lambda: Asha(first=1.0),
             **PLAIN,
             **{path: load_policy(path) for path in own},
             "oracle": _oracle(truth),
         }
         if find_spec("optuna") is not None and number - numbers[0] < TPE_LEAST:
-            makers["tpe with hyperband"] = lambda: Tpe(shares=(1.0,))
+            makers["tpe with hyperband"] = Tpe if early else lambda: Tpe(shares=(1.0,))
         for name, make in makers.items():
-            campaign = draw_replay(table, how, ALPHA, strong, number)
-            found.setdefault(name, []).append(_play(make(), campaign))
+            _play_all(found, name, make(), draw_replay(table, how, ALPHA, strong, number))
     return found
 
 
@@ -175,6 +174,15 @@ def _maker(name: str, setting: tuple[float, ...]) -> Make:
 def _oracle(truth: Truth) -> Make:
     winner = (truth.null < 0.5) & (truth.original == np.arange(len(truth.original)))
     return lambda: Oracle(truth.gain.copy(), winner)
+
+
+def _play_all(found: dict[str, list[Score]], name: str, policy: Policy, campaign: Campaign) -> None:
+    """Add the policy's score; a campaign of Mendel's is read without error control, too."""
+    found.setdefault(name, []).append(_play(policy, campaign))
+    if type(policy) is Mendel:
+        lab, truth = campaign
+        plain = score(truth, policy.without_control(), [], lab.spent)
+        found.setdefault("mendel, no error control", []).append(plain)
 
 
 def _play(policy: Policy, campaign: Campaign) -> Score:

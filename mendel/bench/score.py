@@ -1,4 +1,8 @@
-"""What a policy's claims were worth, by the truth that it could not see."""
+"""What a policy's claims were worth, by the truth that it could not see.
+
+An adopted change is worth its gain less m, the smallest gain worth having: that is what a change costs to
+carry along, and a change that does nothing is not free. The plain sum of gains is kept beside it.
+"""
 
 from __future__ import annotations
 
@@ -28,15 +32,17 @@ class Truth:
 
     @property
     def attainable(self) -> float:
-        """Sum of the gains of all winners, copies once."""
-        first = self.original == np.arange(len(self.original))
-        return float((self.gain * (1 - self.null))[first].sum())
+        """Sum of the gains of all winners above the smallest of interest, copies once."""
+        return self._over_winners(self.gain - self.min_gain)
 
     @property
-    def attainable_above(self) -> float:
-        """The same for what gains exceed the smallest one of interest."""
+    def attainable_sum(self) -> float:
+        """Sum of their whole gains."""
+        return self._over_winners(self.gain)
+
+    def _over_winners(self, worth: Floats) -> float:
         first = self.original == np.arange(len(self.original))
-        return float(((self.gain - self.min_gain) * (1 - self.null))[first].sum())
+        return float((worth * (1 - self.null))[first].sum())
 
 
 @dataclass(frozen=True)
@@ -51,10 +57,10 @@ class Score:
     """Sums of |true gain| over the false and over all claims."""
     gain: float
     attainable: float
-    above: float
-    above_attainable: float
-    """The same of what gains exceed the smallest one worth having; a claim that does nothing counts below
-    zero."""
+    """Gains less the smallest worth having: a claim that does nothing counts below zero."""
+    gain_sum: float
+    attainable_sum: float
+    """Plain sums of gains."""
     strong: int
     lost: int
     to_80: float
@@ -77,7 +83,7 @@ def score(truth: Truth, claims: Iterable[int], adopted: Sequence[tuple[float, in
     order = sorted(when, key=lambda place: when[place])
     reached, to_80 = 0.0, float("inf")
     for place in order:
-        reached += float(truth.gain[place])
+        reached += float(truth.gain[place] - truth.min_gain)
         if truth.attainable > 0 and reached >= 0.8 * truth.attainable:
             to_80 = when[place]
             break
@@ -87,10 +93,10 @@ def score(truth: Truth, claims: Iterable[int], adopted: Sequence[tuple[float, in
         false=float(null.sum()),
         false_weight=float((null * np.abs(gain)).sum()),
         weight=float(np.abs(gain).sum()),
-        gain=float(gain.sum()),
+        gain=float((gain - truth.min_gain).sum()),
         attainable=truth.attainable,
-        above=float((gain - truth.min_gain).sum()),
-        above_attainable=truth.attainable_above,
+        gain_sum=float(gain.sum()),
+        attainable_sum=truth.attainable_sum,
         strong=len(strong),
         lost=int((~np.isin(strong, ids)).sum()),
         to_80=to_80,
@@ -102,15 +108,10 @@ def summarise(scores: Sequence[Score]) -> dict[str, float | int | None]:
     """Over campaigns: mean proportions with their bounds, gains as a share of all that was attainable."""
     fdp = np.array([s.false / s.claims if s.claims else 0.0 for s in scores])
     weighted = np.array([s.false_weight / s.weight if s.weight > 0 else 0.0 for s in scores])
-    attainable = sum(s.attainable for s in scores)
     strong = sum(s.strong for s in scores)
     to_80 = float(np.median([s.to_80 for s in scores]))
-    shares = np.array(
-        [s.gain - sum(o.gain for o in scores) / max(attainable, 1e-300) * s.attainable for s in scores]
-    )
-    above = sum(s.above_attainable for s in scores)
-    gained = sum(s.gain for s in scores) / attainable if attainable > 0 else 0.0
-    error = float((shares**2).sum() ** 0.5 / attainable) if attainable > 0 else 0.0
+    recovered, error = _ratio([s.gain for s in scores], [s.attainable for s in scores])
+    plain, _ = _ratio([s.gain_sum for s in scores], [s.attainable_sum for s in scores])
     return {
         "campaigns": len(scores),
         "claims": float(np.mean([s.claims for s in scores])),
@@ -118,13 +119,22 @@ def summarise(scores: Sequence[Score]) -> dict[str, float | int | None]:
         "false_discovery_upper95": upper95(fdp),
         "false_discovery_by_gain": float(weighted.mean()),
         "false_discovery_by_gain_upper95": upper95(weighted),
-        "gain_recovered": gained,
+        "gain_recovered": recovered,
         "gain_recovered_se": error,
-        "gain_above_min_recovered": sum(s.above for s in scores) / above if above > 0 else 0.0,
+        "plain_gain_recovered": plain,
         "winners_lost": sum(s.lost for s in scores) / strong if strong else None,
         "compute_to_80": to_80 if np.isfinite(to_80) else None,
         "spent": float(np.mean([s.spent for s in scores])),
     }
+
+
+def _ratio(gains: Sequence[float], attainable: Sequence[float]) -> tuple[float, float]:
+    """Ratio of the sums over campaigns, and its standard error (linearised); zero where there was nothing."""
+    got, total = np.array(gains), np.array(attainable)
+    if total.sum() <= 0:
+        return 0.0, 0.0
+    ratio = got.sum() / total.sum()
+    return float(ratio), float(((got - ratio * total) ** 2).sum() ** 0.5 / total.sum())
 
 
 def upper95(proportions: Floats) -> float:

@@ -52,6 +52,8 @@ class World:
     forecast: Floats
     cost: Floats
     """Compute of a run, in control runs."""
+    sd: Floats
+    """Paired standard deviation, by idea."""
     phase: float
     _columns: dict[int, Column] = field(default_factory=dict)
 
@@ -114,8 +116,15 @@ def draw_world(regime: Regime, *seed: int) -> World:
         proposer=proposer,
         forecast=forecast * sd,
         cost=cost[original],
+        sd=_noise(regime, rng)[original],
         phase=float(rng.uniform(0, 2 * np.pi)) if regime.drift else 0.0,
     )
+
+
+def _noise(regime: Regime, rng: np.random.Generator) -> Floats:
+    """Paired sd by idea: log-normal, its root mean square that of the regime."""
+    spread = regime.noise_spread
+    return np.asarray(regime.paired_sd * np.exp(spread * rng.standard_normal(regime.ideas) - spread**2))
 
 
 def _effects(regime: Regime, rank: Floats, rng: np.random.Generator) -> Floats:
@@ -152,7 +161,7 @@ def _draw_column(world: World, seed: int) -> Column:
     own, early = rng.standard_normal((2, count))
     # A Gaussian copula: any shape of the difference, correlated through the shared control.
     latent = shared**0.5 * common + (1 - shared) ** 0.5 * own[world.original]
-    gains = world.trained + sd * shaped(regime.noise, latent)
+    gains = world.trained + world.sd * shaped(regime.noise, latent)
     if regime.divergence:
         gains = np.where(rng.random(count)[world.original] < regime.divergence, np.nan, gains)
     between = max(0.0, regime.unpaired**2 / 2 - shared)

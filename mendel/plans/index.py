@@ -103,8 +103,7 @@ def beliefs(evidence: Evidence, rounds: int = 3) -> Floats:
     for _ in range(rounds if seen.any() else 1):
         likelihood = _likelihood(gains, seen, offset, offset_var)
         prior = _prior(evidence, likelihood, seen)
-        posterior = prior * likelihood
-        posterior = posterior / posterior.sum(axis=1, keepdims=True)
+        posterior = _normalised(prior * likelihood)
         left = np.where(seen, gains - (posterior @ GRID)[:, None], 0.0).sum(axis=0)
         doubt = (posterior @ GRID**2 - (posterior @ GRID) ** 2)[:, None] * seen
         count = seen.sum(axis=0)
@@ -117,8 +116,13 @@ def beliefs(evidence: Evidence, rounds: int = 3) -> Floats:
 def updated(posterior: Floats, mean: Floats, pairs: int) -> Floats:
     """`posterior` (ideas, grid) after `pairs` further pairs of each idea with means (ideas,), paired sd."""
     log = -0.5 * pairs * (np.clip(mean, GRID[0], GRID[-1])[:, None] - GRID) ** 2
-    found = posterior * np.exp(log - log.max(axis=1, keepdims=True))
-    return np.asarray(found / found.sum(axis=1, keepdims=True))
+    return _normalised(posterior * np.exp(log - log.max(axis=1, keepdims=True)))
+
+
+def _normalised(weight: Floats) -> Floats:
+    """Rows summing to one, without the numbers so small that arithmetic on them is slow."""
+    weight = weight / weight.sum(axis=1, keepdims=True)
+    return np.where(weight > 1e-30, weight, 0.0)
 
 
 def _likelihood(gains: Floats, seen: Flags, offset: Floats, offset_var: Floats) -> Floats:
@@ -185,24 +189,49 @@ def weigh(posterior: Floats, power: Floats, cost: Floats, run_cost: Floats, pric
     pairs that takes; `run_cost` (ideas,) is what a run costs. The value of k more pairs is that of the
     better decision after them: E max(0, value of confirming | pairs) - k price.
     """
-    gain = posterior @ (power * GRID)
-    pairs = posterior @ cost
-    confirm = gain - price * run_cost * pairs
-    screen, chosen = np.full(len(posterior), -np.inf), np.zeros(len(posterior), dtype=np.intp)
-    spending = np.zeros(len(posterior))
-    for count in LOOKS:
-        seen, width = _seen(count)
-        by_gain, by_pairs = posterior * (power * GRID), posterior * cost
-        worth = by_gain @ seen - price * run_cost[:, None] * (by_pairs @ seen)
-        value = np.maximum(worth, 0).sum(axis=1) * width - count * price * run_cost
-        later = ((worth > 0) * (by_pairs @ seen)).sum(axis=1) * width
-        better = value > screen
-        screen = np.where(better, value, screen)
-        chosen = np.where(better, count, chosen)
-        spending = np.where(better, run_cost * (count + later), spending)
-    spending = np.where(confirm >= screen, run_cost * pairs, spending)
-    spending = np.where(np.maximum(confirm, screen) > 0, spending, 0.0)
-    return Options(confirm, screen, chosen, spending, price)
+    return foresee(posterior, power, cost).at(run_cost, price)
+
+
+@dataclass(frozen=True)
+class Prospects:
+    """What confirming would bring and take, now and after further pairs: all that does not depend on
+    prices."""
+
+    gain: Floats
+    """Expected gain of confirming now, (ideas,), in paired sd."""
+    pairs: Floats
+    """Expected pairs of that."""
+    gains: list[Floats]
+    """The same after each of LOOKS, by the mean of the further pairs, (ideas, outcomes): densities."""
+    pairs_then: list[Floats]
+
+    def at(self, run_cost: Floats, price: float) -> Options:
+        """The options when a unit of compute costs `price`."""
+        confirm = self.gain - price * run_cost * self.pairs
+        screen, chosen = np.full(len(self.gain), -np.inf), np.zeros(len(self.gain), dtype=np.intp)
+        spending = np.zeros(len(self.gain))
+        for count, by_gain, by_pairs in zip(LOOKS, self.gains, self.pairs_then, strict=True):
+            _, width = _seen(count)
+            worth = by_gain - price * run_cost[:, None] * by_pairs
+            goes_on = worth > 0
+            value = np.where(goes_on, worth, 0.0).sum(axis=1) * width - count * price * run_cost
+            later = np.where(goes_on, by_pairs, 0.0).sum(axis=1) * width
+            better = value > screen
+            screen = np.where(better, value, screen)
+            chosen = np.where(better, count, chosen)
+            spending = np.where(better, run_cost * (count + later), spending)
+        spending = np.where(confirm >= screen, run_cost * self.pairs, spending)
+        spending = np.where(np.maximum(confirm, screen) > 0, spending, 0.0)
+        return Options(confirm, screen, chosen, spending, price)
+
+
+def foresee(posterior: Floats, power: Floats, cost: Floats) -> Prospects:
+    """The prospects of ideas with this posterior (ideas, grid)."""
+    gain, pairs = posterior * (power * GRID), posterior * cost
+    seen = [_seen(count)[0] for count in LOOKS]
+    return Prospects(
+        gain.sum(axis=1), pairs.sum(axis=1), [gain @ one for one in seen], [pairs @ one for one in seen]
+    )
 
 
 def next_item(options: Options, run_cost: Floats) -> tuple[int, bool] | None:
@@ -239,14 +268,15 @@ def allocate(
     `near` is the price of a moment ago, if there was one: the new one is looked for around it.
     """
     full = run_cost * (1 + overhead)
+    prospects = foresee(posterior, power, cost)
     low, high = (LOWEST, HIGHEST) if near is None else (near / 3, near * 3)
-    if near is not None and weigh(posterior, power, cost, full, high).spending.sum() > left:
+    if near is not None and prospects.at(full, high).spending.sum() > left:
         high = HIGHEST
     for _ in range(18 if near is None else 7):
         middle = (low * high) ** 0.5
-        options = weigh(posterior, power, cost, full, middle)
+        options = prospects.at(full, middle)
         low, high = (middle, high) if options.spending.sum() > left else (low, middle)
-    return weigh(posterior, power, cost, full, max(high, LOWEST))
+    return prospects.at(full, max(high, LOWEST))
 
 
 LOWEST, HIGHEST = 1e-4, 20.0

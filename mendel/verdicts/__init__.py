@@ -7,7 +7,7 @@ something is claimed, and `shrink` with `pooled_sd` to rank what a screen saw.
 from mendel.verdicts.curve import ScalingCurve, fit_curve
 from mendel.verdicts.effects import compute_multiplier, paired_interval, pooled_sd, shrink
 from mendel.verdicts.evalues import log_sign_flip, log_t_mixture
-from mendel.verdicts.fdr import e_bh
+from mendel.verdicts.fdr import closed_e_bh
 from mendel.verdicts.judge import Action, Decision, Judgement, Round, judge, judge_round
 
 __all__ = [
@@ -17,7 +17,7 @@ __all__ = [
     "Round",
     "ScalingCurve",
     "compute_multiplier",
-    "e_bh",
+    "closed_e_bh",
     "fit_curve",
     "judge",
     "judge_round",

@@ -1,14 +1,25 @@
-"""Online e-BH: which of all the ideas that ever entered confirmation may be claimed.
+"""Online closed e-BH: which of all the ideas that ever entered confirmation may be claimed.
 
 A campaign that tests enough useless ideas will meet a lucky one. e-BH keeps the expected share of false
 claims among all claims at most `alpha`, however the e-values depend on each other (shared controls, ideas
 bred from earlier ideas) and wherever each of them was stopped. Every idea that enters confirmation is
 charged a weight that was fixed before it entered.
 
-Source: Wang and Ramdas, "False discovery rate control with e-values" (2022), weighted e-BH, Theorem 2.
+The closure makes claims that are far above their bar pay for those near it. A set R may be claimed if every
+set S of ideas, were it the set of all useless ones, would have to have won too much money to be that:
+
+    sum of w_i e_i over S  >=  (sum of w_i over S) |S and R| / (alpha |R|)
+
+With S the useless ideas themselves the left side over the sum of weights is an e-value, worth 1 on average
+at most, and so the share |S and R| / |R| of false claims is alpha on average at most: the whole proof.
+
+Source: Wang and Ramdas, "False discovery rate control with e-values" (2022), weighted e-BH; Xu, Solari,
+Fischer, de Heide, Ramdas and Goeman, "Bringing closure to false discovery rate control" (2025).
 """
 
 from __future__ import annotations
+
+from collections.abc import Collection
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -31,25 +42,58 @@ def weights(count: int, planned: int) -> NDArray[np.float64]:
     return np.where(block == 0, PLANNED_SHARE, later) / planned
 
 
-def e_bh(log_e: ArrayLike, planned: int, alpha: float) -> NDArray[np.intp]:
+def closed_e_bh(
+    log_e: ArrayLike, planned: int, alpha: float, standing: Collection[int] = ()
+) -> NDArray[np.intp]:
     """Indices of the ideas that may be claimed, ascending.
 
     `log_e` holds the natural-log e-value of every idea that entered confirmation, in order of entry: frozen
-    where it was claimed, current where it runs, -inf where it stopped without a claim. With k claims, each of
-    them has `weight * e >= 1 / (alpha k)`, and k is the largest number for which that works out. A claim
-    whose e-value is frozen is never lost later, because k only grows.
+    where it was claimed, current where it runs, -inf where it stopped without a claim. `standing` are the
+    claims made before: they come first. Ideas outside the set and ideas that have not entered yet count with
+    their weight and without any money, so that what runs or enters later can only help: a claim is never
+    lost.
     """
     if not 0 < alpha < 1:
         raise ValueError(f"alpha is {alpha}; it must lie between 0 and 1")
     log_e = np.asarray(log_e, dtype=float)
-    score = log_e + np.log(weights(len(log_e), planned) * alpha)
-    ranked = np.sort(score)[::-1]
-    enough = np.flatnonzero(ranked >= -np.log(np.arange(1, len(score) + 1)))
-    if len(enough) == 0:
-        return np.array([], dtype=np.intp)
-    return np.flatnonzero(score >= -np.log(enough[-1] + 1))
+    weight = weights(len(log_e), planned)
+    money = weight * np.exp(np.minimum(log_e, MOST))
+    ranked = np.lexsort((-money, ~np.isin(np.arange(len(log_e)), list(standing))))
+    money, weight = money[ranked], weight[ranked]
+    size = np.arange(1, len(log_e) + 1)
+    # What one claim alone must bring, and what makes plain e-BH content: between them lies the answer.
+    least = (weight + 1 - np.cumsum(weight)) / (alpha * size)
+    lowest = np.minimum.accumulate(money)
+    plain = np.flatnonzero(lowest * (1 + ROUNDING) >= 1 / (alpha * size))
+    enough = int(plain[-1]) + 1 if len(plain) else 0
+    for k in np.flatnonzero(money * (1 + ROUNDING) >= least)[::-1] + 1:
+        if k <= enough:
+            break
+        if _closed(money[:k], weight[:k], alpha):
+            enough = int(k)
+            break
+    return np.sort(ranked[:enough])
 
 
-def log_threshold(index: int, claims: int, planned: int, alpha: float) -> float:
-    """Log e-value that idea `index` (order of entry, from 0) needs besides `claims` other claims."""
-    return float(-np.log(weights(index + 1, planned)[index] * alpha * (claims + 1)))
+MOST = 200.0
+"""Log e-values are cut here, so that money can be added up."""
+ROUNDING = 1e-12
+
+
+def _closed(money: NDArray[np.float64], weight: NDArray[np.float64], alpha: float) -> bool:
+    """Whether these ideas may be claimed together. The worst S of j claims has the poorest ones, weight
+    considered, and all that is not claimed."""
+    k = len(money)
+    count = np.arange(1, k + 1)
+    price = count / (alpha * k)
+    # (j, ideas): what each adds to a set of j claims, less what it costs there.
+    surplus = np.sort(money * (1 + ROUNDING) - price[:, None] * weight, axis=1)
+    poorest = np.cumsum(surplus, axis=1)[np.arange(k), count - 1]
+    return bool((poorest >= price * (1 - weight.sum())).all())
+
+
+def log_threshold(index: int, others: Collection[int], planned: int, alpha: float) -> float:
+    """Log e-value that idea `index` (order of entry, from 0) needs at least to be claimed beside `others`."""
+    weight = weights(max(index, *others, 0) + 1, planned)
+    claimed = weight[index] + weight[list(others)].sum()
+    return float(np.log((weight[index] + 1 - claimed) / (weight[index] * alpha * (len(others) + 1))))

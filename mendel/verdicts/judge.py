@@ -19,8 +19,9 @@ from scipy.special import stdtr, stdtrit
 
 from mendel.records import Interval, Rule, VerdictKind
 from mendel.verdicts.effects import paired_interval
-from mendel.verdicts.evalues import log_known_sd, log_sign_flip, log_t_final
-from mendel.verdicts.fdr import e_bh, log_threshold
+from mendel.verdicts.evalues import log_sign_flip, log_t_final
+from mendel.verdicts.fdr import closed_e_bh, log_threshold
+from mendel.verdicts.noise import Noise
 
 SIGN_FLIP_LEVEL = 20.0
 """The sign-flip e-value that a claim needs besides the t mixture's."""
@@ -48,8 +49,7 @@ class Judgement:
     log_e_t: float
     log_e_sign: float
     log_e: float
-    """The e-value that counts: the t mixture's, or that for known noise where it is smaller; -inf below
-    `min_pairs` or a sign-flip e-value of 20."""
+    """The e-value that counts: the t mixture's; -inf below `min_pairs` or a sign-flip e-value of 20."""
     log_e_worse: float
     """The same, mirrored, against "the difference is at least zero"."""
     futile: bool
@@ -120,16 +120,14 @@ def judge(rule: Rule, differences: Sequence[float | None], log_threshold: float 
 
 
 def _evidence(y: NDArray[np.float64], rule: Rule) -> tuple[float, float, float]:
-    """Log e-values against `mean <= 0`: t mixture, sign-flip, and the one that counts.
+    """Log e-values against `mean <= 0`: t mixture, sign-flip, and the one that counts."""
+    log_e_t, log_e_sign = log_t_final(y, _noise(rule)), float(log_sign_flip(y)[-1])
+    enough = len(y) >= rule.min_pairs and log_e_sign >= math.log(SIGN_FLIP_LEVEL)
+    return log_e_t, log_e_sign, log_e_t if enough else -math.inf
 
-    The smaller of two e-values is one as soon as either is: where the noise is known, the claim stands if the
-    differences are Gaussian whatever their sd, or if their upper side is sub-Gaussian with the known sd.
-    """
-    log_e_t, log_e_sign = log_t_final(y), float(log_sign_flip(y)[-1])
-    if len(y) < rule.min_pairs or log_e_sign < math.log(SIGN_FLIP_LEVEL):
-        return log_e_t, log_e_sign, -math.inf
-    known = log_known_sd(y, rule.noise) if rule.noise > 0 else math.inf
-    return log_e_t, log_e_sign, min(log_e_t, known)
+
+def _noise(rule: Rule) -> Noise:
+    return Noise(rule.noise, rule.noise_pairs)
 
 
 def _kind(
@@ -162,7 +160,8 @@ def _futility(y: NDArray[np.float64], rule: Rule, log_threshold: float) -> str:
         return f"upper bound of the gain below {rule.min_loss_gain:.4g} bits per byte"
     if n < rule.min_pairs or spread == 0:
         return ""
-    needed = _needed_effect(rule.max_pairs, round(log_threshold, 3)) * spread
+    noise = Noise(round(rule.noise / spread, 2), rule.noise_pairs) if rule.noise_pairs else Noise()
+    needed = _needed_effect(rule.max_pairs, round(log_threshold, 3), noise) * spread
     # Chance that the true mean is large enough to be claimed at `max_pairs`, with a flat prior.
     if float(stdtr(n - 1, (mean - needed) / error)) < HOPE:
         return f"a claim within {rule.max_pairs} pairs is out of reach"
@@ -170,14 +169,14 @@ def _futility(y: NDArray[np.float64], rule: Rule, log_threshold: float) -> str:
 
 
 @lru_cache(maxsize=256)
-def _needed_effect(pairs: int, log_e: float) -> float:
+def _needed_effect(pairs: int, log_e: float, noise: Noise) -> float:
     """The mean, in standard deviations, at which `pairs` typical differences are worth `log_e`."""
     low, high = 0.0, 16.0
     pattern = np.linspace(-1, 1, pairs)
     pattern = pattern / pattern.std(ddof=1)
     for _ in range(14):
         middle = (low + high) / 2
-        reached = log_t_final(pattern + middle) >= log_e
+        reached = log_t_final(pattern + middle, noise) >= log_e
         low, high = (low, middle) if reached else (middle, high)
     return high
 
@@ -200,15 +199,17 @@ def judge_round(
     at the size of the differences, which the t mixture does not cover, can only lose claims.
     """
     _check_names(entered, differences, frozen)
-    standing = e_bh([frozen.get(name, -math.inf) for name in entered], rule.planned, rule.alpha)
-    in_sight = len(standing) + len(differences) - 1  # claims besides one's own, if all that run succeed
+    before = closed_e_bh([frozen.get(name, -math.inf) for name in entered], rule.planned, rule.alpha)
+    running = {position for position, name in enumerate(entered) if name in differences}
+    in_sight = running | set(before.tolist())  # the claims there will be if all that run succeed
     judgements: dict[str, Judgement] = {}
     for position, name in enumerate(entered):
         if name in differences:
-            bar = log_threshold(position, in_sight, rule.planned, rule.alpha)
+            bar = log_threshold(position, in_sight - {position}, rule.planned, rule.alpha)
             judgements[name] = judge(rule, differences[name], bar)
     log_e = [judgements[name].log_e if name in judgements else frozen[name] for name in entered]
-    claimed = frozenset(entered[i] for i in e_bh(log_e, rule.planned, rule.alpha))
+    found = closed_e_bh(log_e, rule.planned, rule.alpha, before)
+    claimed = frozenset(entered[i] for i in found)
     decisions = {name: _decide(rule, one, name in claimed) for name, one in judgements.items()}
     state = dict(frozen)
     for name, decision in decisions.items():

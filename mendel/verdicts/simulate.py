@@ -17,6 +17,7 @@ from scipy.special import betaincinv, ndtr, ndtri, stdtrit
 from mendel.records import Rule
 from mendel.verdicts.effects import compute_multiplier
 from mendel.verdicts.judge import Judgement, judge_round
+from mendel.verdicts.noise import learn_noise
 
 Floats = NDArray[np.float64]
 
@@ -155,11 +156,21 @@ def _plant(all_null: bool, rng: np.random.Generator) -> Floats:
     return rng.permutation(np.array([*GAINS, *nothing, -1.0, -2.0, -3.0, *[0.0] * (PLANNED - 11)]))
 
 
-def run_campaign(noise: Noise, all_null: bool, max_pairs: int, rng: np.random.Generator) -> list[_Outcome]:
-    """One campaign: cohorts one after the other, a round per pair, until every idea has stopped."""
-    rule = Rule(planned=PLANNED, min_loss_gain=MIN_GAIN, max_pairs=max_pairs, bound=noise.bound)
+def run_campaign(
+    noise: Noise, all_null: bool, max_pairs: int, rng: np.random.Generator, screen_pairs: int = 0
+) -> list[_Outcome]:
+    """One campaign: cohorts one after the other, a round per pair, until every idea has stopped.
+
+    With `screen_pairs` the noise is learned from so many other pairs of every idea first.
+    """
     gains = _plant(all_null, rng)
     means = MIN_GAIN + SD * gains
+    learned = {}
+    if screen_pairs:
+        screened = draw_differences(noise, means, screen_pairs, rng)
+        found = learn_noise(np.clip(np.nan_to_num(screened, nan=-noise.bound), -noise.bound, noise.bound))
+        learned = {"noise": found.sd, "noise_pairs": found.pairs}
+    rule = Rule(planned=PLANNED, min_loss_gain=MIN_GAIN, max_pairs=max_pairs, bound=noise.bound, **learned)
     names = [str(i) for i in range(PLANNED)]
     frozen: dict[str, float] = {}
     last: dict[str, Judgement] = {}
@@ -184,11 +195,16 @@ def run_campaign(noise: Noise, all_null: bool, max_pairs: int, rng: np.random.Ge
 
 
 def simulate(
-    noise: Noise, campaigns: int, all_null: bool = False, max_pairs: int = 12, seed: int = 0
+    noise: Noise,
+    campaigns: int,
+    all_null: bool = False,
+    max_pairs: int = 12,
+    seed: int = 0,
+    screen_pairs: int = 0,
 ) -> ErrorRates:
     """Run `campaigns` campaigns and count. An idea is null where its true mean is at most `MIN_GAIN`."""
     rng = np.random.default_rng(seed)
-    runs = [run_campaign(noise, all_null, max_pairs, rng) for _ in range(campaigns)]
+    runs = [run_campaign(noise, all_null, max_pairs, rng, screen_pairs) for _ in range(campaigns)]
     ideas = [idea for run in runs for idea in run]
     claims = [i for i in ideas if i.claimed]
     false = np.array([sum(i.claimed and _is_null(i) for i in run) for run in runs])

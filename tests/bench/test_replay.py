@@ -6,35 +6,55 @@ import pyarrow.parquet as pq
 import pytest
 
 from mendel.bench.lab import OutOfSeeds
-from mendel.bench.replay import Replay, TableError, bench_rows, draw_replay, read_table
+from mendel.bench.replay import Replay, TableError, draw_replay, read_table
 from mendel.bench.run import bench_table
+
+GAINS = {"good": 0.06, "null": 0.0, "bad": -0.06, "quiet": 0.0} | {f"other{i}": 0.0 for i in range(4)}
 
 
 @pytest.fixture
 def table_file(tmp_path):
+    """Eight ideas and the control on 21 seeds; "quiet" hardly disturbs a run."""
     rng = np.random.default_rng(0)
-    gains = {"good": 0.06, "null": 0.0, "bad": -0.06} | {f"other{i}": 0.0 for i in range(5)}
-    path = tmp_path / "runs.parquet"
-    rows = bench_rows(
-        (name, "a" if gain else "b", seed, 2.0, 2.0 - gain - 0.015 * float(rng.standard_normal()))
-        for name, gain in gains.items()
-        for seed in range(20)
-    )
-    pq.write_table(pa.Table.from_pylist(rows), path)
-    return path
+    control = 2.0 + 0.03 * rng.standard_normal(21)
+    rows = [row("control", seed, loss) for seed, loss in enumerate(control)]
+    for name, gain in GAINS.items():
+        sd = 0.0005 if name == "quiet" else 0.015
+        rows += [row(name, s, control[s] - gain - sd * float(rng.standard_normal())) for s in range(21)]
+    pq.write_table(pa.Table.from_pylist(rows), tmp_path / "runs.parquet")
+    return tmp_path / "runs.parquet"
+
+
+def row(idea, seed, loss):
+    curve = [loss * np.log(2) * (2 - part / 4) for part in range(1, 5)]
+    kind = "a" if idea in ("good", "bad") else "b"
+    return {"idea": idea, "class": kind, "rung": 0, "seed": seed, "loss": loss, "flops": 1.0, "curve": curve}
 
 
 def test_policies_and_truth_have_different_seeds(table_file):
     table = read_table(table_file, 0)
-    assert (table.gains.shape, table.ideas[:2]) == ((8, 20), ("bad", "good"))
-    assert table.sd == pytest.approx(0.015, rel=0.2)
+    assert (table.gains.shape, table.ideas[:2]) == ((8, 21), ("bad", "good"))
     lab, truth = draw_replay(table, Replay(), 0.05, 2.0, seed=4)
-    sold = np.array([lab.pair(1, seed) for seed in range(10)])
+    sold = np.array([lab.pair(1, seed) for seed in range(14)])
     with pytest.raises(OutOfSeeds):
-        lab.pair(1, 10)
-    kept = (table.gains[1].sum() - sold.sum()) / 10
+        lab.pair(1, 14)
+    kept = (table.gains[1].sum() - sold.sum()) / 7
     assert truth.gain[1] == pytest.approx(kept)
     assert truth.null[1] < 0.001 < 0.2 < truth.null[table.ideas.index("null")]
+
+
+def test_what_is_false_goes_by_each_ideas_own_noise(table_file):
+    table = read_table(table_file, 0)
+    nulls = [draw_replay(table, Replay(), 0.05, 2.0, seed)[1].null for seed in range(8)]
+    quiet, null = np.mean(nulls, axis=0)[[table.ideas.index("quiet"), table.ideas.index("null")]]
+    assert quiet > 0.8 > null
+
+
+def test_a_look_before_the_horizon_is_that_of_the_curve(table_file):
+    lab, _ = draw_replay(read_table(table_file, 0), Replay(), 0.05, 2.0, seed=0)
+    whole = lab.run([], 0) - lab.run([1], 0)
+    assert lab.run([], 0, 0.5) - lab.run([1], 0, 0.5) == pytest.approx(1.5 * whole)
+    assert lab.spent == 2
 
 
 def test_the_planted_gain_is_found_and_a_harm_is_not_claimed(table_file):
@@ -53,7 +73,9 @@ def test_the_planted_gain_is_found_and_a_harm_is_not_claimed(table_file):
             "columns loss are missing",
         ),
         (lambda rows: [row for row in rows if row["seed"] < 3], "rung 0 has 3 seeds"),
-        (lambda rows: rows[1:], "rung 0 has 159 rows"),
+        (lambda rows: rows[:-1], "rung 0 has 188 rows; 8 ideas and the control"),
+        (lambda rows: [row for row in rows if row["idea"] != "control"], "no rows of the idea 'control'"),
+        (lambda rows: [{**rows[0], "loss": None}, *rows[1:]], "a run of the control failed"),
     ],
 )
 def test_a_bad_table_is_one_clear_line(table_file, change, said):

@@ -14,9 +14,9 @@ from mendel.verdicts.evalues import (
     _LOG_WEIGHTS,
     _SHARPNESS,
     _SHARPNESS_WEIGHTS,
-    log_known_sd,
     log_t_final,
 )
+from mendel.verdicts.noise import Noise
 
 BOTH = [log_t_mixture, log_sign_flip]
 DIFFERENCES = arrays(float, st.integers(1, 12), elements=st.floats(-3, 3).map(lambda v: round(v, 3)))
@@ -120,26 +120,43 @@ def test_pairs_needed_for_a_claim_with_80_percent_power(effect, expected):
     assert all(n <= e + s for n, e, s in zip(needed, expected, slack, strict=True)), needed
 
 
-def test_known_noise_is_a_fair_bet_for_gaussian_differences():
-    atoms = np.linspace(-12, 12, 4001)
-    density = np.exp(-(atoms**2) / 2) / np.sqrt(2 * np.pi)
-    e = np.exp([log_known_sd([x], 1.0) for x in atoms])
-    assert (e * density)[np.abs(atoms) < 11].sum() * (atoms[1] - atoms[0]) == pytest.approx(1.0, abs=0.02)
+@pytest.mark.parametrize("pairs", [2, 8, 32])
+def test_known_noise_may_be_looked_at_after_every_pair_where_noise_is_spread_that_way(pairs):
+    rng = np.random.default_rng(5)
+    sd = 0.3 * np.sqrt(pairs / rng.chisquare(pairs, (20_000, 1)))
+    path = log_t_mixture(sd * rng.standard_normal((20_000, 30)), Noise(0.3, pairs))
+    ever = (path.max(axis=1) >= np.log(20)).mean()
+    assert 0.005 < ever <= 1 / 20  # honest, and not by being blind
 
 
-@pytest.mark.parametrize("sd", [0.015, 1.0, 40.0])
-def test_known_noise_counts_in_its_own_units(sd):
-    x = np.array([0.5, 1.5, 1.0])
-    assert log_known_sd(x * sd, sd) == pytest.approx(log_known_sd(x, 1.0))
-    assert log_known_sd(x * sd, 2 * sd) < log_known_sd(x * sd, sd)
+def test_known_noise_agrees_with_the_two_integrals_over_it():
+    x, noise = np.array([0.4, -0.1, 0.7]), Noise(0.5, 4)
+
+    def marginal(delta):
+        def density(sigma):
+            prior = sigma ** (-noise.pairs - 1) * np.exp(-noise.pairs * noise.sd**2 / (2 * sigma**2))
+            return prior * np.prod(np.exp(-((x - delta * sigma) ** 2) / (2 * sigma**2)) / sigma)
+
+        return quad(density, 0, 60, points=(0.2, 0.5, 1.0), limit=200)[0]
+
+    ratios = [np.exp(w) * marginal(d) / marginal(0) for w, d in zip(_LOG_WEIGHTS, _EFFECTS, strict=True)]
+    assert log_t_final(x, noise) == pytest.approx(np.log(sum(ratios)), abs=1e-3)
+
+
+@given(x=DIFFERENCES, scale=st.floats(1e-100, 1e100), pairs=st.sampled_from([2, 8, 32]))
+def test_noise_and_differences_share_a_unit(x, scale, pairs):
+    assert log_t_final(x * scale, Noise(0.3 * scale, pairs)) == pytest.approx(
+        log_t_final(x, Noise(0.3, pairs)), rel=1e-5, abs=1e-5
+    )
 
 
 def test_known_noise_is_not_fooled_by_losses_that_no_pair_has_met_yet():
     nearly_all = np.full(12, 0.1)
     assert log_t_final(nearly_all) > 6
-    assert log_known_sd(nearly_all, 0.3) < 3
+    assert log_t_final(nearly_all, Noise(0.3, 8)) < 3
 
 
-def test_known_noise_must_be_above_zero():
-    with pytest.raises(ValueError, match="sd is 0"):
-        log_known_sd([1.0], 0.0)
+def test_the_more_is_known_the_fewer_pairs_a_large_effect_needs():
+    x = np.array([1.8, 2.2, 2.0, 2.4])
+    evidence = [log_t_final(x + 1, Noise(1.0, pairs)) for pairs in (2, 8, 32)]
+    assert evidence == sorted(evidence)

@@ -19,6 +19,16 @@ def test_false_claims_stay_below_alpha_with_a_look_after_every_pair(name):
     assert rates.claims > 100
 
 
+def test_noise_learned_from_a_screen_finds_more_and_withstands_rare_losses_better():
+    alone, taught = (simulate(NOISES["gaussian"], 60, seed=6, screen_pairs=pairs) for pairs in (0, 2))
+    assert taught.fdr <= 0.05
+    assert taught.pairs_per_idea < alone.pairs_per_idea or taught.claims > alone.claims
+    fooled, warned = (
+        simulate(NOISES["two-valued, rare losses"], 20, seed=6, screen_pairs=pairs) for pairs in (0, 2)
+    )
+    assert warned.fdr < fooled.fdr / 2
+
+
 def test_campaigns_of_nulls_alone_rarely_claim_anything():
     rates = simulate(NOISES["gaussian"], campaigns=60, all_null=True, seed=2)
     assert rates.any_false <= 0.05
