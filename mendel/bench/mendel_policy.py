@@ -11,7 +11,6 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,16 +18,14 @@ from numpy.typing import NDArray
 from mendel.bench.lab import Lab, OutOfBudget, OutOfSeeds
 from mendel.plans.index import GRID, Evidence, Options, Running, allocate, beliefs, updated, worth_continuing
 from mendel.records import Rule
-from mendel.verdicts.evalues import log_sign_flip, log_t_final, log_t_mixture
-from mendel.verdicts.fdr import PLANNED_SHARE
+from mendel.verdicts.evalues import log_t_final
 from mendel.verdicts.judge import Action, judge_round
 from mendel.verdicts.noise import Noise, learn_noise
+from mendel.verdicts.power import FIRST_LOOK, confirmation, expected_bar
 
 Floats = NDArray[np.float64]
 
 MAX_PAIRS = 120
-FIRST_LOOK = 3
-"""Pairs before the first decision of a confirmation."""
 CHUNK = 24
 """Most ideas that share a screening control: its noise moves all of them."""
 PATIENCE = (15, 40, 110)
@@ -48,38 +45,6 @@ LEAST_LEFT = 6
 """Recorded seeds that screening leaves for a confirmation."""
 BANK_PAIRS = 12
 """Pairs that the bank's noise counts for beside those of the campaign's own screen."""
-
-
-def expected_bar(alpha: float, share: float) -> float:
-    """Log e-value that a claim is going to need where `share` of the entries are claimed: between what the
-    last one alone needs (`log_threshold`) and what all of them need together."""
-    return math.log((1 / PLANNED_SHARE - share / 2) / (alpha * share))
-
-
-@lru_cache(maxsize=64)
-def confirmation(
-    bar: float, min_gain: float, max_pairs: int, patience: int = 40, noise_pairs: int = 0
-) -> tuple[Floats, Floats]:
-    """(power, pairs) on GRID of a confirmation that needs a log e-value of `bar`; `min_gain` in paired sd.
-
-    By simulation with Gaussian noise: the judge's e-values and its first reason to give up.
-    """
-    rng = np.random.default_rng(0)
-    noise, known = rng.standard_normal((160, max_pairs)), Noise(1.0, noise_pairs)
-    power, pairs = np.zeros(len(GRID)), np.zeros(len(GRID))
-    count = np.arange(1, max_pairs + 1)
-    for place, gain in enumerate(GRID):
-        x = noise + (gain - min_gain)
-        log_e = np.minimum(log_t_mixture(x, known), 8 + bar)
-        claimed = (log_e >= bar) & (log_sign_flip(x) >= math.log(20)) & (count >= 5)
-        hoped = np.maximum(np.cumsum(x, axis=1) / count + 1 / count**0.5, 0.05)
-        futile = (2 * (bar - log_e) / hoped**2 > patience) & (count >= FIRST_LOOK)
-        ends = claimed | futile
-        ends[:, -1] = True
-        stop = ends.argmax(axis=1)
-        power[place] = claimed[np.arange(len(x)), stop].mean()
-        pairs[place] = (stop + 1).mean()
-    return power, pairs
 
 
 @dataclass
@@ -157,7 +122,8 @@ class Mendel:
         for idea, pairs in enumerate(self.seen):
             for seed, value in pairs.items():
                 gains[idea, seed] = value / self.sd
-        return Evidence(gains, ideas.idea_class, ideas.proposer, ideas.forecast / self.sd)
+        alike = self._noise().pairs
+        return Evidence(gains, ideas.idea_class, ideas.proposer, ideas.forecast / self.sd, alike)
 
     def _options(self, done: NDArray[np.bool_]) -> Options:
         posterior = beliefs(self._evidence())
@@ -169,7 +135,9 @@ class Mendel:
         most = max(self._pairs_left(), 5)
 
         def planned(patience: int, near: float | None) -> Options:
-            power, pairs = confirmation(round(log_e, 1), gain, most, patience, self._noise().pairs)
+            power, pairs = confirmation(
+                tuple(GRID), round(log_e, 1), gain, most, patience, self._noise().pairs
+            )
             fee = pairs + ENTRY_FEE
             return allocate(posterior, power, fee, self.lab.ideas.cost, self.lab.left, OVERHEAD, near)
 
@@ -309,7 +277,9 @@ class Oracle(Mendel):
         worth = np.where(self.winner & ~done, self.gain / self.sd, -1.0)
         bar = expected_bar(self.alpha or self.lab.terms.alpha, 0.9)
         m = round(self.lab.terms.min_gain / self.sd, 2)
-        power, pairs = confirmation(round(bar, 1), m, max(self._pairs_left(), 5), 40, self._noise().pairs)
+        power, pairs = confirmation(
+            tuple(GRID), round(bar, 1), m, max(self._pairs_left(), 5), 40, self._noise().pairs
+        )
         chance, need = np.interp(worth, GRID, power), np.interp(worth, GRID, pairs)
         index = np.where(chance > 0.05, chance * worth / need, -1.0)
         order = np.argsort(-index)

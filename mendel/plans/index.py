@@ -47,6 +47,8 @@ class Evidence:
     proposer: Ints
     forecast: Floats
     """In paired sd."""
+    alike: int = 0
+    """Pairs that the usual noise counts for in each idea's own; 0: all ideas have the same noise."""
 
 
 @dataclass(frozen=True)
@@ -97,19 +99,19 @@ def beliefs(evidence: Evidence, rounds: int = 3) -> Floats:
     """
     gains = evidence.gains
     seen = np.isfinite(gains)
+    noise = _own_noise(gains, seen, evidence.alike)
     offset, offset_var = np.zeros(gains.shape[1]), np.full(gains.shape[1], SHARED)
     prior = np.broadcast_to(base_shape(), (len(gains), len(GRID)))
     posterior = np.asarray(prior)
     for _ in range(rounds if seen.any() else 1):
-        likelihood = _likelihood(gains, seen, offset, offset_var)
+        likelihood = _likelihood(gains, seen, noise, offset, offset_var)
         prior = _prior(evidence, likelihood, seen)
         posterior = _normalised(prior * likelihood)
-        left = np.where(seen, gains - (posterior @ GRID)[:, None], 0.0).sum(axis=0)
-        doubt = (posterior @ GRID**2 - (posterior @ GRID) ** 2)[:, None] * seen
-        count = seen.sum(axis=0)
-        spread = 1 - SHARED + doubt.sum(axis=0) / np.maximum(count, 1)
-        offset_var = 1 / (1 / SHARED + count / spread)
-        offset = left / spread * offset_var
+        doubt = posterior @ GRID**2 - (posterior @ GRID) ** 2
+        weight = seen / ((1 - SHARED) * noise + doubt)[:, None]
+        left = np.where(seen, gains - (posterior @ GRID)[:, None], 0.0)
+        offset_var = 1 / (1 / SHARED + weight.sum(axis=0))
+        offset = (weight * left).sum(axis=0) * offset_var
     return np.asarray(posterior)
 
 
@@ -125,9 +127,19 @@ def _normalised(weight: Floats) -> Floats:
     return np.where(weight > 1e-30, weight, 0.0)
 
 
-def _likelihood(gains: Floats, seen: Flags, offset: Floats, offset_var: Floats) -> Floats:
+def _own_noise(gains: Floats, seen: Flags, alike: int) -> Floats:
+    """(ideas,): each idea's variance over the usual one, moderated by `alike` pairs of the usual."""
+    if alike == 0:
+        return np.ones(len(gains))
+    count = np.maximum(seen.sum(axis=1), 1)
+    mean = np.where(seen, gains, 0.0).sum(axis=1) / count
+    squares = np.where(seen, gains - mean[:, None], 0.0) ** 2
+    return np.asarray((alike + squares.sum(axis=1)) / (alike + count - 1))
+
+
+def _likelihood(gains: Floats, seen: Flags, noise: Floats, offset: Floats, offset_var: Floats) -> Floats:
     """(ideas, grid): Gaussian likelihood of each idea's pairs, its largest value one."""
-    weight = seen / (1 - SHARED + offset_var)
+    weight = seen / ((1 - SHARED) * noise[:, None] + offset_var)
     total = weight.sum(axis=1)
     mean = (weight * np.where(seen, gains - offset, 0.0)).sum(axis=1) / np.maximum(total, 1e-12)
     log = -0.5 * total[:, None] * (np.clip(mean, GRID[0], GRID[-1])[:, None] - GRID) ** 2
