@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy.special import stdtrit
 
-from mendel.records import Interval
+from mendel.records import Interval, Verdict
 from mendel.verdicts.curve import REACH, ScalingCurve, fit_batch, fit_curve
 
 Floats = NDArray[np.float64]
@@ -85,6 +85,40 @@ def compute_multiplier(
         bounded=value >= cap,
         high_bounded=upper >= cap,
     )
+
+
+def standard_errors(verdicts: Sequence[Verdict]) -> list[float]:
+    """Standard error of the log2 CM of each verdict of one campaign, in log2 CM.
+
+    Read off a verdict's own interval it would be hopeless: two pairs know their noise with one degree of
+    freedom. All runs of a campaign are equally noisy, so the paired sd behind the intervals of the loss is
+    pooled over its verdicts, as in a screen. What a bit per byte is worth there is the width of the interval
+    of log2 CM over that of the loss. Verdicts with failures do not tell the noise.
+    """
+    widths = [_half_width(verdict.difference) for verdict in verdicts]
+    squares, freedom = 0.0, 0
+    for verdict, half in zip(verdicts, widths, strict=True):
+        if half is not None and not verdict.failures and verdict.pairs > 1:
+            sd = half / _quantile(verdict) * verdict.pairs**0.5
+            squares += (verdict.pairs - 1) * sd**2
+            freedom += verdict.pairs - 1
+    pooled = (squares / freedom) ** 0.5 if freedom else None
+    errors = []
+    for verdict, half in zip(verdicts, widths, strict=True):
+        of_cm = _half_width(verdict.log2_cm)
+        assert of_cm is not None, "only verdicts with a multiplier have an error"
+        own = of_cm / _quantile(verdict) if verdict.pairs > 1 else of_cm
+        errors.append(of_cm / half * pooled / verdict.pairs**0.5 if half and pooled else own)
+    return errors
+
+
+def _half_width(interval: Interval | None) -> float | None:
+    return None if interval is None else (interval.high - interval.low) / 2
+
+
+def _quantile(verdict: Verdict) -> float:
+    """Student's t of a two-sided 95 % interval from so many pairs."""
+    return float(stdtrit(verdict.pairs - 1, 0.975))
 
 
 def draw_curves(
