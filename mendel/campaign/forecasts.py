@@ -13,7 +13,7 @@ from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from mendel.ideas.forecast_scores import BINS, Scores, overall, score
+from mendel.ideas.forecast_scores import Mean, Scores, overall, score
 from mendel.ideas.stream import selection_weights
 from mendel.ideas.track_record import Past
 from mendel.records import PlanKind, Verdict, VerdictKind
@@ -70,12 +70,12 @@ def track_record(store: Store, campaign: Campaign) -> list[Past]:
 
 
 def forecast_scores(store: Store, campaign: Campaign) -> dict[str, Any]:
-    """The scores as JSON: `all`, and a list for `proposers` and one for `classes`."""
+    """The scores as JSON: `all`, and a list for `proposers` and one for `classes`; each with a line in words.
+    Units and meanings: `mendel.ideas.forecast_scores.Scores`."""
     pasts = track_record(store, campaign)
     proposers, classes = score(pasts)
     return {
         "campaigns": 1 + len(store.decision(campaign.id, EARLIER) or []),
-        "bins": BINS,
         "all": _row(overall(pasts)),
         "proposers": [_row(one) for one in proposers],
         "classes": [_row(one) for one in classes],
@@ -83,7 +83,27 @@ def forecast_scores(store: Store, campaign: Campaign) -> dict[str, Any]:
 
 
 def _row(scores: Scores) -> dict[str, Any]:
-    return scores.model_dump(mode="json")
+    return {**scores.model_dump(mode="json"), "words": in_words(scores)}
+
+
+def in_words(scores: Scores) -> str:
+    """Such as: catalog: 31 outcomes, too hopeful by 0.05 +- 0.02 log2 CM; 90 % intervals covered 84 +- 7 %"""
+    if scores.bias is None or scores.within_90 is None:
+        return f"{scores.name}: no outcome measured yet"
+    outcomes = f"{scores.outcomes} outcome{'s' if scores.outcomes != 1 else ''}"
+    size, se = abs(scores.bias.value), scores.bias.se
+    if se is not None and size > 2 * se:
+        bias = f"too {'hopeful' if scores.bias.value < 0 else 'modest'} by {_with_error(scores.bias, 1, 2)}"
+    else:
+        bias = f"no bias shown ({_with_error(scores.bias, 1, 2, '+')})"
+    covered = _with_error(scores.within_90, 100, 0)
+    return f"{scores.name}: {outcomes}, {bias} log2 CM; 90 % intervals covered {covered} %"
+
+
+def _with_error(mean: Mean, scale: float, digits: int, sign: str = "") -> str:
+    value = scale * (mean.value if sign else abs(mean.value))
+    error = "" if mean.se is None else f" +- {scale * mean.se:.{digits}f}"
+    return f"{value:{sign}.{digits}f}{error}"
 
 
 def _weights(store: Store, campaigns: Sequence[str]) -> dict[str, dict[str, float]]:

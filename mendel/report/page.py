@@ -15,6 +15,7 @@ from mendel.report.claims import claims_section, paired
 from mendel.report.curves import evidence
 from mendel.report.facts import Facts, Judged, ScalingPanel, gather
 from mendel.report.figures import MEANINGS, forest_figure, scaling_figure, trunk_figure
+from mendel.report.forecasts import forecasts_section
 from mendel.report.html import Child, Html, commands, el, facts, join, table
 from mendel.report.repeat import settings_toml
 from mendel.report.svg import inline, two_widths
@@ -27,6 +28,7 @@ SECTIONS = {
     "ideas": "Ideas judged",
     "findings": "Findings",
     "data": "Training text",
+    "forecasts": "Forecasts",
     "blanks": "Blanks",
     "audits": "Audits",
     "ledger": "Ledger",
@@ -47,6 +49,7 @@ def make_page(
         "ideas": _ideas(judged),
         "findings": claims_section(found),
         "data": data_section(found),
+        "forecasts": forecasts_section(summary),
         "blanks": blanks_section(found, summary, judged),
         "audits": audits_section(found, summary),
         "ledger": ledger_section(found, summary),

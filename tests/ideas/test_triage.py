@@ -63,9 +63,11 @@ def test_a_forecaster_who_was_too_sure_is_believed_to_be_less_sure():
     """Of two hopeless ideas the one is tried whose forecaster is known to err by more than it says."""
     ideas = [idea("a", -0.2, 0.1, proposer="sober"), idea("b", -0.2, 0.1, proposer="sure")]
     assert names(rank(ideas, [], {})) == ["a", "b"]
-    record = [past(0.1 + miss, 0.1, proposer="sure") for miss in (0.3, -0.3, 0.25, -0.25) * 3]
-    record += [past(0.1 + miss, 0.1, proposer="sober") for miss in (0.1, -0.1, 0.05, -0.05) * 3]
-    assert names(rank(ideas, record, {})) == ["b", "a"]
+    record = [past(0.1 + miss, 0.1, proposer="sure") for miss in (0.3, -0.3, 0.25, -0.25) * 30]
+    record += [past(0.1 + miss, 0.1, proposer="sober") for miss in (0.1, -0.1, 0.05, -0.05) * 30]
+    ranked = rank(ideas, record, {})
+    assert names(ranked) == ["b", "a"]
+    assert "corrected by the record to -0.20 +- 0.30" in ranked[0].reason
 
 
 def test_an_outcome_that_stands_for_many_counts_for_more():
