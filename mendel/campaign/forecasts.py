@@ -93,11 +93,12 @@ def in_words(scores: Scores) -> str:
     outcomes = f"{scores.outcomes} outcome{'s' if scores.outcomes != 1 else ''}"
     size, se = abs(scores.bias.value), scores.bias.se
     if se is not None and size > 2 * se:
-        bias = f"too {'hopeful' if scores.bias.value < 0 else 'modest'} by {_with_error(scores.bias, 1, 2)}"
+        how = "hopeful" if scores.bias.value < 0 else "modest"
+        bias = f"too {how} by {_with_error(scores.bias, 1, 2)} log2 CM"
     else:
-        bias = f"no bias shown ({_with_error(scores.bias, 1, 2, '+')})"
+        bias = f"no bias shown ({_with_error(scores.bias, 1, 2, '+')} log2 CM)"
     covered = _with_error(scores.within_90, 100, 0)
-    return f"{scores.name}: {outcomes}, {bias} log2 CM; 90 % intervals covered {covered} %"
+    return f"{scores.name}: {outcomes}, {bias}; 90 % intervals covered {covered} %"
 
 
 def _with_error(mean: Mean, scale: float, digits: int, sign: str = "") -> str:

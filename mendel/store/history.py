@@ -12,7 +12,7 @@ from typing import Any
 
 from sqlalchemy import and_, select
 
-from mendel.records import Idea, PlanKind, Verdict
+from mendel.records import Idea, PlanKind, Verdict, VerdictKind
 from mendel.store.queue import RunQueue
 from mendel.store.tables import BlankRow, DecisionRow, IdeaRow, IdeaState, PlanRow, VerdictRow
 
@@ -25,6 +25,16 @@ class Trial:
     idea: Idea
     state: IdeaState
     measured: tuple[tuple[PlanKind, Verdict], ...]
+
+
+@dataclass(frozen=True)
+class Confirmation:
+    """An idea that was judged in confirmation; what it was planted as, None for a real one."""
+
+    campaign: str
+    idea: str
+    blank: str | None
+    kind: VerdictKind
 
 
 class History(RunQueue):
@@ -64,6 +74,23 @@ class History(RunQueue):
                     tuple(measured[row.campaign, row.name]),
                 )
                 for row in connection.execute(ideas)
+            ]
+
+    def confirmations(self, campaigns: Sequence[str]) -> list[Confirmation]:
+        """All verdicts of confirmation, blinded blanks among them: for accounts, never for a judge."""
+        same_plan = and_(PlanRow.campaign == VerdictRow.campaign, PlanRow.id == VerdictRow.plan)
+        same_idea = and_(BlankRow.campaign == PlanRow.campaign, BlankRow.name == PlanRow.idea)
+        query = (
+            select(VerdictRow.campaign, PlanRow.idea, BlankRow.kind, VerdictRow.record)
+            .join(PlanRow, same_plan)
+            .outerjoin(BlankRow, same_idea)
+            .where(VerdictRow.campaign.in_(campaigns), PlanRow.kind == PlanKind.CONFIRM.value)
+            .order_by(VerdictRow.seq)
+        )
+        with self._reading() as connection:
+            return [
+                Confirmation(row.campaign, row.idea, row.kind, VerdictKind(row.record["kind"]))
+                for row in connection.execute(query)
             ]
 
     def decisions(self, campaigns: Sequence[str], ending: str) -> dict[str, dict[str, Any]]:

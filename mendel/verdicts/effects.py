@@ -10,7 +10,7 @@ from collections.abc import Iterable, Sequence
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy.special import stdtrit
+from scipy.special import betaincinv, stdtrit
 
 from mendel.records import Interval, Verdict
 from mendel.verdicts.curve import REACH, ScalingCurve, fit_batch, fit_curve
@@ -180,6 +180,19 @@ def shrink(prior_mean: float, prior_sd: float, estimate: float, se: float) -> tu
     share = prior_sd**2 / (prior_sd**2 + se**2) if np.isfinite(se) else 0.0
     mean = prior_mean + share * (estimate - prior_mean) if share > 0 else prior_mean
     return float(mean), float(prior_sd * (1 - share) ** 0.5)
+
+
+def clopper_pearson(hits: int, trials: int, level: float = 0.95) -> Interval:
+    """A probability after `hits` in `trials`, with its exact two-sided interval (Clopper & Pearson 1934).
+
+    Raises ValueError without a trial.
+    """
+    if not 0 <= hits <= trials or not trials:
+        raise ValueError(f"{hits} hits in {trials} trials give no rate")
+    tail = (1 - level) / 2
+    low = float(betaincinv(hits, trials - hits + 1, tail)) if hits > 0 else 0.0
+    high = float(betaincinv(hits + 1, trials - hits, 1 - tail)) if hits < trials else 1.0
+    return Interval(value=hits / trials, low=low, high=high, level=level)
 
 
 def pooled_sd(differences: Iterable[ArrayLike]) -> float:
