@@ -52,8 +52,8 @@ def track_record(store: Store, campaign: Campaign) -> list[Past]:
     for trial in trials:
         key, chosen = trial.idea.id, weights[trial.campaign]
         found = outcomes.get((trial.campaign, trial.idea.name))
-        if chosen:  # a campaign that was stopped before its first round has tried none
-            shares[key].append(chosen.get(trial.idea.name, 0.0))
+        if chosen or found is not None:  # a campaign that ended before its first round says nothing
+            shares[key].append(chosen.get(trial.idea.name, 0.0 if found is None else 1.0))
         if found is not None and (key not in best or found[0] >= best[key][1][0]):
             best[key] = trial, found
     return [

@@ -56,13 +56,14 @@ def rank(
     classes = {
         name: _class_bias(track_record, name, proposers) for name in {idea.idea_class for idea in candidates}
     }
+    runs = {name: _runs(track_record, name) for name in {idea.proposer for idea in candidates}}
     ranked = []
     for idea in candidates:
         cost = (costs or {}).get(idea.name, 1.0)
         believed = _corrected(idea, proposers[idea.proposer], classes[idea.idea_class])
-        ranked.append(
-            _judge(idea, believed, _p_runs(idea, track_record), spent.get(idea.idea_class, 0.0), cost)
-        )
+        ran, known = runs[idea.proposer]
+        p_runs = (RUNS_WEIGHT * idea.forecast.p_runs + ran) / (RUNS_WEIGHT + known)
+        ranked.append(_judge(idea, believed, p_runs, spent.get(idea.idea_class, 0.0), cost))
     return sorted(ranked, key=lambda triage: (-triage.score, triage.name))
 
 
@@ -124,11 +125,12 @@ def _class_bias(track_record: Sequence[Past], idea_class: str, proposers: Mappin
     return habit(left).bias
 
 
-def _p_runs(idea: Idea, track_record: Sequence[Past]) -> float:
-    own = [past for past in track_record if past.proposer == idea.proposer]
+def _runs(track_record: Sequence[Past], proposer: str) -> tuple[float, float]:
+    """How many of a proposer's ideas ran, and of how many that is known; weighted as evidence."""
+    own = [past for past in track_record if past.proposer == proposer]
     weights = as_evidence([past.weight for past in own])
     ran = sum(weight for past, weight in zip(own, weights, strict=True) if past.log2_cm is not None)
-    return (RUNS_WEIGHT * idea.forecast.p_runs + ran) / (RUNS_WEIGHT + sum(weights))
+    return ran, sum(weights)
 
 
 def _patch_key(patch: Patch) -> str:
