@@ -103,6 +103,7 @@ def show_summary(console: Console, summary: dict[str, Any]) -> None:
         highlight=False,
         soft_wrap=True,
     )
+    console.print(summary["blanks"]["false_claims"]["words"], highlight=False, soft_wrap=True)
     if summary["loop_seconds"] is not None:
         console.print(
             f"Loop: {summary['loop_seconds']:.0f} s; {summary['overhead_fraction']:.1%} of the workers' time "
@@ -110,6 +111,37 @@ def show_summary(console: Console, summary: dict[str, Any]) -> None:
             highlight=False,
             soft_wrap=True,
         )
+
+
+def show_forecasts(console: Console, found: dict[str, Any]) -> None:
+    """How forecasts fared, by proposer and by class."""
+    if not found["all"]["tried"]:
+        return
+    others = found["campaigns"] - 1
+    more = f", {others} earlier campaign{'s' if others != 1 else ''} included" if others else ""
+    console.print(f"Forecasts, triage's selection weighted out{more}:", highlight=False)
+    for row in found["proposers"]:
+        console.print(f"  {row['words']}", highlight=False, markup=False)
+    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
+    for name in ("", "outcomes", "bias", "in 50 %", "in 90 %", "log score", "skill", "ran", "said"):
+        table.add_column(name, justify="right" if name else "left")
+    for row in (*found["proposers"], *found["classes"]):
+        numbers = [_mean(row[key], 2, "+") for key in ("bias", "log_score", "skill")]
+        shares = [_mean(row[key], 0, "%") for key in ("within_50", "within_90", "runs", "said_runs")]
+        cells = (str(row["outcomes"]), numbers[0], *shares[:2], *numbers[1:], *shares[2:])
+        table.add_row(escape(row["name"]), *cells)
+    console.print(table)
+    console.print(
+        "bias: outcome less forecast, log2 CM; log score: ln density of what was measured; skill: the same "
+        "less that of one who only knows the other outcomes; ran, said: share that ran, and forecast.",
+        highlight=False,
+    )
+
+
+def _mean(mean: dict[str, Any] | None, digits: int, kind: str) -> str:
+    if mean is None:
+        return "-"
+    return f"{mean['value']:.{digits}%}" if kind == "%" else f"{mean['value']:+.{digits}f}"
 
 
 def show_skills(console: Console, found: dict[str, Any]) -> None:

@@ -8,11 +8,11 @@ instruction, and continuing it is running it again.
 from __future__ import annotations
 
 import math
-from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 from mendel.campaign.adopt import adopt_claims, kind_of, record_trunk
+from mendel.campaign.agenda import CURVE_SEEDS, next_ideas, rung_scale, too_small, verify_price
 from mendel.campaign.audits import failed, full
 from mendel.campaign.claim_audits import audit_costs, audit_runs
 from mendel.campaign.config import CampaignConfig, ConfigError
@@ -20,7 +20,6 @@ from mendel.campaign.confirm import confirm
 from mendel.campaign.lab import Lab, LabError
 from mendel.campaign.rounds import (
     CURVE,
-    SHORT_CURVE,
     CurveError,
     ErrorBudget,
     Points,
@@ -30,7 +29,6 @@ from mendel.campaign.rounds import (
 )
 from mendel.campaign.screen import screen
 from mendel.campaign.trunk import Line, Refused, Shelf, differences, must_run, run_pairs, tokens_at
-from mendel.ideas.triage import Past, rank
 from mendel.patches import read_tree
 from mendel.plans.seeds import seed_block
 from mendel.records import (
@@ -48,16 +46,10 @@ from mendel.store import IdeaState
 from mendel.verdicts.curve import fit_curve
 from mendel.verdicts.effects import paired_interval
 
-LEAST_IDEAS = 3
-"""A round that could screen fewer is not begun."""
 PLANNED_SHARE = 0.4
 """Share of the queue that is planned for confirmation: screening stops most."""
 LONGEST = 16.0
 """Longest run of the original, as a multiple of the rung's compute, to read the trunk's multiplier off."""
-CURVE_SEEDS = 2
-"""Seeds of each point of a curve that is measured for the last check."""
-TIMID = 1.1
-"""Prices are estimates: a stage begins only if this many times its price is left."""
 
 
 @dataclass(frozen=True)
@@ -92,13 +84,13 @@ def run_campaign(lab: Lab, config: CampaignConfig) -> Outcome:
     first.measure_curve()
     number = 0
     while True:
-        names = lab.once(f"{number}/ideas", lambda: _next_ideas(lab, config, number, trunk))  # noqa: B023
+        names = lab.once(f"{number}/ideas", lambda: next_ideas(lab, config, number, trunk))  # noqa: B023
         if not names:
             if number == 0:
-                raise ConfigError(_too_small(lab, config))
+                raise ConfigError(too_small(lab, config))
             break
         by_name = {entry.idea.name: entry.idea for entry in lab.store.ideas(lab.campaign.id)}
-        reserve = _verify_price(lab, config)
+        reserve = verify_price(lab, config)
         round = Round(lab, shelf, config, errors, number, trunk, original, rung, planned, reserve)
         try:
             screened = screen(round, [by_name[name] for name in names])
@@ -115,124 +107,6 @@ def run_campaign(lab: Lab, config: CampaignConfig) -> Outcome:
         if entry.state is not IdeaState.QUEUED:  # until now it could still have been given another chance
             lab.store.unblind(lab.campaign.id, entry.idea.name)
     return Outcome(trunk, number, checked)
-
-
-# --- what to do next ------------------------------------------------------------------------------------
-
-
-def _next_ideas(lab: Lab, config: CampaignConfig, number: int, trunk: Line) -> list[str]:
-    """Names of the ideas of the next round, best first; none when the queue or the budget is at its end.
-
-    An idea that was not claimed gets another chance once the trunk has changed and nothing new is left.
-    """
-    policy = config.policy
-    entries = lab.store.ideas(lab.campaign.id)
-    spent = Counter(entry.idea.idea_class for entry in entries if entry.state is not IdeaState.QUEUED)
-    fresh = [entry.idea for entry in entries if entry.state is IdeaState.QUEUED]
-    names = [item.name for item in rank(fresh, track_record(lab), spent)]
-    names += second_chances(lab, trunk)
-    if not names:
-        return []
-    count = min(policy.screen_ideas, len(names))
-    left = lab.meter.remaining() / TIMID - _verify_price(lab, config)
-    least = min(LEAST_IDEAS, len(names))
-    while count >= least and _round_price(config, count, number) > left:
-        count -= 1
-    return names[:count] if count >= least else []
-
-
-def _too_small(lab: Lab, config: CampaignConfig) -> str:
-    count = min(LEAST_IDEAS, len(lab.store.ideas(lab.campaign.id)))
-    if not count:
-        return f"ideas: {config.ideas!r} holds no idea"
-    needed = TIMID * (_round_price(config, count, 0) + _verify_price(lab, config))
-    unit = f"{math.ceil(needed) + lab.meter.runs} runs"
-    if not lab.meter.counts_runs:
-        unit = f"{lab.meter.elapsed + needed * lab.meter.run_seconds / lab.meter.workers:.0f} s here"
-    return f"budget: {config.budget} is too small; {count} ideas and the last check need {unit}"
-
-
-def second_chances(lab: Lab, trunk: Line) -> list[str]:
-    """Ideas that may be tried on this trunk although they were judged on an earlier one, best first.
-
-    Left out: what was claimed, what was shown to be worse or not to run, and what the interval of its last
-    verdict says is hardly a gain.
-    """
-    campaign = lab.campaign.id
-    plans = {plan.id: plan for plan in lab.store.plans(campaign) if plan.idea is not None}
-    last: dict[str, Verdict] = {}
-    judged_on: dict[str, set[str]] = {}
-    for verdict in lab.store.verdicts(campaign):
-        plan = plans.get(verdict.plan)
-        if plan is not None and plan.idea is not None:
-            last[plan.idea] = verdict
-            judged_on.setdefault(plan.idea, set()).add(plan.control)
-    chances = []
-    for entry in lab.store.ideas(campaign):
-        name = entry.idea.name
-        found = last.get(name)
-        if found is None or found.log2_cm is None or trunk.recipe in judged_on[name]:
-            continue
-        if entry.state in (IdeaState.STALE, IdeaState.FAILED, IdeaState.REJECTED):
-            continue  # it had its second chance, without a verdict, or deserves none
-        hopeless = found.kind in (VerdictKind.BETTER, VerdictKind.WORSE, VerdictKind.FAILED)
-        if not hopeless and found.log2_cm.high > lab.campaign.config["policy"]["min_gain"]:
-            chances.append((-found.log2_cm.value, name))
-    return [name for _, name in sorted(chances)]
-
-
-def _round_price(config: CampaignConfig, ideas: int, number: int) -> float:
-    """Expected price of a round in runs of the lowest rung."""
-    policy = config.policy
-    counted = config.budget.runs is not None
-    points = () if number == 0 else SHORT_CURVE  # the original's curve is there before the first round
-    curve = len(points) if counted else sum(points)
-    screening = (ideas + 1) * policy.screen_pairs + 0.3 * ideas * policy.more_screen_pairs
-    entering = min(policy.cohort, max(1.0, ideas / 4))
-    confirming = (entering + 1) * 6
-    return curve * policy.curve_seeds + screening + confirming + _estimate_price(config)
-
-
-def _estimate_price(config: CampaignConfig) -> float:
-    """Expected price of measuring the claims of a round: half of a full cohort, their stack, two controls."""
-    return (config.policy.cohort / 2 + 3) * config.policy.estimate_pairs
-
-
-def _verify_price(lab: Lab, config: CampaignConfig) -> float:
-    """Price of the last check of the trunk in runs of the lowest rung."""
-    policy, price = config.policy, 0.0
-    for rung in config.rungs:
-        scale = 1.0 if lab.meter.counts_runs else rung_scale(lab, config, rung)
-        curve = 0.0
-        if rung != config.rungs[0]:
-            curve = CURVE_SEEDS * (len(CURVE) if lab.meter.counts_runs else sum(CURVE))
-        price += scale * (2 * policy.verify_pairs + curve)
-    return price + CURVE_SEEDS * (1 if lab.meter.counts_runs else 2 * max(CURVE))
-
-
-def rung_scale(lab: Lab, config: CampaignConfig, rung: int) -> float:
-    """Compute of a rung over that of the campaign's lowest."""
-    return lab.testbed.rungs[rung].flops / lab.testbed.rungs[config.rungs[0]].flops
-
-
-def track_record(lab: Lab) -> list[Past]:
-    """Forecast and outcome of everything judged so far: the last verdict on each idea counts."""
-    plans = {plan.id: plan.idea for plan in lab.store.plans(lab.campaign.id)}
-    last: dict[str, float] = {}
-    for verdict in lab.store.verdicts(lab.campaign.id):
-        name = plans[verdict.plan]
-        if name is not None and verdict.log2_cm is not None:
-            last[name] = verdict.log2_cm.value
-    return [
-        Past(
-            proposer=entry.idea.proposer,
-            idea_class=entry.idea.idea_class,
-            forecast=entry.idea.forecast,
-            log2_cm=last.get(entry.idea.name),
-        )
-        for entry in lab.store.ideas(lab.campaign.id)
-        if entry.idea.name in last or entry.state is IdeaState.FAILED
-    ]
 
 
 # --- the last check -------------------------------------------------------------------------------------

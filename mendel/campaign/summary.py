@@ -5,6 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from mendel.campaign.audits import terse
+from mendel.campaign.blank_account import blank_account
+from mendel.campaign.forecasts import forecast_scores
 from mendel.records import Interval, PlanKind, Shard, VerdictKind
 from mendel.store import Campaign, IdeaState, RunState, Store
 
@@ -43,6 +45,8 @@ def summarise(store: Store, campaign: Campaign) -> dict[str, Any]:
             str(point["rung"]): cm_fields(Interval.model_validate(point["log2_cm"])) for point in points
         },
         **blanks,
+        "blanks": blank_account(store, campaign),
+        "forecasts": forecast_scores(store, campaign),
         "runs": len(store.runs(campaign.id, RunState.FINISHED)),
         "loop_seconds": loop.get("seconds"),
         "overhead_fraction": loop.get("overhead_fraction"),

@@ -6,8 +6,6 @@ from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from scipy.special import betaincinv
-
 from mendel.records import PlanKind, RunStatus, VerdictKind
 from mendel.report.facts import Facts, Judged
 from mendel.report.html import Child, Html, el, join, table
@@ -18,20 +16,13 @@ MOST_SHOWN = 15
 """Ideas listed openly in the ledger; the rest is folded away."""
 
 
-def proportion(hits: int, trials: int, level: float = 0.95) -> tuple[float, float]:
-    """Clopper-Pearson interval of a probability after `hits` in `trials`."""
-    tail = (1 - level) / 2
-    low = float(betaincinv(hits, trials - hits + 1, tail)) if hits > 0 else 0.0
-    high = float(betaincinv(hits + 1, trials - hits, 1 - tail)) if hits < trials else 1.0
-    return low, high
-
-
 def blanks_section(found: Facts, summary: Mapping[str, Any], judged: Sequence[Judged]) -> Html:
     """Every unblinded blank: what it was, how far it went, whether it was claimed; and the rate."""
     planted, seen = summary.get("blanks_planted", 0), summary.get("blanks_judged", 0)
-    claimed, confirmed = summary.get("blanks_claimed", 0), summary.get("blanks_confirmed", 0)
+    confirmed = summary.get("blanks_confirmed", 0)
     if not planted:
-        return el("p", "No blanks were planted, so this campaign does not measure its own error.")
+        said = "No blanks were planted, so this campaign does not measure its own error."
+        return join(el("p", said), _rates(summary))
     parts: list[Child] = [
         el(
             "p",
@@ -40,11 +31,7 @@ def blanks_section(found: Facts, summary: Mapping[str, Any], judged: Sequence[Ju
             "confirmation can be claimed at all.",
         )
     ]
-    if seen:
-        low, high = proportion(claimed, seen)
-        span = f"{100 * low:.0f} to {100 * high:.0f} %"
-        rate = f"{claimed} of {seen} blanks claimed; Clopper-Pearson 95 %: {span}."
-        parts.append(el("p", el("b", rate, cls="bad" if claimed else None)))
+    parts.append(_rates(summary))
     intervals = {row.name: row for row in judged}
     rows = []
     for name, blank in sorted(found.blanks.items(), key=lambda item: (item[1].kind, item[0])):
@@ -64,6 +51,28 @@ def blanks_section(found: Facts, summary: Mapping[str, Any], judged: Sequence[Ju
         head = ("kind", "name", "went as far as", "pairs", "CM, 95 % interval", "claimed")
         parts.append(table(head, rows, numeric=(3, 4)))
     return join(parts)
+
+
+def _rates(summary: Mapping[str, Any]) -> Html | None:
+    """Claim rates here and pooled, and what they say of the real claims."""
+    account = summary.get("blanks")
+    if not account:
+        return None
+    own, pooled = account["campaign"], account["pooled"]
+    bad = "bad" if own["claimed"] else None
+    lines = [el("p", el("b", f"Claimed here: {rate_text(own)}.", cls=bad))]
+    if pooled["campaigns"] > 1:
+        where = f"In {pooled['campaigns']} campaigns of this store with the same judge"
+        lines.append(el("p", f"{where}: {rate_text(pooled)}."))
+    return join(lines, el("p", account["false_claims"]["words"]))
+
+
+def rate_text(rate: Mapping[str, Any]) -> str:
+    """Such as: 0 of 7 blanks in confirmation; Clopper-Pearson 95 %: 0 to 41 %."""
+    told = f"{rate['claimed']} of {rate['confirmed']} blanks in confirmation"
+    if rate["rate"] is None:
+        return f"{told}, so no rate is known"
+    return f"{told}; Clopper-Pearson 95 %: {100 * rate['low']:.0f} to {100 * rate['high']:.0f}\u00a0%"
 
 
 def _claimed(found: Facts, name: str) -> bool:

@@ -9,12 +9,13 @@ from typing import Any
 
 from mendel import __version__
 from mendel.records import Interval, PlanKind
-from mendel.report.account import blanks_section, failures_section, ledger_section, proportion
+from mendel.report.account import blanks_section, failures_section, ledger_section
 from mendel.report.audits import audits_section, sandbox_row, unsafe_banner
 from mendel.report.claims import claims_section, paired
 from mendel.report.curves import evidence
 from mendel.report.facts import Facts, Judged, ScalingPanel, gather
 from mendel.report.figures import MEANINGS, forest_figure, scaling_figure, trunk_figure
+from mendel.report.forecasts import forecasts_section
 from mendel.report.html import Child, Html, commands, el, facts, join, table
 from mendel.report.repeat import settings_toml
 from mendel.report.svg import inline, two_widths
@@ -27,6 +28,7 @@ SECTIONS = {
     "ideas": "Ideas judged",
     "findings": "Findings",
     "data": "Training text",
+    "forecasts": "Forecasts",
     "blanks": "Blanks",
     "audits": "Audits",
     "ledger": "Ledger",
@@ -47,6 +49,7 @@ def make_page(
         "ideas": _ideas(judged),
         "findings": claims_section(found),
         "data": data_section(found),
+        "forecasts": forecasts_section(summary),
         "blanks": blanks_section(found, summary, judged),
         "audits": audits_section(found, summary),
         "ledger": ledger_section(found, summary),
@@ -135,18 +138,18 @@ def _in_words(found: Facts, summary: Mapping[str, Any]) -> Html:
 
 def _tiles(found: Facts, summary: Mapping[str, Any]) -> Html:
     cm = summary.get("trunk_cm")
-    claimed, judged = summary.get("blanks_claimed", 0), summary.get("blanks_judged", 0)
-    span = "none judged yet"
-    if judged:
-        low, high = proportion(claimed, judged)
-        span = f"Clopper-Pearson 95 %: {100 * low:.0f} to {100 * high:.0f}\u00a0%"
+    blanks = summary["blanks"]["campaign"]
+    span = "none entered confirmation"
+    if blanks["rate"] is not None:
+        low, high = 100 * blanks["low"], 100 * blanks["high"]
+        span = f"Clopper-Pearson 95 %: {low:.0f} to {high:.0f}\u00a0%"
     interval = "no check of the trunk yet"
     if cm is not None:
         interval = f"95 %: {summary['trunk_cm_low']:.2f} to {summary['trunk_cm_high']:.2f}"
     tiles = (
         ("Trunk CM", "–" if cm is None else f"{cm:.2f}", interval),
         ("Adopted changes", str(len(summary.get("adopted", ()))), f"of {len(found.findings)} claimed"),
-        ("Blanks claimed", f"{claimed} of {judged}", span),
+        ("Blanks claimed", f"{blanks['claimed']} of {blanks['confirmed']}", span),
         (
             "Runs",
             f"{summary['runs']:,}",
@@ -317,7 +320,8 @@ def _provenance(found: Facts) -> Html:
     ]
     exact = (campaign.config.get("budget") or {}).get("runs")
     note = (
-        "A budget in runs: the same settings on a machine of this fingerprint give the same numbers."
+        "A budget in runs: the same settings on a machine of this fingerprint give the same numbers, "
+        "from a store that holds the same finished campaigns."
         if exact
         else "A budget in time: how far a campaign comes depends on the machine; single runs repeat exactly."
     )

@@ -12,6 +12,7 @@ See `docs/store.md` for the tables and the folders.
 from mendel.store.entries import Blank, Campaign, Cost, Event, IdeaEntry, LedgerRow, Opening, RunEntry
 from mendel.store.errors import StoreError
 from mendel.store.folders import RunFolder, Tree, new_run_folder
+from mendel.store.history import Confirmation, Trial
 from mendel.store.store import Store
 from mendel.store.tables import CampaignState, IdeaState, RunState
 
@@ -19,6 +20,7 @@ __all__ = [
     "Blank",
     "Campaign",
     "CampaignState",
+    "Confirmation",
     "Cost",
     "Event",
     "IdeaEntry",
@@ -31,5 +33,6 @@ __all__ = [
     "Store",
     "StoreError",
     "Tree",
+    "Trial",
     "new_run_folder",
 ]

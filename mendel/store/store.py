@@ -20,7 +20,8 @@ from mendel.store import folders
 from mendel.store.entries import Blank, Campaign, Cost, Event, IdeaEntry
 from mendel.store.errors import StoreError
 from mendel.store.folders import RunFolder, Tree
-from mendel.store.queue import RunQueue, now
+from mendel.store.history import History
+from mendel.store.queue import now
 from mendel.store.tables import (
     Base,
     BlankRow,
@@ -40,7 +41,7 @@ from mendel.store.tables import (
 AnyRecord = TypeVar("AnyRecord", bound=Record)
 
 
-class Store(RunQueue):
+class Store(History):
     """All that is kept under one root folder. Use it as a context manager, or call `close`.
 
     Every method is one transaction; `with store.transaction():` makes several calls one. Every method

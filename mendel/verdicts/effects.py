@@ -10,9 +10,9 @@ from collections.abc import Iterable, Sequence
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy.special import stdtrit
+from scipy.special import betaincinv, stdtrit
 
-from mendel.records import Interval
+from mendel.records import Interval, Verdict
 from mendel.verdicts.curve import REACH, ScalingCurve, fit_batch, fit_curve
 
 Floats = NDArray[np.float64]
@@ -87,6 +87,40 @@ def compute_multiplier(
     )
 
 
+def standard_errors(verdicts: Sequence[Verdict]) -> list[float]:
+    """Standard error of the log2 CM of each verdict of one campaign, in log2 CM.
+
+    Read off a verdict's own interval it would be hopeless: two pairs know their noise with one degree of
+    freedom. All runs of a campaign are equally noisy, so the paired sd behind the intervals of the loss is
+    pooled over its verdicts, as in a screen. What a bit per byte is worth there is the width of the interval
+    of log2 CM over that of the loss. Verdicts with failures do not tell the noise.
+    """
+    widths = [_half_width(verdict.difference) for verdict in verdicts]
+    squares, freedom = 0.0, 0
+    for verdict, half in zip(verdicts, widths, strict=True):
+        if half is not None and not verdict.failures and verdict.pairs > 1:
+            sd = half / _quantile(verdict) * verdict.pairs**0.5
+            squares += (verdict.pairs - 1) * sd**2
+            freedom += verdict.pairs - 1
+    pooled = (squares / freedom) ** 0.5 if freedom else None
+    errors = []
+    for verdict, half in zip(verdicts, widths, strict=True):
+        of_cm = _half_width(verdict.log2_cm)
+        assert of_cm is not None, "only verdicts with a multiplier have an error"
+        own = of_cm / _quantile(verdict) if verdict.pairs > 1 else of_cm
+        errors.append(of_cm / half * pooled / verdict.pairs**0.5 if half and pooled else own)
+    return errors
+
+
+def _half_width(interval: Interval | None) -> float | None:
+    return None if interval is None else (interval.high - interval.low) / 2
+
+
+def _quantile(verdict: Verdict) -> float:
+    """Student's t of a two-sided 95 % interval from so many pairs."""
+    return float(stdtrit(verdict.pairs - 1, 0.975))
+
+
 def draw_curves(
     curve: ScalingCurve, points: Floats, flops: float, draws: int, rng: np.random.Generator
 ) -> tuple[Floats, Floats]:
@@ -146,6 +180,19 @@ def shrink(prior_mean: float, prior_sd: float, estimate: float, se: float) -> tu
     share = prior_sd**2 / (prior_sd**2 + se**2) if np.isfinite(se) else 0.0
     mean = prior_mean + share * (estimate - prior_mean) if share > 0 else prior_mean
     return float(mean), float(prior_sd * (1 - share) ** 0.5)
+
+
+def clopper_pearson(hits: int, trials: int, level: float = 0.95) -> Interval:
+    """A probability after `hits` in `trials`, with its exact two-sided interval (Clopper & Pearson 1934).
+
+    Raises ValueError without a trial.
+    """
+    if not 0 <= hits <= trials or not trials:
+        raise ValueError(f"{hits} hits in {trials} trials give no rate")
+    tail = (1 - level) / 2
+    low = float(betaincinv(hits, trials - hits + 1, tail)) if hits > 0 else 0.0
+    high = float(betaincinv(hits + 1, trials - hits, 1 - tail)) if hits < trials else 1.0
+    return Interval(value=hits / trials, low=low, high=high, level=level)
 
 
 def pooled_sd(differences: Iterable[ArrayLike]) -> float:

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import math
-
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from scipy import integrate, stats
 
 from mendel.ideas import PROPOSERS, load_proposer
-from mendel.ideas.triage import BIAS_SD, NOISE_SD, Past, duplicates, expected_gain, posterior_bias, rank
+from mendel.ideas.track_record import Past
+from mendel.ideas.triage import duplicates, expected_gain, rank
 from mendel.records import Edit, Forecast, Idea, Patch
 
 
@@ -27,9 +26,9 @@ def idea(name, mean=0.1, sd=0.1, *, proposer="catalog", idea_class="attention", 
     )
 
 
-def past(log2_cm, mean=0.1, sd=0.1, *, proposer="catalog", idea_class="shape"):
-    forecast = Forecast(mean=mean, sd=sd)
-    return Past(proposer=proposer, idea_class=idea_class, forecast=forecast, log2_cm=log2_cm)
+def past(log2_cm, mean=0.1, sd=0.1, *, proposer="catalog", idea_class="shape", weight=1.0):
+    said = {"proposer": proposer, "idea_class": idea_class, "forecast": Forecast(mean=mean, sd=sd)}
+    return Past(**said, log2_cm=log2_cm, weight=weight)
 
 
 def names(triages):
@@ -41,21 +40,6 @@ def test_the_expected_gain_is_the_integral_it_stands_for(mean, sd):
     law = stats.norm(mean, sd)
     integral, _ = integrate.quad(lambda x: x * law.pdf(x), 0, max(0, mean) + 12 * sd, limit=200)
     assert expected_gain(mean, sd) == pytest.approx(integral, abs=1e-6)
-
-
-def test_the_posterior_of_a_bias_is_the_textbook_one():
-    """Against a grid: prior times likelihood, normalised."""
-    errors = [(0.3, 0.1), (0.1, 0.2), (-0.05, 0.1)]
-    grid = [i / 5000 - 1 for i in range(10001)]
-    weights = [
-        stats.norm.pdf(b / BIAS_SD)
-        * math.prod(stats.norm.pdf(e, b, math.hypot(s, NOISE_SD)) for e, s in errors)
-        for b in grid[::10]
-    ]
-    total = sum(weights)
-    mean = sum(w * b for w, b in zip(weights, grid[::10], strict=True)) / total
-    variance = sum(w * (b - mean) ** 2 for w, b in zip(weights, grid[::10], strict=True)) / total
-    assert posterior_bias(errors) == pytest.approx((mean, variance), rel=1e-4)
 
 
 def test_more_gain_more_certainty_to_run_and_less_cost_come_first():
@@ -73,6 +57,24 @@ def test_a_forecaster_who_was_too_hopeful_is_believed_less():
     assert names(rank(ideas, [], {})) == ["a", "b"]
     record = [past(0.0, 0.4, proposer="hopeful")] * 4 + [past(0.1, 0.1, proposer="sober")] * 4
     assert names(rank(ideas, record, {})) == ["b", "a"]
+
+
+def test_a_forecaster_who_was_too_sure_is_believed_to_be_less_sure():
+    """Of two hopeless ideas the one is tried whose forecaster is known to err by more than it says."""
+    ideas = [idea("a", -0.2, 0.1, proposer="sober"), idea("b", -0.2, 0.1, proposer="sure")]
+    assert names(rank(ideas, [], {})) == ["a", "b"]
+    record = [past(0.1 + miss, 0.1, proposer="sure") for miss in (0.3, -0.3, 0.25, -0.25) * 30]
+    record += [past(0.1 + miss, 0.1, proposer="sober") for miss in (0.1, -0.1, 0.05, -0.05) * 30]
+    ranked = rank(ideas, record, {})
+    assert names(ranked) == ["b", "a"]
+    assert "corrected by the record to -0.20 +- 0.30" in ranked[0].reason
+
+
+def test_an_outcome_that_stands_for_many_counts_for_more():
+    hit, miss = past(0.1, weight=1.0), past(-0.3, weight=1.0)
+    plain = rank([idea("a")], [hit] * 6 + [miss] * 2, {})[0].score
+    heavy = rank([idea("a")], [hit] * 6 + [miss.model_copy(update={"weight": 5.0})] * 2, {})[0].score
+    assert heavy < plain
 
 
 def test_a_class_that_disappointed_is_believed_less_whoever_proposed():

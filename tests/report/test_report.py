@@ -13,7 +13,6 @@ from mendel.campaign.config import read_config
 from mendel.campaign.summary import summarise, trunk_points
 from mendel.records import Interval, PlanKind, RunResult, RunStatus, Verdict, VerdictKind
 from mendel.report import write_report
-from mendel.report.account import proportion
 from mendel.report.facts import gather
 from mendel.report.page import SECTIONS
 from mendel.report.repeat import settings_toml
@@ -107,7 +106,8 @@ def test_numbers_are_the_stores(finished: Builder, html: str) -> None:
     low, high = 2**finding.log2_cm.low, 2**finding.log2_cm.high
     assert f"2.00 [{low:.2f}, {high:.2f}]" in text
     assert "+0.250 [+0.200, +0.300] bits per byte (3 fresh pairs)" in text
-    assert "0 of 1 blanks claimed; Clopper-Pearson 95 %: 0 to 98 %." in text
+    assert "Claimed here: 0 of 0 blanks in confirmation, so no rate is known." in text
+    assert "nothing is measured of how many claims are false" in text
     ledger = store.ledger(finished.id)
     assert f"all{sum(row.runs for row in ledger)}" in text.replace(",", "").replace(" ", "")
     assert finding.refuted_by in text and "charged × 1.000, by FLOPs" in text
@@ -233,9 +233,34 @@ def test_the_settings_in_the_report_are_those_of_the_campaign(tmp_path: Path) ->
         assert read_config(file, {}).model_dump(mode="json") == b.campaign.config
 
 
-@pytest.mark.parametrize(
-    ("hits", "trials", "low", "high"),
-    [(0, 4, 0.0, 0.6024), (1, 10, 0.0025, 0.4450), (4, 4, 0.3976, 1.0), (5, 100, 0.0164, 0.1128)],
-)
-def test_clopper_pearson_as_tabled(hits: int, trials: int, low: float, high: float) -> None:
-    assert proportion(hits, trials) == pytest.approx((low, high), abs=1e-4)
+def test_the_rate_of_blanks_is_told_here_and_pooled(finished: Builder, tmp_path: Path) -> None:
+    summary = summarise(finished.store, finished.now())
+    own = {"confirmed": 4, "claimed": 1, "rate": 0.25, "low": 0.0063, "high": 0.8059}
+    pooled = {"campaigns": 3, "confirmed": 20, "claimed": 1, "rate": 0.05, "low": 0.0013, "high": 0.2487}
+    summary["blanks"] |= {"campaign": own, "pooled": pooled}
+    write_report(finished.store, finished.now(), summary, [], tmp_path / "r.html")
+    text = plain((tmp_path / "r.html").read_text(encoding="utf-8"))
+    assert "Claimed here: 1 of 4 blanks in confirmation; Clopper-Pearson 95 %: 1 to 81 %." in text
+    assert "In 3 campaigns of this store with the same judge: 1 of 20 blanks in confirmation" in text
+
+
+def test_forecasts_are_told_in_words_a_picture_and_tables(finished: Builder, tmp_path: Path) -> None:
+    summary = summarise(finished.store, finished.now())
+    one = summary["forecasts"]["all"]
+    assert one["outcomes"] == 3 and len(one["pit"]) == 10
+    one["outcomes"] = 31  # enough for the picture
+    write_report(finished.store, finished.now(), summary, [], tmp_path / "r.html")
+    html = (tmp_path / "r.html").read_text(encoding="utf-8")
+    section = html[html.index('<section id="forecasts">') :]
+    section = section[: section.index("</section>")]
+    words = summary["forecasts"]["proposers"][0]["words"].replace("+-", "±")
+    assert words in section and "90 % intervals covered" in words
+    for drawn in ("Where outcomes fell in their forecasts", "share of outcomes", "calibrated", "31 outcomes"):
+        assert drawn in section
+    assert "<td>attention</td>" in section
+
+
+def test_forecasts_without_outcomes_are_no_error(tmp_path: Path) -> None:
+    assert "No forecast has met its outcome yet." in plain(
+        make(Builder(tmp_path / "lab"), tmp_path / "r.html")
+    )

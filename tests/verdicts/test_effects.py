@@ -1,10 +1,14 @@
 """Effect sizes come with intervals that hold what they promise."""
 
+import math
+
 import numpy as np
 import pytest
 from scipy import stats
 
+from mendel.records import Interval, Verdict, VerdictKind
 from mendel.verdicts import compute_multiplier, paired_interval, pooled_sd, shrink
+from mendel.verdicts.effects import clopper_pearson, standard_errors
 
 BUDGETS = 1e12 * 4.0 ** np.arange(4)
 FLOPS = np.repeat(BUDGETS, 3)
@@ -101,3 +105,51 @@ def test_pooling_ignores_how_large_the_effects_are():
     assert pooled_sd([[1.0, 2.0], [101.0, 102.0], [7.0]]) == pytest.approx(0.5**0.5)
     with pytest.raises(ValueError, match="two pairs"):
         pooled_sd([[1.0], []])
+
+
+@pytest.mark.parametrize(
+    ("hits", "trials", "low", "high"),
+    [(0, 4, 0.0, 0.6024), (1, 10, 0.0025, 0.4450), (4, 4, 0.3976, 1.0), (5, 100, 0.0164, 0.1128)],
+)
+def test_clopper_pearson_as_tabled(hits, trials, low, high):
+    found = clopper_pearson(hits, trials)
+    assert (found.value, found.low, found.high) == pytest.approx((hits / trials, low, high), abs=1e-4)
+
+
+def test_a_rate_of_nothing_is_refused():
+    with pytest.raises(ValueError, match="0 hits in 0 trials give no rate"):
+        clopper_pearson(0, 0)
+
+
+def test_standard_errors_are_right_although_each_verdict_has_two_pairs():
+    """Two pairs know their noise with one degree of freedom; a screen of twenty ideas knows it well."""
+    rng = np.random.default_rng(7)
+    points = [
+        (c, 1.0 + 2.0 * c**-0.3 + 0.001 * rng.standard_normal()) for c in (0.5, 1, 2, 4) for _ in range(3)
+    ]
+    slope = 2.0 * 0.3 * math.log(2)  # bits per byte of a doubling at compute 1
+    noise, verdicts, pairs = 0.02, [], []
+    for number in range(24):
+        count = 2 if number % 2 else 6
+        gain = 0.1 * rng.standard_normal()
+        found = gain * slope + noise * rng.standard_normal(count)
+        interval = compute_multiplier(points, 1.0, found, rng_seed=number)
+        kind = VerdictKind.NO_DIFFERENCE_SHOWN
+        verdict = Verdict(
+            plan="p", kind=kind, pairs=count, difference=paired_interval(found), log2_cm=interval
+        )
+        verdicts.append(verdict)
+        pairs.append(count)
+    wild = verdicts[0].model_copy(update={"failures": 1, "difference": Interval(value=0, low=-9, high=9)})
+    errors = standard_errors([*verdicts, wild])[:-1]
+    for count in (2, 6):
+        mean = np.mean([error for error, n in zip(errors, pairs, strict=True) if n == count])
+        assert mean == pytest.approx(noise / slope / count**0.5, rel=0.25)
+
+
+def test_pairs_without_any_noise_have_an_error_of_the_curve_alone():
+    flat = Interval(value=0.01, low=0.01, high=0.01)
+    cm = Interval(value=0.02, low=0.0, high=0.04)
+    verdict = Verdict(plan="p", kind=VerdictKind.BETTER, pairs=2, difference=flat, log2_cm=cm)
+    (error,) = standard_errors([verdict])
+    assert 0 < error < 0.01

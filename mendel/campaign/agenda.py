@@ -1,0 +1,125 @@
+"""What to do next: which ideas a round tries, and what the budget has room for.
+
+Triage ranks what waits; a random stream of it is run regardless (`mendel.ideas.stream`), so that the record
+of forecasts is not only of what triage liked. Prices are in runs of the lowest rung.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+
+from mendel.campaign.config import CampaignConfig
+from mendel.campaign.forecasts import EARLIER, earlier_campaigns, track_record
+from mendel.campaign.lab import Lab
+from mendel.campaign.rounds import CURVE, SHORT_CURVE
+from mendel.campaign.trunk import Line
+from mendel.ideas.stream import choose
+from mendel.ideas.triage import rank
+from mendel.records import Verdict, VerdictKind
+from mendel.store import IdeaState
+
+LEAST_IDEAS = 3
+"""A round that could screen fewer is not begun."""
+CURVE_SEEDS = 2
+"""Seeds of each point of a curve that is measured for the last check."""
+TIMID = 1.1
+"""Prices are estimates: a stage begins only if this many times its price is left."""
+
+
+def next_ideas(lab: Lab, config: CampaignConfig, number: int, trunk: Line) -> dict[str, float]:
+    """The ideas of the next round, best first, each with the probability with which it is run; none when the
+    queue or the budget is at its end.
+
+    An idea that was not claimed gets another chance once the trunk has changed and nothing new is left.
+    """
+    policy = config.policy
+    entries = lab.store.ideas(lab.campaign.id)
+    spent = Counter(entry.idea.idea_class for entry in entries if entry.state is not IdeaState.QUEUED)
+    fresh = [entry.idea for entry in entries if entry.state is IdeaState.QUEUED]
+    lab.once(EARLIER, lambda: earlier_campaigns(lab.store, lab.campaign))
+    names = [item.name for item in rank(fresh, track_record(lab.store, lab.campaign), spent)]
+    names += second_chances(lab, trunk)
+    if not names:
+        return {}
+    count = min(policy.screen_ideas, len(names))
+    left = lab.meter.remaining() / TIMID - verify_price(lab, config)
+    least = min(LEAST_IDEAS, len(names))
+    while count >= least and _round_price(config, count, number) > left:
+        count -= 1
+    return choose(names, len(fresh), count, config.seed, number) if count >= least else {}
+
+
+def too_small(lab: Lab, config: CampaignConfig) -> str:
+    """Why the budget is not enough to begin, in one line."""
+    count = min(LEAST_IDEAS, len(lab.store.ideas(lab.campaign.id)))
+    if not count:
+        return f"ideas: {config.ideas!r} holds no idea"
+    needed = TIMID * (_round_price(config, count, 0) + verify_price(lab, config))
+    unit = f"{math.ceil(needed) + lab.meter.runs} runs"
+    if not lab.meter.counts_runs:
+        unit = f"{lab.meter.elapsed + needed * lab.meter.run_seconds / lab.meter.workers:.0f} s here"
+    return f"budget: {config.budget} is too small; {count} ideas and the last check need {unit}"
+
+
+def second_chances(lab: Lab, trunk: Line) -> list[str]:
+    """Ideas that may be tried on this trunk although they were judged on an earlier one, best first.
+
+    Left out: what was claimed, what was shown to be worse or not to run, and what the interval of its last
+    verdict says is hardly a gain.
+    """
+    campaign = lab.campaign.id
+    plans = {plan.id: plan for plan in lab.store.plans(campaign) if plan.idea is not None}
+    last: dict[str, Verdict] = {}
+    judged_on: dict[str, set[str]] = {}
+    for verdict in lab.store.verdicts(campaign):
+        plan = plans.get(verdict.plan)
+        if plan is not None and plan.idea is not None:
+            last[plan.idea] = verdict
+            judged_on.setdefault(plan.idea, set()).add(plan.control)
+    chances = []
+    for entry in lab.store.ideas(campaign):
+        name = entry.idea.name
+        found = last.get(name)
+        if found is None or found.log2_cm is None or trunk.recipe in judged_on[name]:
+            continue
+        if entry.state in (IdeaState.STALE, IdeaState.FAILED, IdeaState.REJECTED):
+            continue  # it had its second chance, without a verdict, or deserves none
+        hopeless = found.kind in (VerdictKind.BETTER, VerdictKind.WORSE, VerdictKind.FAILED)
+        if not hopeless and found.log2_cm.high > lab.campaign.config["policy"]["min_gain"]:
+            chances.append((-found.log2_cm.value, name))
+    return [name for _, name in sorted(chances)]
+
+
+def _round_price(config: CampaignConfig, ideas: int, number: int) -> float:
+    """Expected price of a round in runs of the lowest rung."""
+    policy = config.policy
+    counted = config.budget.runs is not None
+    points = () if number == 0 else SHORT_CURVE  # the original's curve is there before the first round
+    curve = len(points) if counted else sum(points)
+    screening = (ideas + 1) * policy.screen_pairs + 0.3 * ideas * policy.more_screen_pairs
+    entering = min(policy.cohort, max(1.0, ideas / 4))
+    confirming = (entering + 1) * 6
+    return curve * policy.curve_seeds + screening + confirming + _estimate_price(config)
+
+
+def _estimate_price(config: CampaignConfig) -> float:
+    """Expected price of measuring the claims of a round: half of a full cohort, their stack, two controls."""
+    return (config.policy.cohort / 2 + 3) * config.policy.estimate_pairs
+
+
+def verify_price(lab: Lab, config: CampaignConfig) -> float:
+    """Price of the last check of the trunk in runs of the lowest rung."""
+    policy, price = config.policy, 0.0
+    for rung in config.rungs:
+        scale = 1.0 if lab.meter.counts_runs else rung_scale(lab, config, rung)
+        curve = 0.0
+        if rung != config.rungs[0]:
+            curve = CURVE_SEEDS * (len(CURVE) if lab.meter.counts_runs else sum(CURVE))
+        price += scale * (2 * policy.verify_pairs + curve)
+    return price + CURVE_SEEDS * (1 if lab.meter.counts_runs else 2 * max(CURVE))
+
+
+def rung_scale(lab: Lab, config: CampaignConfig, rung: int) -> float:
+    """Compute of a rung over that of the campaign's lowest."""
+    return lab.testbed.rungs[rung].flops / lab.testbed.rungs[config.rungs[0]].flops

@@ -1,0 +1,104 @@
+"""What campaigns leave behind for others: their ideas, with everything that was measured of each.
+
+A fixed number of queries however many campaigns are asked for.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import and_, select
+
+from mendel.records import Idea, PlanKind, Verdict, VerdictKind
+from mendel.store.queue import RunQueue
+from mendel.store.tables import BlankRow, DecisionRow, IdeaRow, IdeaState, PlanRow, VerdictRow
+
+
+@dataclass(frozen=True)
+class Trial:
+    """An idea in the queue of a campaign, and its verdicts in the order in which they fell."""
+
+    campaign: str
+    idea: Idea
+    state: IdeaState
+    measured: tuple[tuple[PlanKind, Verdict], ...]
+
+
+@dataclass(frozen=True)
+class Confirmation:
+    """An idea that was judged in confirmation; what it was planted as, None for a real one."""
+
+    campaign: str
+    idea: str
+    blank: str | None
+    kind: VerdictKind
+
+
+class History(RunQueue):
+    """Questions to several campaigns at once."""
+
+    def trials(self, campaigns: Sequence[str]) -> list[Trial]:
+        """Every idea of these campaigns, but for those that are known to be planted: a blank counts like any
+        idea until it is unblinded, so that whoever reads this cannot tell."""
+        planted = and_(
+            BlankRow.campaign == IdeaRow.campaign,
+            BlankRow.name == IdeaRow.name,
+            BlankRow.unblinded.is_not(None),
+        )
+        ideas = (
+            select(IdeaRow.campaign, IdeaRow.name, IdeaRow.state, IdeaRow.record)
+            .outerjoin(BlankRow, planted)
+            .where(IdeaRow.campaign.in_(campaigns), BlankRow.name.is_(None))
+            .order_by(IdeaRow.campaign, IdeaRow.position)
+        )
+        same_plan = and_(PlanRow.campaign == VerdictRow.campaign, PlanRow.id == VerdictRow.plan)
+        verdicts = (
+            select(VerdictRow.campaign, PlanRow.idea, PlanRow.kind, VerdictRow.record)
+            .join(PlanRow, same_plan)
+            .where(VerdictRow.campaign.in_(campaigns), PlanRow.idea.is_not(None))
+            .order_by(VerdictRow.seq)
+        )
+        measured: defaultdict[tuple[str, str], list[tuple[PlanKind, Verdict]]] = defaultdict(list)
+        with self._reading() as connection:
+            for row in connection.execute(verdicts):
+                found = PlanKind(row.kind), Verdict.model_validate(row.record)
+                measured[row.campaign, row.idea].append(found)
+            return [
+                Trial(
+                    row.campaign,
+                    Idea.model_validate(row.record),
+                    row.state,
+                    tuple(measured[row.campaign, row.name]),
+                )
+                for row in connection.execute(ideas)
+            ]
+
+    def confirmations(self, campaigns: Sequence[str]) -> list[Confirmation]:
+        """All verdicts of confirmation, blinded blanks among them: for accounts, never for a judge."""
+        same_plan = and_(PlanRow.campaign == VerdictRow.campaign, PlanRow.id == VerdictRow.plan)
+        same_idea = and_(BlankRow.campaign == PlanRow.campaign, BlankRow.name == PlanRow.idea)
+        query = (
+            select(VerdictRow.campaign, PlanRow.idea, BlankRow.kind, VerdictRow.record)
+            .join(PlanRow, same_plan)
+            .outerjoin(BlankRow, same_idea)
+            .where(VerdictRow.campaign.in_(campaigns), PlanRow.kind == PlanKind.CONFIRM.value)
+            .order_by(VerdictRow.seq)
+        )
+        with self._reading() as connection:
+            return [
+                Confirmation(row.campaign, row.idea, row.kind, VerdictKind(row.record["kind"]))
+                for row in connection.execute(query)
+            ]
+
+    def decisions(self, campaigns: Sequence[str], ending: str) -> dict[str, dict[str, Any]]:
+        """Campaign -> key -> payload of the decisions whose key ends so."""
+        wanted = (DecisionRow.campaign.in_(campaigns), DecisionRow.key.endswith(ending, autoescape=True))
+        query = select(DecisionRow.campaign, DecisionRow.key, DecisionRow.payload).where(*wanted)
+        found: dict[str, dict[str, Any]] = {campaign: {} for campaign in campaigns}
+        with self._reading() as connection:
+            for row in connection.execute(query):
+                found[row.campaign][row.key] = row.payload
+        return found
