@@ -16,7 +16,18 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mendel.bench.lab import Lab, OutOfBudget, OutOfSeeds
-from mendel.plans.index import GRID, Evidence, Options, Running, allocate, beliefs, updated, worth_continuing
+from mendel.plans.index import (
+    GAINS,
+    GRID,
+    Evidence,
+    Options,
+    Running,
+    allocate,
+    beliefs,
+    updated,
+    worth_continuing,
+)
+from mendel.plans.screening import ENTRY_FEE, OVERHEAD
 from mendel.records import Rule
 from mendel.verdicts.evalues import log_t_final
 from mendel.verdicts.judge import Action, judge_round
@@ -31,14 +42,9 @@ CHUNK = 24
 PATIENCE = (15, 40, 110)
 """Further pairs, going by what one standard error above its mean would need, beyond which an idea is given
 up: the planner takes whichever is worth most."""
-ENTRY_FEE = 3.0
-"""Pairs that an entry costs the others: it takes a share of the error budget, so each of them needs a little
-more."""
 CLAIMED_SHARE = 0.5
 """Share of the ideas in confirmation that is expected to be claimed; it sets the bar that entries reckon
 with."""
-OVERHEAD = 0.08
-"""Share of a control run that goes with each run of an idea."""
 LATER = 2.1
 """Log of how much larger an e-value an idea of the second block of entries needs."""
 LEAST_LEFT = 6
@@ -135,9 +141,7 @@ class Mendel:
         most = max(self._pairs_left(), 5)
 
         def planned(patience: int, near: float | None) -> Options:
-            power, pairs = confirmation(
-                tuple(GRID), round(log_e, 1), gain, most, patience, self._noise().pairs
-            )
+            power, pairs = confirmation(GAINS, round(log_e, 1), gain, most, patience, self._noise().pairs)
             fee = pairs + ENTRY_FEE
             return allocate(posterior, power, fee, self.lab.ideas.cost, self.lab.left, OVERHEAD, near)
 
@@ -278,7 +282,7 @@ class Oracle(Mendel):
         bar = expected_bar(self.alpha or self.lab.terms.alpha, 0.9)
         m = round(self.lab.terms.min_gain / self.sd, 2)
         power, pairs = confirmation(
-            tuple(GRID), round(bar, 1), m, max(self._pairs_left(), 5), 40, self._noise().pairs
+            GAINS, round(bar, 1), m, max(self._pairs_left(), 5), 40, self._noise().pairs
         )
         chance, need = np.interp(worth, GRID, power), np.interp(worth, GRID, pairs)
         index = np.where(chance > 0.05, chance * worth / need, -1.0)

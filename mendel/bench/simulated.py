@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from mendel.bench.lab import Lab, Shelf, Terms
 from mendel.bench.score import Truth
 from mendel.bench.world import World
-from mendel.plans.index import GRID
+from mendel.plans.index import GAINS, GRID
 from mendel.verdicts.power import confirmation
 
 Floats = NDArray[np.float64]
@@ -67,5 +67,5 @@ def truth_of(world: World) -> Truth:
 @lru_cache(maxsize=32)
 def strong_gain(min_gain: float) -> float:
     """Smallest gain, in paired sd, that a plain confirmation of at most 12 pairs finds with 80 % power."""
-    power, _ = confirmation(tuple(GRID), STRONG_BAR, min_gain, STRONG_PAIRS)
+    power, _ = confirmation(GAINS, STRONG_BAR, min_gain, STRONG_PAIRS)
     return float(GRID[np.flatnonzero(power >= 0.8)[0]])

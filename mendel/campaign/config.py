@@ -68,12 +68,12 @@ class Policy(Record):
     """Fresh pairs of trunk against original at the end."""
     curve_seeds: int = Field(default=3, ge=2)
     """Seeds at each budget of a scaling curve."""
-    enter: float = Field(default=0.75, ge=0, le=1)
-    """Posterior probability of a gain above `min_gain` with which an idea enters confirmation."""
+    enter: float = Field(default=1.0, ge=0)
+    """An idea enters confirmation where its expected gain is worth so many times the compute; 0: all do."""
     alpha: float = Field(default=0.05, gt=0, lt=1)
     """False-discovery rate of the whole campaign."""
     planned: int = Field(default=0, ge=0)
-    """Ideas the campaign plans to confirm, the weights of e-BH; 0 for two fifths of its first queue."""
+    """Ideas the campaign plans to confirm, the weights of e-BH; 0 for what its queue and its budget allow."""
     min_gain: float = Field(default=0.01, ge=0)
     """log2 CM that a change must beat to count."""
     blank_share: float = Field(default=0.15, ge=0, lt=1)

@@ -47,7 +47,10 @@ from mendel.verdicts.curve import fit_curve
 from mendel.verdicts.effects import paired_interval
 
 PLANNED_SHARE = 0.4
-"""Share of the queue that is planned for confirmation: screening stops most."""
+"""Most of the queue that is planned for confirmation: screening stops the rest."""
+ENTRY_PRICE = 15.0
+"""Runs of the lowest rung that go with an entry, screening of those that do not enter included. Planning for
+more entries than there will be makes every claim dearer; for fewer, those that come later."""
 LONGEST = 16.0
 """Longest run of the original, as a multiple of the rung's compute, to read the trunk's multiplier off."""
 
@@ -78,10 +81,10 @@ def run_campaign(lab: Lab, config: CampaignConfig) -> Outcome:
     except Refused as error:
         raise LabError(f"recipe {base.base}: {error}") from None
     lab.say("epochs", "start", f"a run of {base.base} at rung {rung} reads {epochs:.2g} epochs of it")
-    planned = lab.once("planned", lambda: math.ceil(PLANNED_SHARE * len(lab.store.ideas(lab.campaign.id))))
     # The original's curve comes first of all: it also tells what a run costs on this machine.
-    first = Round(lab, shelf, config, errors, 0, original, original, rung, planned)
+    first = Round(lab, shelf, config, errors, 0, original, original, rung, planned=1)
     first.measure_curve()
+    planned = lab.once("planned", lambda: _planned(lab, config))
     number = 0
     while True:
         names = lab.once(f"{number}/ideas", lambda: next_ideas(lab, config, number, trunk))  # noqa: B023
@@ -107,6 +110,13 @@ def run_campaign(lab: Lab, config: CampaignConfig) -> Outcome:
         if entry.state is not IdeaState.QUEUED:  # until now it could still have been given another chance
             lab.store.unblind(lab.campaign.id, entry.idea.name)
     return Outcome(trunk, number, checked)
+
+
+def _planned(lab: Lab, config: CampaignConfig) -> int:
+    """Ideas that the queue and the budget let one expect in confirmation."""
+    left = max(0.0, lab.meter.remaining() - verify_price(lab, config))
+    queue = PLANNED_SHARE * len(lab.store.ideas(lab.campaign.id))
+    return max(1, math.ceil(min(queue, left / ENTRY_PRICE)))
 
 
 # --- the last check -------------------------------------------------------------------------------------

@@ -17,6 +17,7 @@ from mendel.records import Interval, Plan, PlanKind, Rule, Shard
 from mendel.store import IdeaState
 from mendel.verdicts.curve import fit_curve
 from mendel.verdicts.effects import compute_multiplier
+from mendel.verdicts.noise import UNKNOWN, Noise
 
 BOUND_DOUBLINGS = 3.0
 """Differences are clipped at what this many doublings of the control's compute are worth."""
@@ -65,6 +66,8 @@ class Round:
     """Budget that confirmation must leave for the last check, in runs of the lowest rung."""
     points: Points = field(default_factory=list)
     """The control's scaling curve."""
+    noise: Noise = UNKNOWN
+    """Of pairs, bits per byte, as the round's screen has shown it: plans made after it are judged by it."""
 
     @property
     def flops(self) -> float:
@@ -133,6 +136,8 @@ class Round:
             min_gain=policy.min_gain,
             min_loss_gain=policy.min_gain * slope,
             bound=BOUND_DOUBLINGS * slope,
+            noise=self.noise.sd,
+            noise_pairs=self.noise.pairs,
             max_pairs=policy.max_pairs,
         )
 

@@ -4,19 +4,29 @@ from __future__ import annotations
 
 import math
 import statistics
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 from mendel.campaign.claim_audits import any_rejected
+from mendel.campaign.forecasts import track_record
 from mendel.campaign.rounds import Round, at_bound
 from mendel.campaign.trunk import Candidate, Pairs, differences, prepare, run_pairs
 from mendel.plans.costs import Charge, charge, cpu_intervals, done_once
-from mendel.plans.screening import Belief, entering
+from mendel.plans.index import GAINS
+from mendel.plans.screening import Outlook, Prospect, Subject, entering, price_of_compute, prospects
 from mendel.records import Idea, Plan, PlanKind, RunResult, RunStatus, Shard, Verdict, VerdictKind
 from mendel.store import IdeaState
-from mendel.verdicts.effects import paired_interval, pooled_sd, shrink
+from mendel.verdicts.effects import paired_interval
+from mendel.verdicts.noise import learn_noise
+from mendel.verdicts.power import confirmation, expected_bar
 
 Screened = tuple[Candidate, Charge]
 """An idea that enters confirmation, and what it is charged."""
+CLAIMED_SHARE = 0.5
+"""Share of the ideas in confirmation that is expected to be claimed: it sets the bar that planning reckons
+with."""
+USUAL_NOISE = 0.05
+"""Paired sd in doublings of compute, where the screen has not shown any."""
 
 
 def screen(round: Round, ideas: Sequence[Idea]) -> list[Screened]:
@@ -28,17 +38,21 @@ def screen(round: Round, ideas: Sequence[Idea]) -> list[Screened]:
     round.measure_curve()
     plans = screening_plans(round, ready)
     found = run_pairs(round.lab, plans, 0, policy.screen_pairs)
-    beliefs = _beliefs(round, ready, plans, found)
-    if policy.more_screen_pairs:
-        doubtful = [p for p in plans if beliefs[p.idea or ""].in_doubt(policy.min_gain, policy.enter)]
-        last = policy.screen_pairs + policy.more_screen_pairs
-        for plan, more in run_pairs(round.lab, doubtful, policy.screen_pairs, last).items():
+    said = _weigh(round, ready, plans, found, 0)
+    for step in range(1, policy.more_screen_pairs + 1):
+        wanted = [plan for plan in plans if said[plan.idea or ""].pairs >= 1]
+        # All have the same number of pairs, so that pairs of one seed share their control.
+        at = policy.screen_pairs + step - 1
+        wanted = [plan for plan in wanted if len(found[plan.id]) == at]
+        if not wanted:
+            break
+        for plan, more in run_pairs(round.lab, wanted, at, at + 1).items():
             found[plan] += more
-        beliefs = _beliefs(round, ready, plans, found)
+        said = _weigh(round, ready, plans, found, step)
     rejected = {plan.idea for plan in plans if any_rejected(found[plan.id])}
-    hopeful = [belief for name, belief in beliefs.items() if name not in rejected]
-    names = entering(hopeful, policy.min_gain, policy.enter, policy.cohort)
-    _record(round, plans, found, beliefs, names)
+    able = [one for name, one in said.items() if name not in rejected]
+    names = entering(able, policy.cohort, everything=policy.enter == 0)
+    _record(round, plans, found, said, names)
     prices = charges(round, ready, plans, found)
     by_name = {candidate.idea.name: candidate for candidate in ready}
     return [(by_name[name], prices[name]) for name in names]
@@ -57,33 +71,72 @@ def screening_plans(round: Round, ready: Sequence[Candidate]) -> list[Plan]:
     return plans
 
 
-def _beliefs(
-    round: Round, ready: Sequence[Candidate], plans: Sequence[Plan], found: Pairs
-) -> dict[str, Belief]:
-    """Posterior log2 CM of each idea: its forecast, and its pairs with noise pooled over all ideas."""
+def _weigh(
+    round: Round, ready: Sequence[Candidate], plans: Sequence[Plan], found: Pairs, step: int
+) -> dict[str, Prospect]:
+    """What to do with each idea of the round. It depends on the clock and on what waits, so it is kept."""
     if not plans:
         return {}
-    slope = round.slope()
-    losses = {plan.idea or "": at_bound(differences(found[plan.id]), plan.rule) for plan in plans}
-    noise = pooled_sd(losses.values())
-    beliefs = {}
-    for candidate in ready:
-        name, forecast = candidate.idea.name, candidate.idea.forecast
-        values = losses[name]
-        estimate = sum(values) / len(values) / slope
-        mean, sd = shrink(forecast.mean, forecast.sd, estimate, noise / slope / math.sqrt(len(values)))
-        beliefs[name] = Belief(name=name, mean=mean, sd=sd)
-    return beliefs
+    pairs = {
+        plan.idea or "": dict(zip(plan.seeds, at_bound(differences(found[plan.id]), plan.rule), strict=False))
+        for plan in plans
+    }
+    round.noise = learn_noise(list(one.values()) for one in pairs.values())
+
+    def weighed() -> dict[str, Any]:
+        outlook, slope = _outlook(round), round.slope()
+        mine = [_subject(candidate.idea, slope, pairs[candidate.idea.name]) for candidate in ready]
+        subjects = mine + _others(round, slope, set(pairs))
+        price = price_of_compute(subjects, outlook, round.lab.meter.remaining() - round.reserve)
+        said = prospects(subjects, outlook, round.config.policy.enter * price)
+        return {name: said[name].model_dump() for name in pairs}
+
+    kept = round.lab.once(f"{round.number}/prospects/{step}", weighed)
+    return {name: Prospect.model_validate(one) for name, one in kept.items()}
+
+
+def _outlook(round: Round) -> Outlook:
+    """The noise as screening has shown it, and what a confirmation of this campaign takes and finds."""
+    policy, slope = round.config.policy, round.slope()
+    sd, alike = round.noise.sd or USUAL_NOISE * slope, round.noise.pairs
+    min_gain = policy.min_gain * slope
+    # Rounded, so that what was simulated for one round serves the next.
+    bar = float(f"{expected_bar(policy.alpha, CLAIMED_SHARE):.1f}")
+    edge = float(f"{min_gain / sd:.1f}")
+    power, pairs = confirmation(GAINS, bar, edge, policy.max_pairs, noise_pairs=alike)
+    return Outlook(sd=sd, alike=alike, min_gain=min_gain, power=power, pairs=pairs)
+
+
+def _subject(idea: Idea, slope: float, pairs: Mapping[int, float]) -> Subject:
+    return Subject(idea.name, idea.idea_class, idea.proposer, idea.forecast.mean * slope, pairs)
+
+
+def _others(round: Round, slope: float, here: set[str]) -> list[Subject]:
+    """What waits and competes for the budget, and what was measured before and teaches what to expect."""
+    store, campaign = round.lab.store, round.lab.campaign
+    waiting = [entry.idea for entry in store.ideas(campaign.id, IdeaState.QUEUED)]
+    record = [past for past in track_record(store, campaign) if past.log2_cm is not None]
+    return [_subject(idea, slope, {}) for idea in waiting if idea.name not in here] + [
+        Subject(
+            name=f"past {number}",
+            idea_class=past.idea_class,
+            proposer=past.proposer,
+            forecast=past.forecast.mean * slope,
+            known=((past.log2_cm or 0.0) * slope, past.se * slope),
+            open=False,
+        )
+        for number, past in enumerate(record)
+    ]
 
 
 def _record(
-    round: Round, plans: Sequence[Plan], found: Pairs, beliefs: dict[str, Belief], names: Sequence[str]
+    round: Round, plans: Sequence[Plan], found: Pairs, said: dict[str, Prospect], names: Sequence[str]
 ) -> None:
     for plan in plans:
         idea, results = plan.idea or "", found[plan.id]
         pairs = differences(results)
         failures = sum(d is None for d in pairs)
-        probability = beliefs[idea].probability_above(round.config.policy.min_gain)
+        probability = said[idea].probability
         entered = "enters confirmation" if idea in names else "does not enter confirmation"
         kind = VerdictKind.FAILED if failures == len(pairs) else VerdictKind.NO_DIFFERENCE_SHOWN
         if any_rejected(results):

@@ -14,7 +14,7 @@ from collections.abc import Mapping, Sequence
 
 STREAM = 0.05
 """Probability with which a waiting idea is run regardless of its rank, in each round."""
-MOST = 1 / 3
+MOST = 0.1
 """Share of a round's places that the stream may take on average: a queue of thousands must not fill it."""
 
 

@@ -24,6 +24,7 @@ Flags = NDArray[np.bool_]
 
 GRID: Floats = np.concatenate([np.arange(-6.0, -2.0, 0.5), np.arange(-2.0, 6.0, 0.25), np.arange(6.0, 15.0)])
 """Gains that a posterior distinguishes, in paired sd."""
+GAINS: tuple[float, ...] = tuple(GRID.tolist())
 LOOKS = (1, 2, 3)
 """Numbers of further screening pairs that are weighed against each other."""
 BASE_IDEAS = 10.0
@@ -49,6 +50,8 @@ class Evidence:
     """In paired sd."""
     alike: int = 0
     """Pairs that the usual noise counts for in each idea's own; 0: all ideas have the same noise."""
+    known: Floats | None = None
+    """(ideas, 2): a gain measured elsewhere, and the pairs that it is worth; 0 where there is none."""
 
 
 @dataclass(frozen=True)
@@ -99,13 +102,16 @@ def beliefs(evidence: Evidence, rounds: int = 3) -> Floats:
     """
     gains = evidence.gains
     seen = np.isfinite(gains)
+    measured: Flags = np.asarray(seen.any(axis=1))
+    if evidence.known is not None:
+        measured |= evidence.known[:, 1] > 0
     noise = _own_noise(gains, seen, evidence.alike)
     offset, offset_var = np.zeros(gains.shape[1]), np.full(gains.shape[1], SHARED)
     prior = np.broadcast_to(base_shape(), (len(gains), len(GRID)))
     posterior = np.asarray(prior)
-    for _ in range(rounds if seen.any() else 1):
-        likelihood = _likelihood(gains, seen, noise, offset, offset_var)
-        prior = _prior(evidence, likelihood, seen)
+    for _ in range(rounds if measured.any() else 1):
+        likelihood = _likelihood(evidence, seen, noise, offset, offset_var)
+        prior = _prior(evidence, likelihood, measured)
         posterior = _normalised(prior * likelihood)
         doubt = posterior @ GRID**2 - (posterior @ GRID) ** 2
         weight = seen / ((1 - SHARED) * noise + doubt)[:, None]
@@ -137,18 +143,22 @@ def _own_noise(gains: Floats, seen: Flags, alike: int) -> Floats:
     return np.asarray((alike + squares.sum(axis=1)) / (alike + count - 1))
 
 
-def _likelihood(gains: Floats, seen: Flags, noise: Floats, offset: Floats, offset_var: Floats) -> Floats:
+def _likelihood(evidence: Evidence, seen: Flags, noise: Floats, offset: Floats, offset_var: Floats) -> Floats:
     """(ideas, grid): Gaussian likelihood of each idea's pairs, its largest value one."""
     weight = seen / ((1 - SHARED) * noise[:, None] + offset_var)
     total = weight.sum(axis=1)
-    mean = (weight * np.where(seen, gains - offset, 0.0)).sum(axis=1) / np.maximum(total, 1e-12)
+    gained = (weight * np.where(seen, evidence.gains - offset, 0.0)).sum(axis=1)
+    if evidence.known is not None:
+        elsewhere = evidence.known[:, 1]
+        gained = gained + elsewhere * np.where(elsewhere > 0, evidence.known[:, 0], 0.0)
+        total = total + elsewhere
+    mean = gained / np.maximum(total, 1e-12)
     log = -0.5 * total[:, None] * (np.clip(mean, GRID[0], GRID[-1])[:, None] - GRID) ** 2
     return np.asarray(np.exp(log - log.max(axis=1, keepdims=True)))
 
 
-def _prior(evidence: Evidence, likelihood: Floats, seen: Flags) -> Floats:
-    """(ideas, grid): the shape of effects, tilted by class and forecast."""
-    known: Flags = np.asarray(seen.any(axis=1))
+def _prior(evidence: Evidence, likelihood: Floats, known: Flags) -> Floats:
+    """(ideas, grid): the shape of effects, tilted by class and forecast. `known`: what was measured."""
     base = base_shape()
     shape, some = base, likelihood[known]
     for _ in range(12):

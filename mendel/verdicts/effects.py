@@ -169,19 +169,6 @@ def _relative_noise(points: Floats, curve: ScalingCurve) -> tuple[float, int]:
     return max(within, about_fit) ** 0.5, freedom
 
 
-def shrink(prior_mean: float, prior_sd: float, estimate: float, se: float) -> tuple[float, float]:
-    """Posterior mean and sd of an effect: a normal prior N(prior_mean, prior_sd) and N(effect, se) data.
-
-    This is what a screen ranks by: the best of many noisy estimates is mostly lucky, and the prior takes the
-    luck out in proportion. `se` may be infinite (no data).
-    """
-    if prior_sd <= 0 or se < 0:
-        raise ValueError(f"prior_sd {prior_sd} must be above 0 and se {se} at least 0")
-    share = prior_sd**2 / (prior_sd**2 + se**2) if np.isfinite(se) else 0.0
-    mean = prior_mean + share * (estimate - prior_mean) if share > 0 else prior_mean
-    return float(mean), float(prior_sd * (1 - share) ** 0.5)
-
-
 def clopper_pearson(hits: int, trials: int, level: float = 0.95) -> Interval:
     """A probability after `hits` in `trials`, with its exact two-sided interval (Clopper & Pearson 1934).
 

@@ -13,6 +13,12 @@ from mendel.ideas.stream import MOST, STREAM, choose, selection_weights
 NAMES = [f"idea-{number:03}" for number in range(100)]
 
 
+@pytest.fixture
+def uncapped(monkeypatch):
+    """A stream that may fill a round, so that draws are frequent enough to count."""
+    monkeypatch.setattr(stream, "MOST", 1.0)
+
+
 def test_the_choice_repeats_and_follows_seed_round_and_name():
     first = choose(NAMES, 100, 16, seed=1, round=0)
     assert choose(NAMES, 100, 16, seed=1, round=0) == first
@@ -23,7 +29,7 @@ def test_the_choice_repeats_and_follows_seed_round_and_name():
     assert drawn and drawn <= set(moved), "an idea is drawn by its name, wherever it stands"
 
 
-def test_a_round_keeps_its_places_and_the_best_keep_theirs():
+def test_a_round_keeps_its_places_and_the_best_keep_theirs(uncapped):
     for seed in range(200):
         chosen = choose(NAMES, 100, 16, seed, 0)
         drawn = [name for name, p in chosen.items() if p < 1]
@@ -32,12 +38,18 @@ def test_a_round_keeps_its_places_and_the_best_keep_theirs():
         assert all(chosen[name] == STREAM for name in drawn)
 
 
-def test_one_waiting_idea_in_twenty_is_drawn_and_a_long_queue_does_not_fill_a_round():
-    below = [sum(p < 1 for p in choose(NAMES, 100, 16, seed, 0).values()) for seed in range(2000)]
-    assert fmean(below) == pytest.approx(0.05 * 87, abs=0.4)
-    queue = [str(number) for number in range(10_000)]
-    long = [sum(p < 1 for p in choose(queue, 10_000, 12, seed, 0).values()) for seed in range(40)]
-    assert fmean(long) == pytest.approx(MOST * 12, abs=1.3)
+def drawn_below(names, count, seeds):
+    return fmean(
+        sum(p < 1 for p in choose(names, len(names), count, seed, 0).values()) for seed in range(seeds)
+    )
+
+
+def test_one_waiting_idea_in_twenty_is_drawn(uncapped):
+    assert drawn_below(NAMES, 16, 2000) == pytest.approx(STREAM * 87, abs=0.4)
+
+
+def test_a_long_queue_does_not_fill_a_round():
+    assert drawn_below([str(number) for number in range(5000)], 40, 60) == pytest.approx(MOST * 40, abs=1.0)
 
 
 def test_ideas_that_were_run_before_are_not_drawn_and_a_short_queue_is_run_whole():
@@ -51,6 +63,7 @@ def test_the_probabilities_are_those_with_which_ideas_are_run(monkeypatch):
     as it was said to be."""
     names, chance = list("abcde"), 0.1
     monkeypatch.setattr(stream, "STREAM", chance)
+    monkeypatch.setattr(stream, "MOST", 1.0)
     for place, others in product(range(5), product([False, True], repeat=4)):
         ran, said = 0.0, set()
         for own, weight in ((True, chance), (False, 1 - chance)):
@@ -63,7 +76,7 @@ def test_the_probabilities_are_those_with_which_ideas_are_run(monkeypatch):
         assert list(said) == pytest.approx([ran])
 
 
-def test_every_idea_weighs_one_on_average_whenever_it_could_be_run():
+def test_every_idea_weighs_one_on_average_whenever_it_could_be_run(uncapped):
     """Three rounds in which triage takes the best of what is left."""
     total = dict.fromkeys(NAMES, 0.0)
     trials = 4000

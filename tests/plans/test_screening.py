@@ -1,55 +1,105 @@
-"""What a screen sends on, and what it looks at again."""
+"""What a screen buys another pair of, what it sends on, and how the budget and what is known change that."""
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mendel.plans.screening import Belief, entering
+from mendel.plans.index import GAINS
+from mendel.plans.screening import Outlook, Prospect, Subject, entering, price_of_compute, prospects
+from mendel.verdicts.power import confirmation, expected_bar
 
-ENTER, GAIN = 0.75, 0.01
-BELIEFS = st.lists(
-    st.builds(Belief, name=st.text("abc", min_size=1, max_size=4), mean=st.floats(-1, 1), sd=st.floats(0, 1)),
+SD, M = 0.02, 0.004
+POWER, PAIRS = confirmation(GAINS, round(expected_bar(0.05, 0.5), 1), M / SD, 12, noise_pairs=8)
+OUTLOOK = Outlook(SD, 8, M, POWER, PAIRS)
+PROSPECTS = st.lists(
+    st.builds(
+        Prospect,
+        name=st.text("abc", min_size=1, max_size=4),
+        mean=st.floats(-1, 1),
+        probability=st.floats(0, 1),
+        confirm=st.floats(-1, 1),
+        pairs=st.integers(0, 3),
+    ),
     max_size=12,
-    unique_by=lambda belief: belief.name,
+    unique_by=lambda one: one.name,
 )
 
 
-def test_the_probability_is_that_of_a_normal():
-    assert Belief(name="a", mean=0.01, sd=1.0).probability_above(0.01) == pytest.approx(0.5)
-    assert Belief(name="a", mean=0.1, sd=0.05).probability_above(0.0) == pytest.approx(0.97725, abs=1e-5)
-    assert Belief(name="a", mean=0.1, sd=0.0).probability_above(0.05) == 1.0
-    assert Belief(name="a", mean=0.1, sd=0.0).probability_above(0.1) == 0.0
+def subject(name, *gains, forecast=0.01, idea_class="a", **more):
+    return Subject(name, idea_class, "someone", forecast, dict(enumerate(gains)), **more)
 
 
-@given(BELIEFS, st.integers(1, 6))
-def test_the_most_promising_enter_in_order_and_nobody_unlikely_does(beliefs, most):
-    names = entering(beliefs, GAIN, ENTER, most)
-    by_name = {belief.name: belief for belief in beliefs}
-    able = [belief for belief in beliefs if belief.probability_above(GAIN) >= ENTER]
-    assert len(names) == min(most, len(able))
-    chosen = [by_name[name] for name in names]
-    assert all(belief in able for belief in chosen)
-    assert [belief.mean for belief in chosen] == sorted((b.mean for b in chosen), reverse=True)
-    left_out = [belief.mean for belief in able if belief.name not in names]
-    assert not left_out or max(left_out) <= chosen[-1].mean
+def screened(null_pairs=2, ideas=12):
+    rng = np.random.default_rng(0)
+    return [subject(f"null{i}", *(SD * rng.standard_normal(null_pairs))) for i in range(ideas)]
 
 
-@given(BELIEFS, st.integers(1, 6))
-def test_the_order_of_the_queue_does_not_matter(beliefs, most):
-    assert entering(beliefs, GAIN, ENTER, most) == entering(beliefs[::-1], GAIN, ENTER, most)
+def said_of(subjects, price=0.02):
+    return prospects(subjects, OUTLOOK, price)
 
 
-@pytest.mark.parametrize(
-    ("mean", "doubt"),
-    [(-1.0, False), (-0.2, False), (0.0, True), (0.08, True), (0.12, True), (0.3, False)],
-)
-def test_more_pairs_go_to_what_they_could_still_decide(mean, doubt):
-    assert Belief(name="a", mean=mean, sd=0.1).in_doubt(GAIN, ENTER) is doubt
+def test_a_clear_gain_enters_a_clear_loss_does_not_and_a_doubtful_one_is_looked_at_again():
+    said = said_of(
+        [*screened(), subject("good", 0.1, 0.11), subject("bad", -0.1, -0.08), subject("who", 0.03, 0.02)]
+    )
+    assert said["good"].confirm > 0
+    assert said["good"].probability > 0.95
+    assert said["bad"].confirm < 0
+    assert said["bad"].pairs == 0
+    assert said["who"].pairs >= 1
 
 
-@given(st.floats(-1, 1), st.floats(0.001, 1))
-def test_the_hopeless_and_the_certain_are_not_in_doubt(mean, sd):
-    belief = Belief(name="a", mean=mean, sd=sd)
-    probability = belief.probability_above(GAIN)
-    if probability <= 1 - ENTER or probability >= 0.99:
-        assert not belief.in_doubt(GAIN, ENTER)
+def test_the_less_is_left_the_more_a_run_must_bring():
+    subjects = screened()
+    prices = [price_of_compute(subjects, OUTLOOK, left) for left in (5, 40, 200)]
+    assert prices[0] > prices[1] > prices[2]
+
+
+def test_ideas_that_wait_compete_for_the_budget():
+    alone = price_of_compute(screened(), OUTLOOK, 60)
+    assert price_of_compute([*screened(), *(subject(f"w{i}") for i in range(100))], OUTLOOK, 60) > alone
+
+
+def test_what_other_campaigns_measured_of_a_class_moves_the_expectation_and_is_not_itself_proposed():
+    def expectation(outcome):
+        past = [subject(f"p{i}", known=(outcome, SD / 4), open=False, idea_class="b") for i in range(30)]
+        said = said_of([*screened(), *past, subject("new", idea_class="b"), subject("other", idea_class="a")])
+        assert set(said) == {"new", "other", *(one.name for one in screened())}
+        return said["new"].mean
+
+    assert expectation(0.1) > 0 > expectation(-0.1)
+
+
+def test_a_noisy_idea_is_believed_less():
+    quiet, noisy = subject("quiet", 0.03, 0.031, 0.029), subject("noisy", 0.13, -0.07, 0.03)
+    said = said_of([*screened(3), quiet, noisy])
+    assert said["quiet"].probability > said["noisy"].probability
+
+
+def test_at_no_price_at_all_everything_that_could_gain_is_worth_confirming():
+    assert all(
+        one.confirm >= 0 for one in said_of([subject("a", 0.0, 0.01), subject("b")], price=0.0).values()
+    )
+
+
+@given(PROSPECTS, st.integers(1, 6))
+def test_what_is_worth_most_enters_in_order_and_nothing_that_is_worth_nothing(said, most):
+    names = entering(said, most)
+    by_name = {one.name: one for one in said}
+    worth = [by_name[name].confirm for name in names]
+    assert all(value > 0 for value in worth)
+    assert worth == sorted(worth, reverse=True)
+    assert len(names) == min(most, sum(one.confirm > 0 for one in said))
+    assert entering(said[::-1], most) == names
+
+
+def test_an_a_a_campaign_lets_everything_in():
+    said = [Prospect(name=str(i), mean=0.0, probability=0.5, confirm=-1.0, pairs=0) for i in range(3)]
+    assert entering(said, 5) == []
+    assert entering(said, 5, everything=True) == ["0", "1", "2"]
+
+
+def test_no_noise_at_all_is_no_reason_to_fail():
+    said = said_of([subject("same", 0.0, 0.0), subject("twin", 0.0, 0.0)])
+    assert said["same"].mean == pytest.approx(said["twin"].mean)

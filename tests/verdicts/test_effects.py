@@ -7,7 +7,7 @@ import pytest
 from scipy import stats
 
 from mendel.records import Interval, Verdict, VerdictKind
-from mendel.verdicts import compute_multiplier, paired_interval, pooled_sd, shrink
+from mendel.verdicts import compute_multiplier, paired_interval, pooled_sd
 from mendel.verdicts.effects import clopper_pearson, standard_errors
 
 BUDGETS = 1e12 * 4.0 ** np.arange(4)
@@ -90,15 +90,6 @@ def test_a_huge_harm_stays_finite():
 def test_a_curve_without_replicates_is_refused_when_nothing_tells_its_noise():
     with pytest.raises(ValueError, match="replicate"):
         compute_multiplier([(1e12, 2.7), (4e12, 2.3)], 1e12, pairs(0.05))
-
-
-def test_shrinking_weighs_a_lucky_screen_against_the_prior():
-    mean, sd = shrink(prior_mean=0.0, prior_sd=0.1, estimate=0.3, se=0.1)
-    assert (mean, sd) == pytest.approx((0.15, 0.1 / 2**0.5))
-    assert shrink(0.02, 0.1, 0.3, float("inf")) == (0.02, 0.1)
-    assert shrink(0.02, 0.1, 0.3, 0.0) == pytest.approx((0.3, 0.0))
-    with pytest.raises(ValueError, match="prior_sd"):
-        shrink(0.0, 0.0, 0.1, 0.1)
 
 
 def test_pooling_ignores_how_large_the_effects_are():
