@@ -15,7 +15,7 @@ from mendel.campaign.lab import Lab
 from mendel.campaign.rounds import CURVE, SHORT_CURVE
 from mendel.campaign.trunk import Line
 from mendel.ideas.stream import choose
-from mendel.ideas.triage import rank
+from mendel.ideas.triage import balanced, rank
 from mendel.records import Verdict, VerdictKind
 from mendel.store import IdeaState
 
@@ -38,8 +38,9 @@ def next_ideas(lab: Lab, config: CampaignConfig, number: int, trunk: Line) -> di
     spent = Counter(entry.idea.idea_class for entry in entries if entry.state is not IdeaState.QUEUED)
     fresh = [entry.idea for entry in entries if entry.state is IdeaState.QUEUED]
     lab.once(EARLIER, lambda: earlier_campaigns(lab.store, lab.campaign))
-    names = [item.name for item in rank(fresh, track_record(lab.store, lab.campaign), spent)]
-    names += second_chances(lab, trunk)
+    ranked = rank(fresh, track_record(lab.store, lab.campaign), spent)
+    chances = second_chances(lab, trunk)
+    names = [item.name for item in ranked] + chances
     if not names:
         return {}
     count = min(policy.screen_ideas, len(names))
@@ -47,7 +48,10 @@ def next_ideas(lab: Lab, config: CampaignConfig, number: int, trunk: Line) -> di
     least = min(LEAST_IDEAS, len(names))
     while count >= least and _round_price(config, count, number) > left:
         count -= 1
-    return choose(names, len(fresh), count, config.seed, number) if count >= least else {}
+    if count < least:
+        return {}
+    names = balanced(ranked, {idea.name: idea.idea_class for idea in fresh}, count) + chances
+    return choose(names, len(fresh), count, config.seed, number)
 
 
 def too_small(lab: Lab, config: CampaignConfig) -> str:

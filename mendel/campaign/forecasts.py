@@ -50,7 +50,7 @@ def track_record(store: Store, campaign: Campaign) -> list[Past]:
     """By idea: its weight in each campaign in whose queue it stood, zero where it was not run."""
     best: dict[str, tuple[Trial, Outcome]] = {}
     for trial in trials:
-        key, chosen = trial.idea.id, weights[trial.campaign]
+        key, chosen = trial.content, weights[trial.campaign]
         found = outcomes.get((trial.campaign, trial.idea.name))
         if chosen or found is not None:  # a campaign that ended before its first round says nothing
             shares[key].append(chosen.get(trial.idea.name, 0.0 if found is None else 1.0))

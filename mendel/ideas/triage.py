@@ -18,6 +18,7 @@ shrunk to the forecaster's record like a beta prior worth RUNS_WEIGHT ideas.
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
@@ -27,6 +28,8 @@ from mendel.records import Idea, Patch, content_hash
 RUNS_WEIGHT = 10.0
 BONUS = 0.02
 """Worth, in log2 CM, of learning about a class that nothing was spent on."""
+CLASS_SHARE = 1 / 3
+"""Most of a round's places that go to one class while others wait."""
 
 
 class Triage(NamedTuple):
@@ -65,6 +68,24 @@ def rank(
         p_runs = (RUNS_WEIGHT * idea.forecast.p_runs + ran) / (RUNS_WEIGHT + known)
         ranked.append(_judge(idea, believed, p_runs, spent.get(idea.idea_class, 0.0), cost))
     return sorted(ranked, key=lambda triage: (-triage.score, triage.name))
+
+
+def balanced(ranked: Sequence[Triage], classes: Mapping[str, str], count: int) -> list[str]:
+    """Names in the order of `ranked`, but no class takes more than CLASS_SHARE of the first `count` places
+    while ideas of another class wait: however well knobs are forecast, they cannot eat the budget.
+
+    `classes`: idea class by name.
+    """
+    most = math.ceil(CLASS_SHARE * count)
+    taken: Counter[str] = Counter()
+    first: list[str] = []
+    for one in ranked:
+        own = classes[one.name]
+        if len(first) < count and taken[own] < most:
+            taken[own] += 1
+            first.append(one.name)
+    chosen = set(first)
+    return first + [one.name for one in ranked if one.name not in chosen]
 
 
 def expected_gain(mean: float, sd: float) -> float:

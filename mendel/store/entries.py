@@ -4,10 +4,24 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import datetime
+from functools import lru_cache
 from typing import Any
 
+from sqlalchemy import Text, type_coerce
+
 from mendel.records import Fingerprint, Idea, RunResult, RunSpec
-from mendel.store.tables import CampaignState, IdeaState, RunState
+from mendel.store.tables import CampaignState, IdeaRow, IdeaState, RunState
+
+IDEA_TEXT = type_coerce(IdeaRow.record, Text).label("text")
+"""The record of an idea as it is stored, for `parsed`."""
+
+
+@lru_cache(maxsize=2**16)
+def parsed(text: str) -> tuple[Idea, str]:
+    """The idea of a stored text, and its content hash. Ideas never change, and a campaign reads all of its
+    queue again for every round."""
+    idea = Idea.model_validate_json(text)
+    return idea, idea.id
 
 
 @dataclass(frozen=True)

@@ -13,6 +13,7 @@ from typing import Any
 from sqlalchemy import and_, select
 
 from mendel.records import Idea, PlanKind, Verdict, VerdictKind
+from mendel.store.entries import IDEA_TEXT, parsed
 from mendel.store.queue import RunQueue
 from mendel.store.tables import BlankRow, DecisionRow, IdeaRow, IdeaState, PlanRow, VerdictRow
 
@@ -23,6 +24,8 @@ class Trial:
 
     campaign: str
     idea: Idea
+    content: str
+    """Content hash of the idea."""
     state: IdeaState
     measured: tuple[tuple[PlanKind, Verdict], ...]
 
@@ -49,7 +52,7 @@ class History(RunQueue):
             BlankRow.unblinded.is_not(None),
         )
         ideas = (
-            select(IdeaRow.campaign, IdeaRow.name, IdeaRow.state, IdeaRow.record)
+            select(IdeaRow.campaign, IdeaRow.name, IdeaRow.state, IDEA_TEXT)
             .outerjoin(BlankRow, planted)
             .where(IdeaRow.campaign.in_(campaigns), BlankRow.name.is_(None))
             .order_by(IdeaRow.campaign, IdeaRow.position)
@@ -69,7 +72,7 @@ class History(RunQueue):
             return [
                 Trial(
                     row.campaign,
-                    Idea.model_validate(row.record),
+                    *parsed(row.text),
                     row.state,
                     tuple(measured[row.campaign, row.name]),
                 )

@@ -17,7 +17,7 @@ from sqlalchemy import Connection, RowMapping, Select, insert, literal, select, 
 
 from mendel.records import Finding, Fingerprint, Idea, Plan, PlanKind, Recipe, Record, RunResult, Verdict
 from mendel.store import folders
-from mendel.store.entries import Blank, Campaign, Cost, Event, IdeaEntry
+from mendel.store.entries import IDEA_TEXT, Blank, Campaign, Cost, Event, IdeaEntry, parsed
 from mendel.store.errors import StoreError
 from mendel.store.folders import RunFolder, Tree
 from mendel.store.history import History
@@ -132,13 +132,14 @@ class Store(History):
 
     def ideas(self, campaign: str, state: IdeaState | None = None) -> list[IdeaEntry]:
         """The ideas in the order of the queue, all or those of one state."""
-        query = select(*IdeaRow.__table__.c).where(IdeaRow.campaign == campaign).order_by(IdeaRow.position)
+        columns = (IdeaRow.position, IdeaRow.state, IdeaRow.note, IDEA_TEXT)
+        query = select(*columns).where(IdeaRow.campaign == campaign).order_by(IdeaRow.position)
         if state is not None:
             query = query.where(IdeaRow.state == state)
         with self._reading() as connection:
             self._require(connection, campaign)
             return [
-                IdeaEntry(Idea.model_validate(row.record), row.position, row.state, row.note)
+                IdeaEntry(parsed(row.text)[0], row.position, row.state, row.note)
                 for row in connection.execute(query)
             ]
 

@@ -78,7 +78,8 @@ def test_a_good_idea_is_adopted_with_an_interval_about_its_true_multiplier(plant
 
 @pytest.mark.parametrize("name", ["null-one", "null-two", "harmful", "boasting", "silent"])
 def test_an_idea_without_a_gain_is_not_claimed(states, name):
-    assert states[name][0] in ("screened", "dropped")
+    refused = {"rejected"} if name == "boasting" else set()  # where it is looked at closely enough
+    assert states[name][0] in {"screened", "dropped"} | refused
 
 
 @pytest.mark.parametrize("name", FAILING)

@@ -9,7 +9,7 @@ from scipy import integrate, stats
 
 from mendel.ideas import PROPOSERS, load_proposer
 from mendel.ideas.track_record import Past
-from mendel.ideas.triage import duplicates, expected_gain, rank
+from mendel.ideas.triage import Triage, balanced, duplicates, expected_gain, rank
 from mendel.records import Edit, Forecast, Idea, Patch
 
 
@@ -135,3 +135,19 @@ def test_proposers_are_reached_by_a_short_name(tmp_path):
     assert len(load_proposer("blanks", 3).propose((), 4)) == 4
     with pytest.raises(ValueError, match="'magic' is unknown; allowed are catalog, file, blanks"):
         load_proposer("magic")
+
+
+@given(st.lists(st.sampled_from("abc"), min_size=1, max_size=30), st.integers(1, 12))
+def test_no_class_takes_more_than_its_share_while_others_wait(kinds, count):
+    ranked = [Triage(str(place), float(-place), "") for place in range(len(kinds))]
+    classes = {str(place): kind for place, kind in enumerate(kinds)}
+    names = balanced(ranked, classes, count)
+    assert sorted(names) == sorted(classes)
+    first, rest = [classes[name] for name in names[:count]], {classes[name] for name in names[count:]}
+    most = -(-count // 3)
+    for kind in set(first):
+        others_wait = any(other != kind and first.count(other) < most for other in rest)
+        assert first.count(kind) <= most or not others_wait
+    for kind in "abc":  # within a class, the order is that of the ranking
+        own = [int(name) for name in names if classes[name] == kind]
+        assert own == sorted(own)
