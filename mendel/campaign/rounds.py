@@ -65,6 +65,8 @@ class Round:
     """Budget that confirmation must leave for the last check, in runs of the lowest rung."""
     points: Points = field(default_factory=list)
     """The control's scaling curve."""
+    ahead: float = 0.0
+    """log2 CM of the control over the recipe that `points` are of: 0 where they are its own."""
 
     @property
     def flops(self) -> float:
@@ -93,7 +95,7 @@ class Round:
         except ValueError as error:
             what = f"scaling curve of recipe {self.control.recipe} at rung {self.rung}"
             raise CurveError(f"{what}: {error}") from None
-        return max(float(curve.slope(self.flops)), LEAST_SLOPE)
+        return max(float(curve.slope(self.flops * 2**self.ahead)), LEAST_SLOPE)
 
     def plan(
         self, kind: PlanKind, idea: str | None, treatment: Line, seeds: tuple[int, ...], shard: Shard
