@@ -284,7 +284,7 @@ class _Attempt:
 
     def interactions(self, changes: Sequence[Earning]) -> tuple[Interaction, ...]:
         """What pairs of changes add beyond their sum: first those that add least of what they were adopted
-        for, as many as the budget has room for."""
+        for, at most as many as there are changes, and as the budget has room for."""
         tested = {one.name: one for one in changes if one.standing is not Standing.UNTESTED}
         wanted = [
             (one, other)
@@ -294,7 +294,8 @@ class _Attempt:
         wanted.sort(key=lambda pair: -sum(_changed(tested[name]) for name in pair))
         pairs = self.round.config.policy.recheck_pairs
         left = self.round.lab.meter.remaining() - self.round.reserve
-        room = self.round.lab.once(f"{self.key}/pairs", lambda: max(0, int(left / (pairs + SMOKE))))
+        most = min(len(tested), max(0, int(left / (pairs + SMOKE))))
+        room = self.round.lab.once(f"{self.key}/pairs", lambda: most)
         names = {f"{one}+{other}": (one, other) for one, other in wanted[:room]}
         self.prepare({arm: self.left_out(*pair) for arm, pair in names.items()})
         arms = [arm for arm in names if arm in self.plans]
