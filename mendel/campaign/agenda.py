@@ -87,8 +87,8 @@ def second_chances(lab: Lab, trunk: Line) -> list[str]:
         found = last.get(name)
         if found is None or found.log2_cm is None or trunk.recipe in judged_on[name]:
             continue
-        if entry.state in (IdeaState.STALE, IdeaState.FAILED, IdeaState.REJECTED):
-            continue  # it had its second chance, without a verdict, or deserves none
+        if entry.state in (IdeaState.ADOPTED, IdeaState.STALE, IdeaState.FAILED, IdeaState.REJECTED):
+            continue  # it is in the trunk, had its second chance without a verdict, or deserves none
         hopeless = found.kind in (VerdictKind.BETTER, VerdictKind.WORSE, VerdictKind.FAILED)
         if not hopeless and found.log2_cm.high > lab.campaign.config["policy"]["min_gain"]:
             chances.append((-found.log2_cm.value, name))
