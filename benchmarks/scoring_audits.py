@@ -20,6 +20,7 @@ from collections import Counter
 
 import numpy as np
 
+from mendel.campaign.scoring import POSITIONS
 from mendel.yardstick import Violation, ask_prefixes, ask_stream, check_prefixes, check_stream
 
 WINDOWS, LENGTH, VOCAB = 128, 512, 256
@@ -98,7 +99,7 @@ def judge(settings: dict[str, float]) -> tuple[str, float]:
     answers = ask_stream(Model(settings, windows).ours, windows)
     try:
         check_stream(answers)
-        prefixes = ask_prefixes(Model(settings, windows).ours, windows, answers)
+        prefixes = ask_prefixes(Model(settings, windows).ours, windows, answers, positions=POSITIONS)
         audits = check_prefixes(answers, prefixes)
     except Violation as found:
         return found.audit, next((float(a.evidence.get("detectable", 0)) for a in found.audits[1:2]), 0.0)

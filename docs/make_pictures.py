@@ -3,6 +3,7 @@
 python docs/make_pictures.py report STORE_ROOT [CAMPAIGN]   # docs/report.png, from a campaign
 python docs/make_pictures.py transfer RESULT                # docs/transfer.png, from benchmarks/transfer.py
 python docs/make_pictures.py ladder RESULT...               # docs/ladder.png, from mendel ladder --json
+python docs/make_pictures.py ablate RESULT                  # docs/ablate.png, from mendel ablate --json
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from matplotlib.image import imread
 from matplotlib.ticker import FixedLocator, FuncFormatter, NullFormatter, NullLocator
 
 from mendel.campaign.summary import trunk_points
+from mendel.report.ablation_figures import effects_figure, interaction_figure, shapley_figure
 from mendel.report.drawing import (
     BLUE,
     FAINT,
@@ -153,9 +155,17 @@ def _ladder_label(found: Mapping[str, Any]) -> str:
     return f"{found['recipe']}: the prediction is off by {abs(found['relative_error']):.1%}"
 
 
+def draw_ablation(found: Mapping[str, Any], target: Path) -> None:
+    """Effects, and interactions and Shapley shares where the design tells them."""
+    figures = [effects_figure(found)]
+    figures += [interaction_figure(found)] if found["interactions"] else []
+    figures += [shapley_figure(found)] if found["shapley"]["parts"] else []
+    save_stacked(tuple(figures), target)
+
+
 def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
-    parser.add_argument("picture", choices=("report", "transfer", "ladder"))
+    parser.add_argument("picture", choices=("report", "transfer", "ladder", "ablate"))
     parser.add_argument("source", nargs="+", help="the store's root and a campaign, or result files")
     parser.add_argument("--out", type=Path, help="default: docs/PICTURE.png")
     args = parser.parse_args(arguments)
@@ -166,6 +176,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
         results = [json.loads(Path(file).read_text()) for file in args.source]
         if args.picture == "transfer":
             draw_transfer(results[0], target)
+        elif args.picture == "ablate":
+            draw_ablation(results[0], target)
         else:
             draw_ladder(results, target)
     print(f"wrote {target}")

@@ -16,6 +16,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from mendel import __version__
+from mendel.ablate_commands import ablate
 from mendel.campaign.config import (
     TEMPLATE,
     CampaignConfig,
@@ -54,7 +55,7 @@ ideas_app = App(
     name="ideas", group=MORE, help="List, show or check ideas.", default_parameter=Parameter(negative=())
 )
 app.command(ideas_app)
-for command in (probe, ladder, sample, redteam):
+for command in (ablate, probe, ladder, sample, redteam):
     app.command(command, group=MORE)
 
 ConfigFile = Annotated[
@@ -297,8 +298,8 @@ def doctor(*, sandbox: str = "", image: str = "", json: Json = False) -> None:
     Parameters
     ----------
     sandbox
-        Consider these only, by commas: namespaces, bubblewrap, landlock, docker, apptainer, none. Default:
-        what mendel.toml says.
+        Consider these only, by commas: namespaces, bubblewrap, landlock, docker, apptainer, none; auto is all
+        of them. Default: what mendel.toml says.
     image
         Container image, for docker and apptainer.
     """
@@ -306,7 +307,7 @@ def doctor(*, sandbox: str = "", image: str = "", json: Json = False) -> None:
 
     config = read_config(None, {})
     configured = config.sandbox if config.sandbox != "auto" else ""
-    names = [name.strip() for name in (sandbox or configured).split(",") if name.strip()]
+    names = [name.strip() for name in (sandbox or configured).split(",") if name.strip() not in ("", "auto")]
     facts = examine(read_settings(), names, image or config.image)
     if json:
         print_json(facts)

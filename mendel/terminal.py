@@ -186,6 +186,14 @@ def print_stream(pieces: Iterator[str]) -> None:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
+REDTEAM = {
+    "stopped_without_gain_only": "only because they show no gain at their price",
+    "did_not_run": "only because they do not run, which says nothing of the audits",
+    "refused": "too dear for short runs, and not judged",
+}
+"""What is told apart on each side."""
+
+
 def show_redteam(console: Console, found: dict[str, Any]) -> None:
     """What `mendel redteam` saw: every cheat with what stopped it, and honest patches that were stopped."""
     table = Table()
@@ -193,7 +201,7 @@ def show_redteam(console: Console, found: dict[str, Any]) -> None:
         table.add_column(name)
     for row in found["cheats"]["patches"]:
         by = row["stopped_by"] or Text("NOT STOPPED", style="bold red")
-        table.add_row(row["name"], by, escape((row["reason"] or "")[:160]))
+        table.add_row(row["name"], by, escape((row["reason"] or row["seen"])[:160]))
     if table.rows:
         console.print(table)
     for row in found["honest"]["patches"]:
@@ -204,7 +212,9 @@ def show_redteam(console: Console, found: dict[str, Any]) -> None:
     for side, name in (("cheats", "Cheats"), ("honest", "Honest patches")):
         counts = found[side]
         meant = counts["stopped_as_intended"]
-        by = f", {meant} of them by an audit that they name" if meant else ""
+        parts = [f"{meant} by what was meant to"] if meant else []
+        parts += [f"{number} {what}" for key, what in REDTEAM.items() if (number := counts[key])]
+        by = f" ({', '.join(parts)})" if parts else ""
         console.print(f"{name}: {counts['stopped']} stopped of {counts['tried']}{by}.", highlight=False)
     if found["audit_seconds_per_candidate"] is not None:
         seconds = found["audit_seconds_per_candidate"]

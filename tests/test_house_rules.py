@@ -27,7 +27,17 @@ MAY_IMPORT = {
     "testing": {"records", "runs"},  # the conformance suites of the rooms' protocols
     "campaign": {*STAGES, *SERVICES, "testbeds"},
     "terminal.py": {"campaign"},
-    "cli.py": {*STAGES, *SERVICES, "testbeds", "campaign", "terminal", "recipe_commands", "trust_commands"},
+    "cli.py": {
+        *STAGES,
+        *SERVICES,
+        "testbeds",
+        "campaign",
+        "terminal",
+        "ablate_commands",
+        "recipe_commands",
+        "trust_commands",
+    },
+    "ablate_commands.py": {*SERVICES, "campaign", "recipe_commands", "terminal"},
     "recipe_commands.py": {*SERVICES, "campaign", "terminal"},
     "trust_commands.py": {"campaign", "recipe_commands", "terminal"},
     "__init__.py": set(),
@@ -58,8 +68,11 @@ HARD_DEPENDENCIES = {
     "pyarrow": ("pyarrow", ("yardstick",)),
     "numpy": ("numpy", ("plans", "probes", "report", "runs", "verdicts", "yardstick")),
     "scipy": ("scipy", ("plans", "report", "verdicts", "yardstick")),
-    "cyclopts": ("cyclopts", ("cli.py", "recipe_commands.py", "trust_commands.py")),
-    "rich": ("rich", ("cli.py", "recipe_commands.py", "trust_commands.py", "report", "terminal.py")),
+    "cyclopts": ("cyclopts", ("cli.py", "ablate_commands.py", "recipe_commands.py", "trust_commands.py")),
+    "rich": (
+        "rich",
+        ("cli.py", "ablate_commands.py", "recipe_commands.py", "trust_commands.py", "report", "terminal.py"),
+    ),
     "matplotlib": ("matplotlib", ("report",)),
 }
 EXTRAS = {

@@ -55,6 +55,10 @@ def adopt_claims(round: Round, claims: Sequence[Claim], original_points: Points)
         arms = {name: line for name, line in arms.items() if name not in gone}
         stack = round.control
         plans.pop(STACK, None)
+    if STACK in plans and (violation := _violation(round, plans[STACK], pairs[plans[STACK].id])):
+        # Charges that hold for each change need not hold for all of them together.
+        round.lab.say(f"{round.number}/stack", "audit", f"the stack is not adopted: {full(violation)}")
+        plans.pop(STACK)
     chosen, new = _choose(round, arms, stack, plans, pairs)
     skills = {name: skill_effects(pairs[plans[name].id]) for name in effects}
     _record(round, [claim for claim in real if claim.candidate.idea.name in effects], effects, skills, new)
@@ -119,7 +123,7 @@ def _withdrawn(
     """Withdraw a claim whose fresh runs an audit rejects, or whose gain turned into a loss on seeds that
     nothing was chosen by. Its e-value no longer helps others."""
     assert effect.difference is not None and plan.idea is not None
-    violation = failed((*audit_runs(pairs), *audit_costs(round, plan, pairs)))
+    violation = _violation(round, plan, pairs)
     if violation is None and effect.difference.high <= 0:
         violation = Audit(
             name="fresh",
@@ -136,6 +140,11 @@ def _withdrawn(
         f"{round.number}/fresh/{name}", "audit", f"{name}: claim withdrawn, {full(violation)}", name
     )
     return True
+
+
+def _violation(round: Round, plan: Plan, pairs: Sequence[tuple[RunResult, RunResult]]) -> Audit | None:
+    """What an audit has against the treatment's runs or their cost."""
+    return failed((*audit_runs(pairs), *audit_costs(round, plan, pairs)))
 
 
 def _interval(verdict: Verdict) -> Interval:

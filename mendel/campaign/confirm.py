@@ -147,7 +147,8 @@ def cohort(round: Round, screened: Sequence[Screened]) -> tuple[list[Plan], list
     with round.lab.store.transaction():
         for candidate, price in screened:
             excess = round.control.excess * price.ratio / price.flops_ratio
-            candidate = replace(candidate, line=replace(candidate.line, excess=excess))
+            fixed = round.control.fixed + price.fixed
+            candidate = replace(candidate, line=replace(candidate.line, excess=excess, fixed=fixed))
             name = candidate.idea.name
             if price.too_dear:
                 round.move(name, IdeaState.FAILED, price.too_dear, "confirm")

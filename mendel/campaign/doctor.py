@@ -64,7 +64,9 @@ def _sandboxes(allowed: tuple[str, ...], image: str) -> dict[str, Any]:
     with ThreadPoolExecutor() as pool:
         found = pool.map(lambda name: _sandbox(name, name in allowed, image, hidden), BACKENDS)
         backends = dict(zip(BACKENDS, found, strict=True))
-    chosen = next((name for name in AUTOMATIC if backends[name]["available"]), "")
+    by_name = allowed if len(allowed) < len(BACKENDS) else ()  # what a container needs, its user must say
+    named = [name for name in by_name if name not in (*AUTOMATIC, "none")]
+    chosen = next((name for name in (*AUTOMATIC, *named) if backends[name]["available"]), "")
     refused = {name: backends[name]["reason"] for name in AUTOMATIC if backends[name]["reason"]}
     unusable = {name: reason for name, reason in refused.items() if name in allowed}
     return {
@@ -79,7 +81,7 @@ def _sandboxes(allowed: tuple[str, ...], image: str) -> dict[str, Any]:
 def _sandbox(name: str, considered: bool, image: str, hidden: tuple[Path, ...]) -> dict[str, Any]:
     facts: dict[str, Any] = {"available": False, "reason": "", "passed": False, "checks": {}}
     if not considered:
-        return {**facts, "reason": "not considered: the setting sandbox names others"}
+        return {**facts, "reason": "not considered: --sandbox or mendel.toml names others"}
     try:
         # Asked in a process of its own, which has one thread: what it tries, it tries in a fork.
         executor = LocalExecutor(workers=2, sandbox=name, image=image, hidden=hidden)

@@ -18,8 +18,9 @@ from typing import Any, TypeVar, cast
 
 from mendel.campaign.budget import Meter
 from mendel.campaign.progress import Progress
-from mendel.campaign.scoring import AUDITED, Scoring, Text
+from mendel.campaign.scoring import AUDITED, Scoring, Text, has_own_objective
 from mendel.patches import read_tree
+from mendel.plans.seeds import is_first
 from mendel.records import Audit, Recipe, RunResult, RunSpec, RunStatus, Testbed, Verdict
 from mendel.runs import Executor, Job, Scorer
 from mendel.store import Campaign, RunEntry, RunState, Store, StoreError
@@ -262,6 +263,8 @@ class Lab:
         )
         rung = self.testbed.rungs[spec.rung]
         tokens = self.rung_tokens.get((spec.recipe, spec.rung), spec.tokens)
+        # One control of a block is audited too: a trunk that cheats would have all ideas on it rejected.
+        trusted = request.idea is None and not is_first(spec.seed)
         return Job(
             id=spec.id,
             source=folder.source,
@@ -270,7 +273,7 @@ class Lab:
             readable=(self.corpus.train_folder,),
             timeout=rung.timeout * max(1.0, spec.tokens / tokens),
             memory=self.testbed.memory,
-            scorer=self._scorer(spec.id, folder.out, spec, request.stage, control=request.idea is None),
+            scorer=self._scorer(spec.id, folder.out, spec, request.stage, trusted),
         )
 
     def _smoke_job(self, recipe_id: str, rung: int) -> Job:
@@ -301,20 +304,16 @@ class Lab:
         return tuple(command)
 
     def _scorer(
-        self, job: str, out: Path, spec: RunSpec | None, stage: str, control: bool = False
+        self, job: str, out: Path, spec: RunSpec | None, stage: str, trusted: bool = False
     ) -> tuple[str, tuple[Scorer, ...]]:
-        own = spec is not None and stage in AUDITED and not control and self._own_objective(spec.recipe)
-        scoring = self._scorings[job] = Scoring(self._text, out, spec, stage, control, own)
+        own = spec is not None and stage in AUDITED and not trusted and self._own_objective(spec.recipe)
+        scoring = self._scorings[job] = Scoring(self._text, out, spec, stage, trusted, own)
         return self.testbed.score, scoring.sessions
 
     def _own_objective(self, recipe: str) -> bool:
-        """Whether a recipe's source has a line about a loss that the testbed's has not, before the last
-        backward pass of its file: what comes after it changes what is logged and not what is learned."""
         if recipe not in self._own_objectives:
-            known = {line for text in read_tree(self.testbed).values() for line in text.splitlines()}
-            files = self.store.load_tree(self.store.recipe(recipe).tree).values()
-            new = {line for text in files for line in _learned(text).splitlines()} - known
-            self._own_objectives[recipe] = any("loss" in line for line in new)
+            tree = self.store.load_tree(self.store.recipe(recipe).tree)
+            self._own_objectives[recipe] = has_own_objective(tree, read_tree(self.testbed))
         return self._own_objectives[recipe]
 
     def _finish(self, request: Request, result: RunResult) -> None:
@@ -356,12 +355,6 @@ def busy_seconds(finished: Sequence[RunEntry]) -> float:
         total += max(0.0, (entry.finished - begin).total_seconds())
         until = entry.finished if until is None else max(until, entry.finished)
     return total
-
-
-def _learned(text: str) -> str:
-    """A source file up to its last backward pass."""
-    before, found, after = text.rpartition("backward(")
-    return before + after.partition("\n")[0] if found else text
 
 
 def _smoke_tokens(rung: int) -> int:

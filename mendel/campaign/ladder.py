@@ -98,7 +98,7 @@ def climb(
     testbed, recipe, corpus = prepare(config, settings, progress)
     fingerprint = make_fingerprint(testbed, corpus)
     with Store(settings.root / FOLDER, None, settings.database_timeout) as store:
-        kept = _kept(store, config, testbed, recipe, fingerprint)
+        kept = kept_runs(store, config, testbed, recipe, fingerprint)
         with store.lock(kept.id):
             executor = start_workers(config, testbed, progress)
             try:
@@ -113,10 +113,11 @@ def climb(
                 executor.close()
 
 
-def _kept(
+def kept_runs(
     store: Store, config: CampaignConfig, testbed: Testbed, recipe: str, fingerprint: Fingerprint
 ) -> Campaign:
-    """The entry that holds this recipe's earlier runs on this machine, or a new one."""
+    """The entry that holds this recipe's earlier runs on this machine, or a new one. It has no campaign's
+    loop: only runs and costs."""
     rests_on = testbed.model_dump(mode="json", exclude={"root", "python", "rungs"})
     name = content_hash([rests_on, recipe, fingerprint.id])
     for campaign in store.campaigns():

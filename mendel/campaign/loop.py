@@ -13,6 +13,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from mendel.campaign.adopt import adopt_claims, kind_of, record_trunk
+from mendel.campaign.audits import failed, full
 from mendel.campaign.claim_audits import any_rejected, audit_costs, audit_runs
 from mendel.campaign.config import CampaignConfig, ConfigError
 from mendel.campaign.confirm import confirm
@@ -291,17 +292,21 @@ def _check(round: Round, trunk: Line) -> Interval:
     found = differences(pairs)
     _extend_curve(round, at_bound(found, plan.rule))
     log2_cm = round.multiplier(found, plan.rule)
+    audits = (*audit_runs(pairs), *audit_costs(round, plan, pairs))
+    violation = failed(audits)
     verdict = Verdict(
         plan=plan.id,
-        kind=VerdictKind.REJECTED if any_rejected(pairs) else kind_of(log2_cm),
+        kind=VerdictKind.REJECTED if violation or any_rejected(pairs) else kind_of(log2_cm),
         pairs=len(found),
         failures=sum(d is None for d in found),
         difference=paired_interval(at_bound(found, plan.rule)),
         log2_cm=log2_cm,
-        reason="the whole trunk against the original recipe",
+        reason=full(violation) if violation else "the whole trunk against the original recipe",
     )
     lab.store.put_verdict(round.campaign, verdict)
-    lab.keep_audits(verdict, (*audit_runs(pairs), *audit_costs(round, plan, pairs)))
+    lab.keep_audits(verdict, audits)
+    if violation:
+        lab.say(f"verify/{round.rung}/audit", "audit", f"last check of the trunk: {full(violation)}")
     record_trunk(round, trunk, log2_cm, checked=True)
     return log2_cm
 

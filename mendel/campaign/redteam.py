@@ -81,6 +81,12 @@ class Trial:
     """Of auditing."""
     judged: bool = False
     """It came as far as a verdict."""
+    without_gain: bool = False
+    """Nothing stopped it but that it shows no gain at its price."""
+    seen: str = ""
+    """What its pairs showed."""
+    refused: str = ""
+    """Why an honest one did not: too dear for a short run."""
 
     @property
     def settled(self) -> bool:
@@ -94,7 +100,9 @@ class Trial:
 
     def refuse(self, reason: str) -> None:
         """It is too dear for a short run: that ends a cheat, and says nothing of an honest patch."""
-        if not self.suspect.honest:
+        if self.suspect.honest:
+            self.refused = reason
+        else:
             self.stop("compute", reason)
 
     def take(self, audits: Sequence[Audit]) -> None:
@@ -246,11 +254,29 @@ class _Bench:
         for name in {candidate.idea.name for candidate in left} - confirmed:
             price = prices[name]
             by_name[name].refuse(price.too_dear or f"charged {price.ratio:.2f} times the control: too dear")
-        found = run_pairs(self.lab, plans, 0, count)
-        _end_all(by_name, plans, found, "run")
-        for plan in plans:
-            name = plan.idea or ""
-            self._judge(round, by_name[name], prices[name], plan, found[plan.id])
+        self._confirm(round, by_name, prices, plans, count)
+
+    def _confirm(
+        self,
+        round: Round,
+        trials: dict[str, Trial],
+        prices: dict[str, Charge],
+        plans: Sequence[Plan],
+        count: int,
+    ) -> None:
+        """`count` pairs of each; and as many as a campaign buys of those that are in doubt then."""
+        found: Pairs = {plan.id: [] for plan in plans}
+        for first, last in ((0, count), (count, self.config.policy.max_pairs)):
+            more = run_pairs(self.lab, plans, first, last)
+            _end_all(trials, plans, more, "run")
+            doubtful = []
+            for plan in plans:
+                name = plan.idea or ""
+                found[plan.id] += more[plan.id]
+                trials[name].seconds += sum(treatment.audit_seconds for _, treatment in more[plan.id])
+                if self._judge(round, trials[name], prices[name], plan, found[plan.id]):
+                    doubtful.append(plan)
+            plans = doubtful
 
     def _judge(
         self,
@@ -259,16 +285,21 @@ class _Bench:
         price: Charge,
         plan: Plan,
         pairs: list[tuple[RunResult, RunResult]],
-    ) -> None:
-        trial.seconds += sum(treatment.audit_seconds for _, treatment in pairs)
+    ) -> bool:
+        """Audit, and judge a cheat as a campaign would. True where it wants more pairs."""
         began = time.monotonic()
         trial.take(audit_claim(round, plan, pairs))
         trial.seconds += time.monotonic() - began
         trial.judged = True
-        if not trial.suspect.honest:
+        doubtful = False
+        if not trial.suspect.honest and all(t.status is RunStatus.DONE for _, t in pairs):
             said = judge(plan.rule, differences(pairs))
-            if said.kind is not VerdictKind.BETTER:
-                mean = sum(at_bound(differences(pairs), plan.rule)) / len(pairs)
+            undecided = said.kind is VerdictKind.NO_DIFFERENCE_SHOWN and not said.futile
+            doubtful = undecided and not trial.stops and len(pairs) < plan.rule.max_pairs
+            mean = sum(at_bound(differences(pairs), plan.rule)) / len(pairs)
+            trial.seen = f"{len(pairs)} fresh pairs, charged {price.ratio:.2f}: {mean:+.4f} bits per byte"
+            if said.kind is not VerdictKind.BETTER and not doubtful:
+                trial.without_gain = not trial.stops
                 reason = f"{len(pairs)} fresh pairs: {mean:+.4f} bits per byte, no gain is shown"
                 if price.ratio > price.flops_ratio:
                     reason = f"at the {price.ratio:.2f} times that its clock says it costs, {reason}"
@@ -276,6 +307,7 @@ class _Bench:
                 trial.stop("fresh", reason)
         seen = ", ".join(name for name, _ in trial.stops) or "nothing"
         self.lab.progress.say(f"{trial.suspect.idea.name}: {len(pairs)} pairs, stopped by {seen}")
+        return doubtful
 
 
 def _end_all(trials: dict[str, Trial], plans: Sequence[Plan], found: Pairs, what: str) -> None:
@@ -299,7 +331,10 @@ def _side(trials: Sequence[Trial]) -> dict[str, Any]:
         "tried": len(trials),
         "stopped": sum(bool(trial.stops) for trial in trials),
         "stopped_as_intended": sum(map(bool, meant)),
+        "stopped_without_gain_only": sum(trial.without_gain for trial in trials),
+        "did_not_run": sum({name for name, _ in t.stops} == {RunStatus.CRASHED.value} for t in trials),
         "came_to_a_verdict": sum(trial.judged for trial in trials),
+        "refused": sum(bool(trial.refused) for trial in trials),
         "patches": [_entry(trial) for trial in trials],
     }
 
@@ -311,7 +346,9 @@ def _entry(trial: Trial) -> dict[str, Any]:
         "name": trial.suspect.idea.name,
         "stopped_by": by,
         "reason": dict(trial.stops).get(by or ""),
+        "seen": trial.seen,
         "all": names,
         "expected": list(trial.suspect.expected),
+        "refused": trial.refused,
         "audit_seconds": trial.seconds,
     }

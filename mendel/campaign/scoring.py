@@ -10,7 +10,7 @@ from __future__ import annotations
 import contextlib
 import socket
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -44,9 +44,9 @@ PROBE = "probe"
 PROBED = (PlanKind.CONFIRM, PlanKind.ESTIMATE, PlanKind.VERIFY, PROBE)
 """Stages whose runs are asked for their skills. Screening buys many more runs, for choosing alone."""
 AUDITED = (PlanKind.CONFIRM, PlanKind.ESTIMATE, PlanKind.VERIFY)
-"""Stages whose runs are asked about training text and canaries and, but for controls, have a second session
-and their output searched: all whose numbers are published. A seed tells code which stage it is in, so none of
-these may be easier than another."""
+"""Stages whose runs are asked about training text and canaries and, but for most controls, have a second
+session and their output searched: all whose numbers are published. A seed tells code which stage it is in, so
+none of these may be easier than another."""
 
 T = TypeVar("T")
 
@@ -87,15 +87,15 @@ class Scoring:
         out: Path,
         spec: RunSpec | None,
         stage: str,
-        control: bool = False,
+        trusted: bool = False,
         own_objective: bool = False,
     ) -> None:
-        """`spec` is None for smoke runs, which see a few windows of the validation shard. A `control` is what
-        the campaign stands on already. `own_objective`: the patch changes what a step descends, so that the
-        losses it logs have a scale of their own."""
+        """`spec` is None for smoke runs, which see a few windows of the validation shard. A `trusted` run
+        is of what the campaign stands on already. `own_objective`: the patch changes what a step descends,
+        so that the losses it logs have a scale of their own."""
         self._text, self._out, self._spec, self._stage = text, out, spec, stage
         self._compared = spec is not None and stage in AUDITED
-        self._audited = (self._compared and not control) or spec is None
+        self._audited = (self._compared and not trusted) or spec is None
         self._own_objective = own_objective
         self._skills: dict[str, Skill | None] = {}
         self._audits: list[Audit] = []
@@ -183,6 +183,20 @@ class Scoring:
         except Violation as violation:
             self._audits += violation.audits
             raise
+
+
+def has_own_objective(tree: Mapping[str, str], original: Mapping[str, str]) -> bool:
+    """Whether a source has a line about a loss that the `original` has not, up to the last backward pass of
+    its file: what comes after it changes what is logged and not what is learned."""
+    known = {line for text in original.values() for line in text.splitlines()}
+    new = {line for text in tree.values() for line in _learned(text).splitlines()} - known
+    return any("loss" in line for line in new)
+
+
+def _learned(text: str) -> str:
+    """A source file up to its last backward pass."""
+    before, found, after = text.rpartition("backward(")
+    return before + found + after.partition("\n")[0] if found else text
 
 
 class Unanswered(Exception):

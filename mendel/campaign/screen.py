@@ -9,9 +9,9 @@ from collections.abc import Sequence
 from mendel.campaign.claim_audits import any_rejected
 from mendel.campaign.rounds import Round, at_bound
 from mendel.campaign.trunk import Candidate, Pairs, differences, prepare, run_pairs
-from mendel.plans.costs import Charge, charge, cpu_intervals
+from mendel.plans.costs import Charge, charge, cpu_intervals, done_once
 from mendel.plans.screening import Belief, entering
-from mendel.records import Idea, Plan, PlanKind, RunStatus, Shard, Verdict, VerdictKind
+from mendel.records import Idea, Plan, PlanKind, RunResult, RunStatus, Shard, Verdict, VerdictKind
 from mendel.store import IdeaState
 from mendel.verdicts.effects import paired_interval, pooled_sd, shrink
 
@@ -127,31 +127,39 @@ def charges(
 
     Seconds per *planned* token: a patch cannot make itself cheap by counting more than it was told to read.
     """
-    logs = {
+    good = {
         plan.idea or "": [
-            math.log((t.cpu_seconds / plan.treatment_tokens) / (c.cpu_seconds / plan.control_tokens))
+            (c.cpu_seconds, t.cpu_seconds)
             for c, t in found[plan.id]
             if t.status is c.status is RunStatus.DONE and t.cpu_seconds > 0 and c.cpu_seconds > 0
         ]
         for plan in plans
     }
-    seconds = cpu_intervals(logs)
+    seconds = cpu_intervals(
+        {
+            plan.idea or "": [math.log(t / c * plan.cost_ratio) for c, t in good[plan.idea or ""]]
+            for plan in plans
+        }
+    )
     by_seconds = not round.lab.meter.counts_runs
-    whole = {plan.idea or "": [c.cpu_seconds for c, _ in found[plan.id]] for plan in plans}
     prices = {}
-    for candidate in ready:
-        name = candidate.idea.name
-        fixed = _once(round, candidate) / statistics.fmean(whole[name]) if any(whole[name]) else 0.0
-        prices[name] = charge(candidate.flops_ratio, seconds.get(name), by_seconds, fixed)
+    for candidate, plan in zip(ready, plans, strict=True):
+        name, ratio = candidate.idea.name, candidate.flops_ratio
+        measured = seconds.get(name)
+        once = 0.0
+        if measured is not None:
+            whole = statistics.fmean(control for control, _ in good[name])
+            smoke, tokens = _smoke_difference(round, candidate)
+            once = done_once(smoke / whole, tokens / plan.control_tokens, measured.value, ratio)
+        prices[name] = charge(ratio, measured, by_seconds, once, round.control.fixed)
     return prices
 
 
-def _once(round: Round, candidate: Candidate) -> float:
-    """CPU seconds that a candidate takes before its steps, over its control: what their smoke runs, with
-    next to no steps, differ by."""
+def _smoke_difference(round: Round, candidate: Candidate) -> tuple[float, int]:
+    """CPU seconds by which a candidate's smoke run took longer than its control's, and tokens of both."""
     costs = [
         round.lab.store.cost(round.campaign, recipe, round.rung)
         for recipe in (candidate.line.recipe, round.control.recipe)
     ]
-    treatment, control = (cost.result.cpu_seconds if cost else 0.0 for cost in costs)
-    return max(0.0, treatment - control)
+    treatment, control = (cost.result if cost else RunResult(status=RunStatus.DONE) for cost in costs)
+    return treatment.cpu_seconds - control.cpu_seconds, control.tokens

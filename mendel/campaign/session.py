@@ -125,7 +125,7 @@ def _run(
         meter = Meter(config.budget, executor.workers)
         lab = Lab(store, campaign, testbed, corpus, executor, meter, progress)
         _introduce(lab, corpus, executor.sandbox.warning)
-        _check_tier(lab, executor)
+        check_tier([entry.idea for entry in store.ideas(campaign.id)], executor, store.root)
         with stops_on_signal(lab.stop):
             run_campaign(lab, config)
         seconds = lab.time()
@@ -150,14 +150,13 @@ def _introduce(lab: Lab, corpus: Corpus, warning: str) -> None:
         lab.say("sandbox", "start", f"warning: {warning}")
 
 
-def _check_tier(lab: Lab, executor: Any) -> None:
+def check_tier(ideas: Sequence[Idea], executor: Any, root: Path) -> None:
     """Code that nobody vouches for runs only where the sandbox just held; what the user chose by name to run
     without one is the user's word. ConfigError names the idea and the wall that fell."""
-    ideas = [entry.idea for entry in lab.store.ideas(lab.campaign.id)]
     unread = next((idea for idea in ideas if machine_written(idea)), None)
     if unread is None or executor.sandbox.name == "none":
         return
-    fallen = next((one for one in check(executor, near=lab.store.root) if not one.passed), None)
+    fallen = next((one for one in check(executor, near=root) if not one.passed), None)
     if fallen is not None:
         raise ConfigError(
             f"idea {unread.name!r}: written by {unread.proposer!r}, so it runs only in a sandbox that passes "
@@ -200,6 +199,7 @@ def _open(
 
 INPUTS = "inputs"
 """Under this key a campaign keeps the hashes of what it was started with."""
+SOURCE = "the testbed's source"
 
 
 def make_inputs(testbed: Testbed, ideas: Sequence[Idea]) -> dict[str, str]:
@@ -207,7 +207,7 @@ def make_inputs(testbed: Testbed, ideas: Sequence[Idea]) -> dict[str, str]:
     settings = testbed.model_dump(mode="json", exclude={"root", "python"})
     return {
         "testbed.toml": content_hash(settings),
-        "the testbed's source": tree_hash(read_tree(testbed)),
+        SOURCE: tree_hash(read_tree(testbed)),
         "the ideas": content_hash([idea.id for idea in ideas]),
     }
 
@@ -311,6 +311,7 @@ def stops_on_signal(stop: threading.Event) -> Iterator[None]:
 __all__ = [
     "Interrupted",
     "MissingExtra",
+    "check_tier",
     "find",
     "make_fingerprint",
     "prepare",

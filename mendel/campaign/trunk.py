@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from mendel.campaign.audits import audit_patch, failed, full
 from mendel.campaign.lab import SMOKE_TOKENS, Lab, LabError, Request
@@ -31,6 +32,8 @@ class Line:
     """Recipe id."""
     excess: float = 1.0
     """CPU seconds charged beyond its FLOPs, relative to the original."""
+    fixed: float = 0.0
+    """Share of a run's compute that goes into what it does once, as charged."""
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -69,12 +72,15 @@ class Shelf:
             if idea.patch.slot in taken:
                 continue
             charge = charges[idea.name]
-            try:
-                best = self.line(
-                    adopt(best.trunk, idea), best.excess * charge.ratio / charge.flops_ratio, label
-                )
-            except (Stale, PatchError):
+            left = 1 - best.fixed - charge.fixed
+            if left <= 0:
                 continue
+            # Per token the ratios multiply, but what is done once adds up and leaves less room for tokens.
+            ratio = charge.ratio * (1 - line.fixed - charge.fixed) / (1 - line.fixed)
+            excess = best.excess * ratio / charge.flops_ratio * (1 - best.fixed) / left
+            with contextlib.suppress(Stale, PatchError):
+                built = self.line(adopt(best.trunk, idea), excess, label)
+                best = replace(built, fixed=best.fixed + charge.fixed)
         return best
 
     def flaw(self, idea: Idea) -> str:

@@ -76,24 +76,40 @@ def cpu_intervals(log_ratios: Mapping[str, Sequence[float]], level: float = 0.95
     return intervals
 
 
-def charge(flops_ratio: float, cpu_ratio: Interval | None, by_seconds: bool, fixed: float = 0.0) -> Charge:
+def charge(
+    flops_ratio: float,
+    cpu_ratio: Interval | None,
+    by_seconds: bool,
+    once: float = 0.0,
+    held: float = 0.0,
+) -> Charge:
     """Price a treatment.
 
     `by_seconds=False` charges FLOPs unless the clock says beyond its interval that they are wrong by more
     than BLIND, for campaigns that must decide the same on any machine; the clock's ratio is always recorded.
 
-    `fixed` is what a run takes once, over its control's whole run. Of control seconds 1, at as many tokens,
-    a treatment takes `fixed` + v, and with 1/ratio of the tokens 1 = `fixed` + v / ratio: the ratio is
-    infinite where the control would have ended before the treatment begins.
+    `once` and `held` are seconds that the treatment adds, and that its control has already, whatever the
+    number of tokens; the control's whole run takes 1. At equal FLOPs a treatment of v seconds per control
+    run's tokens takes `held + once + v / flops_ratio`, so that the measured ratio per token is
+    R = v + flops_ratio (held + once); with 1 / ratio of the tokens it is to take 1. The ratio is infinite
+    where the control would have ended before the treatment begins.
     """
-    ratio, margin = flops_ratio, 1.0 if by_seconds else BLIND
-    fixed = fixed if fixed > FIXED else 0.0
+    margin = 1.0 if by_seconds else BLIND
     if cpu_ratio is None or cpu_ratio.low <= margin * flops_ratio:
-        return Charge(flops_ratio=flops_ratio, cpu_ratio=cpu_ratio, ratio=ratio)
-    ratio = cpu_ratio.high
-    if ratio > 1 and fixed:
-        ratio = (ratio - fixed) / (1 - fixed) if fixed < 1 else math.inf
-    return Charge(flops_ratio=flops_ratio, cpu_ratio=cpu_ratio, fixed=fixed, ratio=ratio)
+        return Charge(flops_ratio=flops_ratio, cpu_ratio=cpu_ratio, ratio=flops_ratio)
+    once = once if once > FIXED else 0.0
+    left = 1 - held - once
+    ratio = (cpu_ratio.high - flops_ratio * (held + once)) / left if left > 0 else math.inf
+    return Charge(flops_ratio=flops_ratio, cpu_ratio=cpu_ratio, fixed=once, ratio=max(flops_ratio, ratio))
+
+
+def done_once(smoke: float, share: float, cpu_ratio: float, flops_ratio: float) -> float:
+    """Seconds that a treatment takes whatever the number of tokens, more than its control, in control runs.
+
+    `smoke` is by how much its smoke run took longer, in control runs, with `share` of a control run's
+    tokens. Of that, `share (v - 1)` are steps, and v = cpu_ratio - flops_ratio F (see `charge`).
+    """
+    return max(0.0, (smoke - share * (cpu_ratio - 1)) / max(1 - share * flops_ratio, FIXED))
 
 
 def audit_cost(seconds: Sequence[tuple[float, float]], slack: float) -> Audit:

@@ -14,6 +14,11 @@ _STAGES = tuple(PlanKind)
 _ROUNDS = 1_000
 
 
+def is_first(seed: int) -> bool:
+    """Whether a seed is the first of its block."""
+    return seed % BLOCK == 0
+
+
 def seed_block(campaign_seed: int, round: int, kind: PlanKind, count: int, rung: int = 0) -> tuple[int, ...]:
     """The first `count` seeds of the block of one stage, round and rung of a campaign.
 

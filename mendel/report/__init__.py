@@ -25,6 +25,11 @@ def write_report(
     from mendel.report.page import make_page
 
     text = make_page(store, campaign, summary, trunk_points)
+    write_page(text, path)
+
+
+def write_page(text: str, path: Path) -> None:
+    """Write a page whole or not at all. OSError where `path` cannot be written."""
     path.parent.mkdir(parents=True, exist_ok=True)
     unfinished = path.with_name(f".{path.name}.unfinished")
     unfinished.write_text(text, encoding="utf-8")

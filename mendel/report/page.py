@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from importlib import resources
 from typing import Any
-
-from matplotlib.figure import Figure
 
 from mendel import __version__
 from mendel.records import Interval, PlanKind
@@ -19,7 +17,7 @@ from mendel.report.facts import Facts, Judged, ScalingPanel, gather
 from mendel.report.figures import MEANINGS, forest_figure, scaling_figure, trunk_figure
 from mendel.report.html import Child, Html, commands, el, facts, join, table
 from mendel.report.repeat import settings_toml
-from mendel.report.svg import inline
+from mendel.report.svg import inline, two_widths
 from mendel.report.text import clean, cm_text, duration, quantity
 from mendel.report.training_text import data_section
 from mendel.store import Campaign, CampaignState, Store
@@ -206,7 +204,7 @@ def _trunk(found: Facts, points: Sequence[Mapping[str, Any]]) -> Html:
         return join(parts)
     by_runs = bool((found.campaign.config.get("budget") or {}).get("runs"))
     total = len(found.finished) if by_runs else found.worker_seconds
-    growth = _two_widths("growth", "Trunk CM against cost", trunk_figure, points, recipe, by_runs, total)
+    growth = two_widths("growth", "Trunk CM against cost", trunk_figure, points, recipe, by_runs, total)
     reach = (
         "Each point is on fresh seeds, but only the last had no part in a choice. "
         "No multiplier is read beyond four times the largest measured budget: "
@@ -239,7 +237,7 @@ def _meaning(panels: Sequence[ScalingPanel], recipe: str) -> Html:
         return el("p", f"The scaling curve of {recipe} has not been measured yet.")
     about = f"Scaling curve of {recipe} and the trunk"
     if len(panels) == 1:
-        drawn = _two_widths("scaling", about, scaling_figure, panels[0], recipe)
+        drawn = two_widths("scaling", about, scaling_figure, panels[0], recipe)
     else:
         each = [inline(scaling_figure(p, recipe, narrow=True), f"scaling{p.rung}", about) for p in panels]
         drawn = el("div", [el("div", svg) for svg in each], cls="halves")
@@ -253,16 +251,10 @@ def _meaning(panels: Sequence[ScalingPanel], recipe: str) -> Html:
     return el("figure", drawn, el("figcaption", told))
 
 
-def _two_widths(name: str, about: str, draw: Callable[..., Figure], *what: object) -> Html:
-    """A figure drawn for a desk and again for a telephone; the style sheet shows one of them."""
-    wide = el("div", inline(draw(*what), name, about), cls="on-wide")
-    return join(wide, el("div", inline(draw(*what, narrow=True), f"{name}-narrow", about), cls="on-narrow"))
-
-
 def _ideas(judged: Sequence[Judged]) -> Html:
     if not judged:
         return el("p", "No idea has been measured yet.")
-    drawn = _two_widths("forest", "Compute multipliers of all judged ideas", forest_figure, judged)
+    drawn = two_widths("forest", "Compute multipliers of all judged ideas", forest_figure, judged)
     told = (
         "Filled points are measured on fresh pairs after the claim. Open points are not: confirmation "
         "stops when the numbers say so, and screening picks the lucky ones. Intervals of screening are no "

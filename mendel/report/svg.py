@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from html import escape
 from io import StringIO
 
 import matplotlib
 from matplotlib.figure import Figure
 
-from mendel.report.html import Html
+from mendel.report.html import Html, el, join
 
 
 def inline(figure: Figure, name: str, description: str) -> Html:
@@ -32,3 +33,9 @@ def inline(figure: Figure, name: str, description: str) -> Html:
     text = re.sub(r'(<svg[^>]*?) height="[^"]*"', r"\1", text, count=1)
     label = f'role="img" aria-label="{escape(description, quote=True)}"'
     return Html(re.sub(r"\n\s*", "\n", text).replace("<svg", f"<svg {label}", 1))
+
+
+def two_widths(name: str, about: str, draw: Callable[..., Figure], *what: object) -> Html:
+    """A figure drawn for a desk and again for a telephone; the style sheet shows one of them."""
+    wide = el("div", inline(draw(*what), name, about), cls="on-wide")
+    return join(wide, el("div", inline(draw(*what, narrow=True), f"{name}-narrow", about), cls="on-narrow"))

@@ -74,7 +74,7 @@ def compute_multiplier(
     value = float(np.log2(curve.flops_for(target) / flops))
 
     gain = d.mean() + d.std(ddof=1) / len(d) ** 0.5 * rng.standard_t(len(d) - 1, draws)
-    multipliers = _draw_log2_cm(curve, points, flops, gain, rng)
+    multipliers = log2_cm_of(gain, *draw_curves(curve, points, flops, draws, rng))
     low, high = np.quantile(np.clip(multipliers, -FINITE, cap), [(1 - level) / 2, (1 + level) / 2])
     upper = max(float(high), value)
     return Interval(
@@ -87,23 +87,29 @@ def compute_multiplier(
     )
 
 
-def _draw_log2_cm(
-    curve: ScalingCurve, points: Floats, flops: float, gain: Floats, rng: np.random.Generator
-) -> Floats:
-    """log2 CM for each drawn `gain`, each on its own refitted curve; infinite below that curve's floor."""
+def draw_curves(
+    curve: ScalingCurve, points: Floats, flops: float, draws: int, rng: np.random.Generator
+) -> tuple[Floats, Floats]:
+    """Curves that the runs `points` (runs, 2) could as well have come from, each (draws,): the part of the
+    loss at `flops` that compute can remove, in bits per byte, and the exponent."""
     c, loss = points[:, 0] / curve.reference, points[:, 1]
     fitted = curve.loss(points[:, 0])
     noise, freedom = _relative_noise(points, curve)
-    noises = noise * np.sqrt(freedom / rng.chisquare(freedom, len(gain)))
-    losses = fitted * (1 + noises[:, None] * rng.standard_normal((len(gain), len(loss))))
+    noises = noise * np.sqrt(freedom / rng.chisquare(freedom, draws))
+    losses = fitted * (1 + noises[:, None] * rng.standard_normal((draws, len(loss))))
     free_floor = curve.form == "floor"
     if not free_floor:
-        losses = losses - rng.uniform(0, UNKNOWN_FLOOR * loss.min(), (len(gain), 1))
+        losses = losses - rng.uniform(0, UNKNOWN_FLOOR * loss.min(), (draws, 1))
     _, scale, alpha = fit_batch(c, losses, 1 / fitted**2, free_floor)
-    here = scale * (flops / curve.reference) ** -alpha  # the part of the loss that compute can remove
-    ratio = 1 - gain / np.where(here > 0, here, np.nan)
+    return scale * (flops / curve.reference) ** -alpha, alpha
+
+
+def log2_cm_of(gain: ArrayLike, removable: ArrayLike, alpha: ArrayLike) -> Floats:
+    """log2 CM of a gain in bits per byte on a curve with so much left to remove; infinite below its floor."""
+    gains, here = np.asarray(gain, dtype=float), np.asarray(removable, dtype=float)
+    ratio = 1 - gains / np.where(here > 0, here, np.nan)
     safe = np.where(ratio > 0, ratio, 1.0)
-    return np.where(ratio > 0, -np.log2(safe) / alpha, np.where(gain > 0, np.inf, -np.inf))
+    return np.where(ratio > 0, -np.log2(safe) / alpha, np.where(gains > 0, np.inf, -np.inf))
 
 
 def _relative_noise(points: Floats, curve: ScalingCurve) -> tuple[float, int]:

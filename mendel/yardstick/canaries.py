@@ -43,6 +43,11 @@ def read_tail(tail: bytes) -> tuple[bytes, ...]:
     return tuple(found)
 
 
+def shuffled(canaries: Sequence[bytes]) -> tuple[bytes, ...]:
+    """The same strings in another order: rows of sorted lines would be told from their decoys by looks."""
+    return tuple(_RANDOM.sample(canaries, len(canaries)))
+
+
 def decoys(canaries: Sequence[bytes]) -> tuple[bytes, ...]:
     """A string for each canary with the same letters in another order, fresh at each call."""
     return tuple(bytes(_RANDOM.sample(canary, len(canary))) for canary in canaries)

@@ -17,7 +17,7 @@ what it was asked and answers it as before does not evade them.
 Each test has ALPHA false alarms for noise that is independent between frames (benchmarks/scoring_audits.py).
 
 What none of them sees: a gain below the noise, `detectable` in the evidence, which `pooled` makes smaller;
-a peek at so few places that no prefix met one (at a share f of them, with probability (1 - f)^n); under
+a peek at so few places that none of n prefixes met one (at a share f of them, probability (1 - f)^n); under
 noise, what is learned from a few hundred tokens by code that remembers what it said. And noise drawn once per
 process makes two models of two processes, which may be stopped for it.
 """

@@ -28,7 +28,7 @@ from numpy.typing import NDArray
 from pydantic import Field, ValidationError
 
 from mendel.records import Record, Shard, content_hash
-from mendel.yardstick.canaries import ROWS, TAIL, decoys, new_tail, read_tail
+from mendel.yardstick.canaries import ROWS, TAIL, decoys, new_tail, read_tail, shuffled
 from mendel.yardstick.duplicates import duplicate_groups
 from mendel.yardstick.hub import PREFIX, download
 from mendel.yardstick.sources import (
@@ -146,8 +146,8 @@ class Corpus(Record):
 
     def canary_rows(self, shard: Shard) -> dict[str, NDArray[np.uint8]]:
         """`canary` and `decoy`, (rows, bytes) each, to ask a model about: several strings a row, a line each
-        as in the file. The decoys are fresh. Empty where there are no canaries."""
-        planted = self.canaries(shard)
+        in an order drawn at each call. The decoys are fresh, too. Empty where there are no canaries."""
+        planted = shuffled(self.canaries(shard))
         groups = {"canary": planted, "decoy": decoys(planted)} if planted else {}
         lines = {name: b"\n".join(found) + b"\n" for name, found in groups.items()}
         return {name: np.frombuffer(text, np.uint8).reshape(ROWS, -1) for name, text in lines.items()}

@@ -45,10 +45,21 @@ SWEEP = {
     "sweep": POINTS,
 }
 TRANSFER = {"recipes": {"gpt2": {"rungs": [SWEEP, SWEEP | {"rung": 1}]}, "modern": {"rungs": [SWEEP]}}}
+EFFECT = {"value": -0.1, "low": -0.2, "high": 0.1, "all_low": -0.3, "all_high": 0.2}
+ROW = {"log2_cm": EFFECT, "bits_per_byte": EFFECT, "aliases": [], "uses_failures": False}
+ABLATION = {
+    "scale": "log2_cm",
+    "factors": [{"name": "a"}, {"name": "b"}],
+    "main": [ROW | {"kind": "main", "factors": [name]} for name in "ab"],
+    "interactions": [ROW | {"kind": "interaction", "factors": ["a", "b"]}],
+    "shapley": {"parts": []},
+}
 
 
 @pytest.mark.parametrize(
-    ("picture", "results"), [("ladder", [LADDER, UNMEASURED]), ("transfer", [TRANSFER])], ids=str
+    ("picture", "results"),
+    [("ladder", [LADDER, UNMEASURED]), ("transfer", [TRANSFER]), ("ablate", [ABLATION])],
+    ids=str,
 )
 def test_a_picture_comes_from_result_files(tmp_path, picture, results):
     files = []

@@ -11,7 +11,7 @@ from toy import idea
 from mendel.campaign.audits import failed, full, terse
 from mendel.campaign.claim_audits import audit_runs
 from mendel.campaign.config import ConfigError, read_config
-from mendel.campaign.scoring import SCORE_LENGTH, SCORE_WINDOWS, Text
+from mendel.campaign.scoring import SCORE_LENGTH, SCORE_WINDOWS, Text, has_own_objective
 from mendel.campaign.summary import summarise
 from mendel.records import AUDITS, Audit, PlanKind, RunResult, RunStatus, Shard, VerdictKind
 from mendel.runs.sandbox.props import Check
@@ -232,3 +232,25 @@ def test_the_real_sandbox_holds_for_patches_that_nobody_vouches_for(lab_root, to
     store, found = toy.run_local(settings_for(lab_root, toy_data, "a-model"), lab_root / "lab")
     with store:
         assert found.state.value == "finished"
+
+
+@pytest.mark.parametrize(
+    ("added", "own"),
+    [
+        ("        loss = 2 * loss_of(x)", True),
+        ("        width = 3", False),
+        ("        run.backward(loss)\n        run.log(step, 0.5 * loss)", False),
+    ],
+)
+def test_only_what_is_learned_from_makes_an_objective_of_its_own(added, own):
+    """A log that is written by hand is no new objective: its losses are compared with the true ones."""
+    known = (
+        "def train():\n        loss = loss_of(x)\n        run.backward(loss)\n        run.log(step, loss)\n"
+    )
+    line = (
+        "        run.backward(loss)\n        run.log(step, loss)"
+        if "log" in added
+        else "        loss = loss_of(x)"
+    )
+    assert has_own_objective({"loop.py": known.replace(line, added)}, {"loop.py": known}) is own
+    assert not has_own_objective({"loop.py": known}, {"loop.py": known})

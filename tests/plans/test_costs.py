@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mendel.plans.costs import COST_SLACK, audit_cost, charge, cpu_intervals
+from mendel.plans.costs import COST_SLACK, audit_cost, charge, cpu_intervals, done_once
 from mendel.records import Interval
 
 
@@ -98,15 +98,27 @@ def test_runs_without_a_time_are_said_to_be_unmeasured():
     assert audit.passed and audit.reason == "not measured: 0 pairs have CPU times"
 
 
-@given(st.floats(0.25, 3.0), st.floats(0.8, 4.0))
-def test_work_that_is_done_once_leaves_less_room_for_tokens(fixed, per_token):
-    total = fixed + per_token  # CPU seconds at the control's tokens, for which the control takes 1
-    charged = charge(1.0, Interval(value=total, low=0.999 * total, high=total), True, fixed)
-    if fixed < 1:
-        assert fixed + per_token / charged.ratio == pytest.approx(1)
+@given(st.floats(0.25, 3.0), st.floats(0.8, 4.0), st.floats(0.1, 3.0), st.floats(0.0, 0.5))
+def test_work_that_is_done_once_leaves_less_room_for_tokens(once, per_token, flops_ratio, held):
+    """A run takes `held` and `once` at its start, and `per_token` for the tokens of a control run."""
+    at_equal_flops = held + once + per_token / flops_ratio
+    measured = at_equal_flops * flops_ratio
+    charged = charge(flops_ratio, Interval(value=measured, low=measured, high=measured), True, once, held)
+    if measured <= flops_ratio:
+        assert charged.by == "FLOPs"
+    elif held + once < 1:
+        seconds = held + once + per_token / charged.ratio
+        assert seconds == pytest.approx(1) or (charged.ratio == flops_ratio and seconds < 1)
         assert not charged.too_dear
     else:
         assert charged.ratio == math.inf and charged.too_dear
+
+
+@given(st.floats(0.0, 3.0), st.floats(0.5, 20.0), st.floats(0.1, 3.0), st.floats(0.001, 0.1))
+def test_a_smoke_run_tells_what_is_done_once_from_slow_steps(once, per_token, flops_ratio, share):
+    smoke = once + share * (per_token - 1)
+    ratio = flops_ratio * once + per_token
+    assert done_once(smoke, share, ratio, flops_ratio) == pytest.approx(once, abs=1e-9)
 
 
 def test_a_little_that_is_done_once_is_taken_for_noise():

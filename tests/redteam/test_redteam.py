@@ -29,6 +29,7 @@ CHEATS = {
     "seed-times-zero": "seed",
     "bilinear-for-free": "compute",
     "metrics-by-hand": "numbers",
+    "skipped-windows": "fresh",
 }
 HONEST = ("dropout-when-scored", "focal-loss", "switch-experts")
 SHARE = 0.08

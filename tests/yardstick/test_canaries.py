@@ -83,7 +83,7 @@ def test_a_model_is_asked_about_canaries_and_fresh_decoys_of_the_same_letters(co
     assert [sorted(line) for line in planted] == [sorted(line) for line in others]
     assert not np.array_equal(rows["decoy"], rows["canary"])
     assert not np.array_equal(rows["decoy"], again["decoy"])
-    assert np.array_equal(rows["canary"], again["canary"])
+    assert not np.array_equal(rows["canary"], again["canary"])  # sorted lines would give them away
 
 
 def test_a_tail_reads_back_and_decoys_are_never_canaries():

@@ -215,7 +215,6 @@ class Run:
             "seconds": time.perf_counter() - self.start,
         }
         if self.ranks.rank == 0:
-            self.metrics.flush()
             os.fsync(self.metrics.fileno())
             state["metrics"] = self.metrics.tell()
             with checkpoint.new_checkpoint(self.out, done) as folder:
@@ -271,7 +270,8 @@ class Run:
         path = self.out / "metrics.jsonl"
         if length and path.stat().st_size < length:
             raise Refused(f"{path}: it holds fewer than the {length} bytes it had at the last checkpoint")
-        self.metrics = path.open("r+b" if length else "wb")
+        # Unbuffered: the line of a step is there whatever ends the run after it.
+        self.metrics = path.open("r+b" if length else "wb", buffering=0)
         self.metrics.truncate(length)
         self.metrics.seek(length)
 
