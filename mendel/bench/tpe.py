@@ -24,6 +24,7 @@ class Tpe:
 
         optuna.logging.set_verbosity(optuna.logging.ERROR)
         study = optuna.create_study(
+            study_name="bench",  # Hyperband draws its brackets from it; the default is another at each run
             direction="maximize",
             sampler=optuna.samplers.TPESampler(seed=0),
             pruner=optuna.pruners.HyperbandPruner(min_resource=1, max_resource=3, reduction_factor=3),

@@ -19,6 +19,7 @@ from mendel.bench.regime import Regime, RegimeError, load_regime, shipped
 from mendel.bench.run import PolicyError, bench_regime, load_policy
 from mendel.bench.score import Truth, score, summarise, upper95
 from mendel.bench.simulated import make_lab, truth_of
+from mendel.bench.tpe import Tpe
 from mendel.bench.world import draw_world, shaped
 from mendel.cli import main
 
@@ -243,8 +244,10 @@ def test_strong_gains_are_found_and_the_oracle_finds_at_least_as_many():
     assert set(found) <= set(np.flatnonzero(world.is_winner).tolist())
 
 
-def test_a_policy_repeats_to_the_digit():
-    results = [list(Mendel().run(make_lab(draw_world(SMALL, 1)))) for _ in range(2)]
+@pytest.mark.parametrize("policy", [Mendel, Tpe])
+def test_a_policy_repeats_to_the_digit(policy):
+    regime = SMALL.model_copy(update={"budget": 60.0})
+    results = [list(policy().run(make_lab(draw_world(regime, 1)))) for _ in range(2)]
     assert results[0] == results[1]
 
 
