@@ -400,6 +400,8 @@ class Verdict(Record):
     """Natural logarithm of the t-mixture e-value."""
     log_e_sign: float = 0.0
     """Natural logarithm of the sign-flip e-value."""
+    selected: Interval | None = None
+    """Of a claim: the difference with an interval that holds although it was claimed (e-BY)."""
     reason: str = ""
 
 

@@ -17,10 +17,11 @@ from mendel.campaign.rounds import Round
 from mendel.campaign.screen import Screened
 from mendel.campaign.trunk import Candidate, Refused, differences, run_pairs
 from mendel.plans.costs import Charge
-from mendel.records import Audit, Plan, PlanKind, RunResult, Shard, Verdict, VerdictKind
+from mendel.records import Audit, Interval, Plan, PlanKind, RunResult, Shard, Verdict, VerdictKind
 from mendel.store import IdeaState
 from mendel.verdicts.judge import Action, Judgement, judge, judge_round
 from mendel.verdicts.judge import Round as Looked
+from mendel.verdicts.selection import after_selection
 
 OUT_OF_BUDGET = "undecided: the budget has no room for further pairs"
 STEP = 2
@@ -65,8 +66,8 @@ def confirm(round: Round, screened: Sequence[Screened]) -> list[Claim]:
     _judge(round, entries)
     prices = {candidate.idea.name: price for candidate, price in screened}
     claims = []
-    for entry, candidate in zip(entries.values(), candidates, strict=True):
-        verdict = _record(round, entry)
+    for (name, entry), candidate in zip(entries.items(), candidates, strict=True):
+        verdict = _record(round, entry, _selected(round, name, entry))
         if verdict.kind is VerdictKind.BETTER:
             claims.append(Claim(candidate, prices[candidate.idea.name], verdict))
     claimed = ", ".join(claim.candidate.idea.name for claim in claims) or "none"
@@ -172,7 +173,17 @@ def _may_go_on(round: Round, at: int, live: int, cohort: int) -> bool:
     return round.lab.once(f"{round.number}/look/{at}", lambda: meter.remaining() > price)
 
 
-def _record(round: Round, entry: Entry) -> Verdict:
+def _selected(round: Round, name: str, entry: Entry) -> Interval | None:
+    """The gain of a claim, with an interval that holds although it was claimed."""
+    assert entry.judgement is not None
+    if entry.judgement.kind is not VerdictKind.BETTER:
+        return None
+    errors = round.errors
+    claims = sum(log_e > -math.inf for log_e in errors.frozen.values())
+    return after_selection(entry.plan.rule, entry.losses, errors.entered.index(name), claims)
+
+
+def _record(round: Round, entry: Entry, selected: Interval | None) -> Verdict:
     plan, judgement = entry.plan, entry.judgement
     assert judgement is not None
     verdict = Verdict(
@@ -184,6 +195,7 @@ def _record(round: Round, entry: Entry) -> Verdict:
         log2_cm=round.multiplier(entry.losses, plan.rule),
         log_e_t=judgement.log_e_t,
         log_e_sign=judgement.log_e_sign,
+        selected=selected,
         reason=judgement.reason,
     )
     round.lab.store.put_verdict(round.campaign, verdict)

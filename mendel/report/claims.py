@@ -76,6 +76,13 @@ def _numbers(found: Facts, finding: Finding, confirm: Plan | None, fresh: Plan |
     if claimed:
         e_t, e_sign = e_value(claimed.log_e_t), e_value(claimed.log_e_sign)
         rows.append(("Evidence", f"e-values {e_t} (t mixture) and {e_sign} (signs) after {_count(claimed)}"))
+        if claimed.selected:
+            rows.append(
+                (
+                    "Gain when claimed",
+                    f"{_difference(claimed.selected)} bits per byte; the interval allows for the selection",
+                )
+            )
     rows.append(("Cost per token", _cost(found, finding, fresh or confirm)))
     rows.append(("Runs behind it", f"{finding.runs} (round {finding.round}, rung {finding.rung})"))
     expected = cm_text(_forecast(finding))

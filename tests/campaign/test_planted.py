@@ -112,6 +112,9 @@ def test_findings_have_their_evidence(planted):
         assert kinds == [PlanKind.CONFIRM, PlanKind.ESTIMATE]
         assert all(plans[verdicts[one].plan].idea == finding.idea.name for one in finding.verdicts)
         assert finding.runs == 2 * sum(verdicts[one].pairs for one in finding.verdicts)
+        claimed, fresh = (verdicts[one] for one in finding.verdicts)
+        assert claimed.selected.low < claimed.difference.low < claimed.difference.high < claimed.selected.high
+        assert fresh.selected is None
         assert finding.refuted_by
 
 
