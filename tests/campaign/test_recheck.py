@@ -92,13 +92,14 @@ def test_changes_that_overlap_are_measured_as_a_pair(overtaken):
 def test_seeds_of_a_recheck_are_fresh_and_shared_by_its_arms(overtaken):
     _, store, campaign = overtaken
     plans = store.plans(campaign, PlanKind.RECHECK)
-    mine = {seed for plan in plans for seed in plan.seeds}
-    others = {
-        seed for plan in store.plans(campaign) if plan.kind is not PlanKind.RECHECK for seed in plan.seeds
-    }
-    curve = {run.spec.seed for run in store.runs(campaign, stage="curve")}
-    assert len({plan.seeds for plan in plans}) == 1 and not mine & (others | curve)
-    assert len({plan.id for plan in plans if plan.round == 2}) == len(plans)
+    assert len({plan.seeds for plan in plans}) == 1 and len({plan.treatment for plan in plans}) == len(plans)
+    assert_fresh(store, campaign)
+
+
+def assert_fresh(store, campaign):
+    seeds = {kind: {run.spec.seed for run in store.runs(campaign, stage=kind.value)} for kind in PlanKind}
+    mine = seeds.pop(PlanKind.RECHECK)
+    assert mine and not mine & set().union(*seeds.values())
 
 
 def test_the_trunk_is_on_record_without_the_evicted_change_and_the_last_check_is_of_that(overtaken):
@@ -144,7 +145,7 @@ def test_killed_at_any_run_of_a_recheck_it_ends_the_same(budget, toy_data, lab_r
 
     done = False
     while not done:
-        lives["left"] = 9
+        lives["left"] = 10
         try:
             if store is None:
                 toy.run_fake(settings, lab_root / "killed", workers=1, answer=answer)
@@ -194,6 +195,7 @@ def test_changes_that_all_earn_their_place_all_stay(campaign):
     assert recheck["whole"]["low"] < math.log2(1.5 * 1.6 * 1.4) < recheck["whole"]["high"]
     assert recheck["beyond_adoption"]["low"] < 0 < recheck["beyond_adoption"]["high"]
     assert recheck["interactions"] == []
+    assert_fresh(store, found)  # the last check of the same round has others
     assert not any(finding.evicted for finding in store.findings(found))
 
 
