@@ -42,7 +42,7 @@ ORIGINAL = "+original"
 LEAST_CHANGES = 2
 """Of a trunk with one change the last check says the same."""
 SMOKE = 1
-"""Price of smoke-testing a recipe, in runs of the lowest rung."""
+"""Price of smoke-testing a recipe, in runs of the lowest rung, where time is counted and not runs."""
 
 
 @dataclass
@@ -103,17 +103,21 @@ class _Attempt:
         least = self.round.rule().min_loss_gain
         return Test(least, policy.alpha, policy.recheck_pairs, policy.recheck_max_pairs)
 
+    @property
+    def arm_price(self) -> int:
+        """Of the first look at one arm, in runs of the lowest rung."""
+        return self.round.config.policy.recheck_pairs + (0 if self.round.lab.meter.counts_runs else SMOKE)
+
     def goes(self) -> bool:
         """Whether there is something to recheck, and the budget has room for it beside the last check."""
         names = self.trunk.names
         if not names:
             return False
-        pairs = self.round.config.policy.recheck_pairs
-        arms = len(names) * (pairs + SMOKE)
+        price = len(names) * self.arm_price
         if self.number == 0:  # later the trunk and the original have their runs
-            arms += 2 * pairs
+            price += 2 * self.round.config.policy.recheck_pairs
         left = self.round.lab.meter.remaining() - self.round.reserve
-        room = self.round.lab.once(f"{self.key}/room", lambda: {"left": left, "price": arms})
+        room = self.round.lab.once(f"{self.key}/room", lambda: {"left": left, "price": price})
         if room["left"] >= room["price"]:
             return True
         what = "not rechecked" if self.number == 0 else "what is left is not looked at again"
@@ -294,7 +298,7 @@ class _Attempt:
         wanted.sort(key=lambda pair: -sum(_changed(tested[name]) for name in pair))
         pairs = self.round.config.policy.recheck_pairs
         left = self.round.lab.meter.remaining() - self.round.reserve
-        most = min(len(tested), max(0, int(left / (pairs + SMOKE))))
+        most = min(len(tested), max(0, int(left / self.arm_price)))
         room = self.round.lab.once(f"{self.key}/pairs", lambda: most)
         names = {f"{one}+{other}": (one, other) for one, other in wanted[:room]}
         self.prepare({arm: self.left_out(*pair) for arm, pair in names.items()})
