@@ -308,6 +308,8 @@ class PlanKind(StrEnum):
     """Fresh pairs after the claim: effect sizes that selection did not flatter."""
     VERIFY = "verify"
     """The trunk against the original recipe."""
+    RECHECK = "recheck"
+    """The trunk against the original, and against itself without each adopted change."""
 
 
 class Rule(Record):
@@ -433,6 +435,77 @@ class Finding(Record):
     """Verdict ids: screen, confirm, estimate."""
     runs: int
     adopted: bool
+    evicted: str = ""
+    """When and why the trunk lost it again; empty while nothing took it out for what it earns."""
     refuted_by: str
     skills: tuple[SkillEffect, ...] = ()
     """From the fresh pairs; empty where nothing was asked."""
+
+
+# --- the trunk rechecked ------------------------------------------------------------------------------
+
+
+class Standing(StrEnum):
+    """What a recheck says of an adopted change."""
+
+    EARNS = "earns"
+    """Shown to add more than the smallest gain worth having."""
+    UNDECIDED = "undecided"
+    """It stays: an adopted change has a claim behind it, and doubt is no evidence against it."""
+    EVICTED = "evicted"
+    UNTESTED = "not tested"
+    """The trunk does not run without it."""
+
+
+class Earning(Record):
+    """What an adopted change still adds: the trunk against the trunk without it, on fresh seeds."""
+
+    name: str
+    with_it: tuple[str, ...] = ()
+    """Adopted changes that do not fit without it: they are left out with it."""
+    standing: Standing
+    pairs: int = 0
+    difference: Interval | None = None
+    """Bits per byte that it adds. The intervals of all changes hold at once, at every look."""
+    log2_cm: Interval | None = None
+    """The same as compute of the original; with the noise of its scaling curve."""
+    at_adoption: Interval | None = None
+    """log2 CM on fresh pairs over the trunk that it joined."""
+    reason: str = ""
+
+
+class Interaction(Record):
+    """What two adopted changes add together beyond the sum of what each adds, the others being in."""
+
+    changes: tuple[str, str]
+    pairs: int
+    log2_cm: Interval
+    """Negative: they overlap. The intervals of all pairs that were measured hold at once."""
+
+
+class Recheck(Record):
+    """The trunk measured again on seeds that chose nothing, and what each of its changes still adds."""
+
+    round: int
+    """The round before which it was made."""
+    attempt: int
+    """0, and one more for each eviction: what is left is looked at again."""
+    rung: int
+    recipe: str
+    """Id of the trunk's recipe."""
+    adopted: tuple[str, ...]
+    whole: Interval
+    """log2 CM of the trunk over the original."""
+    sum_at_adoption: Interval | None = None
+    """Sum of the changes' effects when they were adopted."""
+    beyond_adoption: Interval | None = None
+    """`whole` minus that sum."""
+    beyond_last: Interval | None = None
+    """`whole` minus the sum of what each adds now: above zero where changes overlap, below where they help
+    each other."""
+    least: float
+    """log2 CM that a change must add."""
+    changes: tuple[Earning, ...]
+    interactions: tuple[Interaction, ...] = ()
+    summary: tuple[str, ...] = ()
+    """The same in sentences."""

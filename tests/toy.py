@@ -102,11 +102,16 @@ def run_fake(settings, root: Path, workers: int = 2, order: int | None = None, a
     )
     store.add_ideas(campaign.id, queue(settings, testbed.name)[0])
     store.add_blanks(campaign.id, blanks or {})
+    outcome = continue_fake(settings, store, campaign, workers, order, answer)
+    return store, store.campaign(campaign.id), outcome
+
+
+def continue_fake(settings, store, campaign, workers: int = 2, order: int | None = None, answer=None):
+    """Run a campaign of `run_fake`, from its first line as always."""
+    testbed, corpus = load_testbed(settings.testbed), build_corpus(Path(settings.data), store.root)
     executor = FakeExecutor(answer or train_here, workers, seed=order)
     meter = Meter(settings.budget, workers)
-    lab = Lab(store, campaign, testbed, corpus, executor, meter, Progress())
-    outcome = run_campaign(lab, settings)
-    return store, store.campaign(campaign.id), outcome
+    return run_campaign(Lab(store, campaign, testbed, corpus, executor, meter, Progress()), settings)
 
 
 def train_here(job: Job) -> RunResult:

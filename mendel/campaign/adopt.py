@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from dataclasses import replace
 
 from mendel.campaign.audits import failed, full
 from mendel.campaign.claim_audits import audit_costs, audit_runs
@@ -62,12 +63,12 @@ def adopt_claims(round: Round, claims: Sequence[Claim], original_points: Points)
     chosen, new = _choose(round, arms, stack, plans, pairs)
     skills = {name: skill_effects(pairs[plans[name].id]) for name in effects}
     _record(round, [claim for claim in real if claim.candidate.idea.name in effects], effects, skills, new)
-    if chosen:
-        over_original = _over_original(plans, pairs, chosen)
-        record_trunk(
-            round, new, compute_multiplier(original_points, round.flops, over_original), checked=False
-        )
-    return new
+    if not chosen:
+        return new
+    round.shelf.adopted(round.control, [name for name in new.names if name in prices], prices)
+    log2_cm = compute_multiplier(original_points, round.flops, _over_original(plans, pairs, chosen))
+    record_trunk(round, new, log2_cm, checked=False)
+    return replace(new, ahead=log2_cm.value)
 
 
 def _measure(round: Round, arms: dict[str, Line], stack: Line) -> tuple[dict[str, Plan], Pairs]:
@@ -219,9 +220,11 @@ def _record(
         round.lab.say(f"{round.number}/adopt/{idea.name}", "adopt", message, idea.name)
 
 
-def record_trunk(round: Round, line: Line, log2_cm: Interval, checked: bool) -> None:
+def record_trunk(
+    round: Round, line: Line, log2_cm: Interval, checked: bool, key: str = "", what: str = ""
+) -> None:
     """Keep where the trunk stands against the original, and what that took. `checked`: on seeds that had no
-    part in choosing it."""
+    part in choosing it. `key` and `what` tell records of one round apart."""
     lab = round.lab
 
     def point() -> dict[str, object]:
@@ -236,11 +239,12 @@ def record_trunk(round: Round, line: Line, log2_cm: Interval, checked: bool) -> 
             "worker_seconds": lab.progress.worker_seconds,
         }
 
-    what = "last check of the trunk, on fresh seeds" if checked else f"trunk after round {round.number}"
-    lab.once(f"trunk/{round.number}/{round.rung}", point)
+    if not what:
+        what = "last check of the trunk, on fresh seeds" if checked else f"trunk after round {round.number}"
+    lab.once(f"trunk/{round.number}/{round.rung}{key}", point)
     lab.progress.trunk, lab.progress.trunk_cm = line.names, log2_cm
     lab.say(
-        f"{round.number}/{round.rung}/trunk",
+        f"{round.number}/{round.rung}/trunk{key}",
         "verify",
         f"{what}, rung {round.rung}: CM {cm(log2_cm)} over {lab.campaign.recipe}",
     )

@@ -66,6 +66,12 @@ class Policy(Record):
     """Fresh pairs behind the effect size of a claim."""
     verify_pairs: int = Field(default=8, ge=3)
     """Fresh pairs of trunk against original at the end."""
+    recheck_after: int = Field(default=3, ge=1)
+    """Newly adopted changes after which the trunk is rechecked; it also is before the last check."""
+    recheck_pairs: int = Field(default=6, ge=3)
+    """Fresh pairs of the trunk with the original, and with itself without each adopted change."""
+    recheck_max_pairs: int = Field(default=12, ge=3)
+    """Most pairs for a change that is neither shown to earn its place nor shown not to."""
     curve_seeds: int = Field(default=3, ge=2)
     """Seeds at each budget of a scaling curve."""
     enter: float = Field(default=1.0, ge=0)

@@ -18,6 +18,7 @@ from mendel.campaign.claim_audits import audit_costs, audit_runs
 from mendel.campaign.config import CampaignConfig, ConfigError
 from mendel.campaign.confirm import confirm
 from mendel.campaign.lab import Lab, LabError
+from mendel.campaign.recheck import Watch
 from mendel.campaign.rounds import (
     CURVE,
     CurveError,
@@ -85,8 +86,9 @@ def run_campaign(lab: Lab, config: CampaignConfig) -> Outcome:
     first = Round(lab, shelf, config, errors, 0, original, original, rung, planned=1)
     first.measure_curve()
     planned = lab.once("planned", lambda: _planned(lab, config))
-    number = 0
+    number, watch = 0, Watch(first)
     while True:
+        trunk = watch.recheck(number, trunk, verify_price(lab, config))
         names = lab.once(f"{number}/ideas", lambda: next_ideas(lab, config, number, trunk))  # noqa: B023
         if not names:
             if number == 0:
@@ -105,6 +107,7 @@ def run_campaign(lab: Lab, config: CampaignConfig) -> Outcome:
         claims = confirm(round, screened)
         trunk = adopt_claims(round, claims, first.points)
         number += 1
+    trunk = watch.recheck(number, trunk, verify_price(lab, config), last=True)
     checked = _verify(lab, shelf, config, errors, number, trunk, original, planned, first.points)
     for entry in lab.store.ideas(lab.campaign.id):
         if entry.state is not IdeaState.QUEUED:  # until now it could still have been given another chance

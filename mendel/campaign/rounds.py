@@ -68,6 +68,8 @@ class Round:
     """The control's scaling curve."""
     noise: Noise = UNKNOWN
     """Of pairs, bits per byte, as the round's screen has shown it: plans made after it are judged by it."""
+    ahead: float = 0.0
+    """log2 CM of the control over the recipe that `points` are of: 0 where they are its own."""
 
     @property
     def flops(self) -> float:
@@ -96,7 +98,7 @@ class Round:
         except ValueError as error:
             what = f"scaling curve of recipe {self.control.recipe} at rung {self.rung}"
             raise CurveError(f"{what}: {error}") from None
-        return max(float(curve.slope(self.flops)), LEAST_SLOPE)
+        return max(float(curve.slope(self.flops * 2**self.ahead)), LEAST_SLOPE)
 
     def plan(
         self, kind: PlanKind, idea: str | None, treatment: Line, seeds: tuple[int, ...], shard: Shard

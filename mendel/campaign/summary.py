@@ -44,6 +44,7 @@ def summarise(store: Store, campaign: Campaign) -> dict[str, Any]:
         "trunk_by_rung": {
             str(point["rung"]): cm_fields(Interval.model_validate(point["log2_cm"])) for point in points
         },
+        "rechecks": rechecks(store, campaign),
         **blanks,
         "blanks": blank_account(store, campaign),
         "forecasts": forecast_scores(store, campaign),
@@ -57,13 +58,32 @@ def summarise(store: Store, campaign: Campaign) -> dict[str, Any]:
 
 def trunk_points(store: Store, campaign: Campaign) -> list[dict[str, Any]]:
     """Where the trunk stood against the original after each round, oldest first; the last check is last."""
-    points = []
+    points, rungs = [], campaign.config["rungs"]
     for round in range(1000):
-        found = [store.decision(campaign.id, f"trunk/{round}/{rung}") for rung in campaign.config["rungs"]]
+        points += _numbered(store, campaign, f"trunk/{round}/{rungs[0]}/recheck")
+        found = [store.decision(campaign.id, f"trunk/{round}/{rung}") for rung in rungs]
         points += [point for point in found if point]
         if store.decision(campaign.id, f"{round}/ideas") is None:
             return points
     return points
+
+
+def rechecks(store: Store, campaign: Campaign) -> list[dict[str, Any]]:
+    """Every time the trunk was rechecked, oldest first: `mendel.records.Recheck` as JSON."""
+    found = []
+    for round in range(1000):
+        found += _numbered(store, campaign, f"recheck/{round}")
+        if store.decision(campaign.id, f"{round}/ideas") is None:
+            break
+    return found
+
+
+def _numbered(store: Store, campaign: Campaign, key: str) -> list[dict[str, Any]]:
+    """What was decided under `key/0`, `key/1` and so on."""
+    found: list[dict[str, Any]] = []
+    while (one := store.decision(campaign.id, f"{key}/{len(found)}")) is not None:
+        found.append(one)
+    return found
 
 
 def blank_counts(store: Store, campaign: Campaign) -> dict[str, int]:

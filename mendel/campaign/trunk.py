@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+import math
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 
 from mendel.campaign.audits import audit_patch, failed, full
 from mendel.campaign.lab import SMOKE_TOKENS, Lab, LabError, Request
@@ -34,6 +35,8 @@ class Line:
     """CPU seconds charged beyond its FLOPs, relative to the original."""
     fixed: float = 0.0
     """Share of a run's compute that goes into what it does once, as charged."""
+    ahead: float = 0.0
+    """log2 CM over the original, as measured when it became the trunk."""
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -50,6 +53,16 @@ class Candidate:
     """Its FLOPs per token over its control's."""
 
 
+@dataclass(frozen=True)
+class Share:
+    """What an adopted change has in a trunk's charge."""
+
+    excess: float
+    """Factor of its CPU seconds per token beyond FLOPs."""
+    fixed: float
+    """Share of a run that it spends once."""
+
+
 @dataclass
 class Shelf:
     """The base source tree and everything built from it."""
@@ -57,6 +70,8 @@ class Shelf:
     lab: Lab
     tree: Tree
     base: Recipe
+    shares: dict[str, Share] = field(default_factory=dict)
+    """By name of an adopted change."""
 
     def line(self, trunk: Trunk, excess: float, label: str) -> Line:
         """Build and store a trunk. Raises Stale or PatchError where it does not build."""
@@ -76,12 +91,32 @@ class Shelf:
             if left <= 0:
                 continue
             # Per token the ratios multiply, but what is done once adds up and leaves less room for tokens.
-            ratio = charge.ratio * (1 - line.fixed - charge.fixed) / (1 - line.fixed)
-            excess = best.excess * ratio / charge.flops_ratio * (1 - best.fixed) / left
+            excess = best.excess * charge.excess(line.fixed) * (1 - best.fixed) / left
             with contextlib.suppress(Stale, PatchError):
                 built = self.line(adopt(best.trunk, idea), excess, label)
                 best = replace(built, fixed=best.fixed + charge.fixed)
         return best
+
+    def adopted(self, control: Line, names: Iterable[str], charges: Mapping[str, Charge]) -> None:
+        """Remember what changes were charged when they joined `control`, to be able to leave one out."""
+        for name in names:
+            charge = charges[name]
+            self.shares[name] = Share(charge.excess(control.fixed), charge.fixed)
+
+    def without(self, line: Line, names: Collection[str], label: str) -> Line:
+        """`line` without these changes, and without those that do not fit any more then; charged less by
+        what they were charged."""
+        kept = Trunk(base=line.trunk.base)
+        for idea in line.trunk.adopted:
+            if idea.name not in names:
+                with contextlib.suppress(Stale, PatchError):
+                    longer = adopt(kept, idea)
+                    build(longer, self.tree, self.lab.testbed.editable)
+                    kept = longer
+        gone = [self.shares[idea.name] for idea in line.trunk.adopted if idea not in kept.adopted]
+        fixed = line.fixed - sum(share.fixed for share in gone)
+        per_token = line.excess * (1 - line.fixed) / math.prod(share.excess for share in gone)
+        return replace(self.line(kept, per_token / (1 - fixed), label), fixed=fixed)
 
     def flaw(self, idea: Idea) -> str:
         """Why an idea fits not even the base, or an empty text: then only the trunk has left it behind."""

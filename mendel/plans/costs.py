@@ -41,6 +41,10 @@ class Charge(Record):
     ratio: float
     """What is charged."""
 
+    def excess(self, held: float) -> float:
+        """CPU seconds per token beyond its FLOPs, over a control that spends `held` of its run once."""
+        return self.ratio * (1 - held - self.fixed) / (1 - held) / self.flops_ratio
+
     @property
     def by(self) -> str:
         """Which instrument set the price."""

@@ -8,9 +8,12 @@ from __future__ import annotations
 
 from mendel.records import PlanKind
 
-BLOCK = 1_000
+BLOCK = 500
 """Seeds in a block."""
 _STAGES = tuple(PlanKind)
+_PLACES = 5
+"""For stages in a round, of two blocks each: a stage that comes later takes the second block of a place, and
+the seeds of the others stay what they were."""
 _ROUNDS = 1_000
 
 
@@ -27,6 +30,7 @@ def seed_block(campaign_seed: int, round: int, kind: PlanKind, count: int, rung:
     """
     if not 0 < count <= BLOCK or not 0 <= round < _ROUNDS or not 0 <= rung < 10:
         raise ValueError(f"no seed block for round {round}, rung {rung}, {count} seeds")
-    stage = (round * len(_STAGES) + _STAGES.index(kind)) * 10 + rung
-    first = (campaign_seed * _ROUNDS * len(_STAGES) * 10 + stage) * BLOCK
+    second, place = divmod(_STAGES.index(kind), _PLACES)
+    turn = campaign_seed * _ROUNDS + round
+    first = (((turn * _PLACES + place) * 10 + rung) * 2 + second) * BLOCK
     return tuple(range(first, first + count))

@@ -29,9 +29,10 @@ def claims_section(found: Facts) -> Html:
 
 def _claim(found: Facts, finding: Finding, place: int) -> Html:
     idea = finding.idea
-    status = "adopted" if finding.adopted else "claimed"
+    status = "evicted" if finding.evicted else "adopted" if finding.adopted else "claimed"
     confirm, fresh = _plan(found, finding, PlanKind.CONFIRM), _plan(found, finding, PlanKind.ESTIMATE)
-    badge = el("span", "adopted" if finding.adopted else "claimed, not adopted", cls=f"badge {status}")
+    words = {"claimed": "claimed, not adopted", "evicted": "adopted, then evicted"}
+    badge = el("span", words.get(status, status), cls=f"badge {status}")
     parts: list[Html | None] = [
         el("h3", f"{idea.name} ", badge, id=f"finding-{idea.name}"),
         el("p", idea.hypothesis),
@@ -82,6 +83,8 @@ def _numbers(found: Facts, finding: Finding, confirm: Plan | None, fresh: Plan |
     rows.append(("Class", f"{idea.idea_class}, {source_of(idea)}"))
     rows.append(("Source", idea.citation))
     rows.append(("Refuted by", finding.refuted_by))
+    if finding.evicted:
+        rows.append(("No longer in the trunk", finding.evicted))
     return facts(rows)
 
 

@@ -235,6 +235,8 @@ def _render_idea(console: Console, found: Mapping[str, Any]) -> None:
     if finding:
         rows.append(("finding", f"CM {cm_text(Interval.model_validate(finding['log2_cm']))} on fresh pairs"))
         rows.append(("refuted by", finding["refuted_by"]))
+        if finding["evicted"]:
+            rows.append(("left the trunk", finding["evicted"]))
     for name, value in rows:
         _say(console, name, value)
     if found["change"] is None:  # it never came as far as a run: all there is to see is its patch

@@ -17,6 +17,7 @@ from mendel.report.facts import Facts, Judged, ScalingPanel, gather
 from mendel.report.figures import MEANINGS, forest_figure, scaling_figure, trunk_figure
 from mendel.report.forecasts import forecasts_section
 from mendel.report.html import Child, Html, commands, el, facts, join, table
+from mendel.report.recheck import recheck_section
 from mendel.report.repeat import settings_toml
 from mendel.report.svg import inline, two_widths
 from mendel.report.text import clean, cm_text, duration, quantity
@@ -25,6 +26,7 @@ from mendel.store import Campaign, CampaignState, Store
 
 SECTIONS = {
     "trunk": "The trunk",
+    "recheck": "Trunk rechecked",
     "ideas": "Ideas judged",
     "findings": "Findings",
     "data": "Training text",
@@ -46,6 +48,7 @@ def make_page(
     judged = found.judged()
     bodies = {
         "trunk": _trunk(found, trunk_points),
+        "recheck": recheck_section(found, summary),
         "ideas": _ideas(judged),
         "findings": claims_section(found),
         "data": data_section(found),

@@ -310,9 +310,11 @@ class Store(History):
         return finding.id
 
     def findings(self, campaign: str) -> list[Finding]:
-        """The findings, oldest first."""
+        """The findings, oldest first. Of one idea in one round the last that was put counts: an eviction
+        puts a finding again, marked."""
         query = select(FindingRow.record).where(FindingRow.campaign == campaign).order_by(FindingRow.seq)
-        return self._records(campaign, query, Finding)
+        found = self._records(campaign, query, Finding)
+        return list({(finding.idea.name, finding.round): finding for finding in found}.values())
 
     # --- decisions and the log ----------------------------------------------------------------------
 

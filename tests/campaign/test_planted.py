@@ -127,7 +127,7 @@ def test_the_held_out_shard_is_opened_for_confirmation_only_and_each_time_is_rec
     assert sorted(opened) == sorted(scored)
     assert {runs[run].stage for run in opened} == {"confirm"}
     stages = {run.stage for run in runs.values() if run.spec.shard is Shard.VALIDATION}
-    assert stages == {"curve", "screen", "estimate", "verify"}
+    assert stages == {"curve", "screen", "estimate", "recheck", "verify"}
     summary = summarise(store, store.campaign(campaign))
     assert summary["held_out_reads"] == summary["confirmation_runs"] == len(opened) > 0
 

@@ -1,0 +1,57 @@
+"""How often a recheck evicts a change that still earns its place, and one that does not.
+
+    python benchmarks/recheck_rates.py [--trials 10000] [--json]
+
+Simulated trunks of three changes, of which one adds what the row says and the others four paired standard
+deviations; Gaussian noise, all compared with the same runs of the trunk, the rule of the campaign itself.
+docs/decisions.md explains the rows.
+"""
+
+import argparse
+import json
+
+from mendel.verdicts.recheck import eviction_rates
+
+CASES = ((0.5, 12), (0.25, 12), (0.25, 24))
+"""(m in paired standard deviations, most pairs)."""
+EFFECTS = {"harm": lambda m: -1.0, "useless": lambda m: 0.0, "m": lambda m: m, "2 m": lambda m: 2 * m,
+           "1 sd": lambda m: 1.0, "2 sd": lambda m: 2.0}  # fmt: skip
+SURE = 4.0
+
+
+def measure(trials):
+    rows = []
+    for least, most in CASES:
+        for name, effect in EFFECTS.items():
+            rates, pairs = eviction_rates((effect(least), SURE, SURE), least, 6, most, trials)
+            others = sum(rates[1:])
+            rows.append(
+                {
+                    "least": least,
+                    "most": most,
+                    "adds": name,
+                    "evicted": rates[0],
+                    "others": others,
+                    "pairs": pairs,
+                }
+            )
+    return rows
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--trials", type=int, default=10_000, help="trunks per row")
+    parser.add_argument("--json", action="store_true", help="one JSON object instead of a table")
+    arguments = parser.parse_args()
+    rows = measure(arguments.trials)
+    if arguments.json:
+        print(json.dumps({"schema": 1, "command": vars(arguments), "rows": rows}))
+        return
+    print(f"{'m (sd)':>7} {'at most':>8}  {'it adds':8} {'evicted':>8} {'another is':>10} {'pairs each':>10}")
+    for row in rows:
+        rates = f"{row['evicted']:8.4f} {row['others']:10.4f} {row['pairs']:10.1f}"
+        print(f"{row['least']:7g} {row['most']:8d}  {row['adds']:8} {rates}")
+
+
+if __name__ == "__main__":
+    main()
