@@ -18,8 +18,8 @@ MULTIPLIER = "multiplier = EFFICIENCY"
 STAYS = idea("stays", {"gain_a": 1.5}, mean=0.6)
 FADES = idea("fades", edits=[(MULTIPLIER, f"{MULTIPLIER} * (1.5 if tokens < 100_000 else 1.0)")], mean=0.5)
 """Its gain is gone at rung 1."""
-SHRINKS = idea("shrinks", edits=[("EFFICIENCY = 1.0", "EFFICIENCY = 1.6"),
-                                 (MULTIPLIER, "multiplier = EFFICIENCY * (tokens / 40_000) ** -0.1")])  # fmt: skip
+FALLS = "multiplier = EFFICIENCY * (tokens / 40_000) ** -0.1"
+SHRINKS = idea("shrinks", edits=[("EFFICIENCY = 1.0", "EFFICIENCY = 1.6"), (MULTIPLIER, FALLS)])
 """Per doubling of compute it loses 0.1 of its log2 CM."""
 TWO = {"rungs": (0, 1), "budget": "400runs"}
 CLIMB = "climb"
@@ -138,7 +138,7 @@ def test_changes_on_one_control_share_its_runs(both):
     _, store, campaign, _ = both
     first, second = store.plans(campaign, PlanKind.CLIMB)
     assert (first.control, first.seeds, first.rung) == (second.control, second.seeds, 1)
-    assert len([run for run in store.runs(campaign, stage=CLIMB)]) == 3 * len(first.seeds)
+    assert len(store.runs(campaign, stage=CLIMB)) == 3 * len(first.seeds)
 
 
 def test_a_trend_over_three_rungs_is_found(campaign, ladder):
@@ -171,19 +171,32 @@ def test_with_one_rung_nothing_climbs(campaign):
 
 
 def test_a_budget_without_room_is_told_and_the_last_check_is_made(campaign):
-    policy = {"climb_pairs": 40}
-    store, found = campaign([STAYS, *toy.NULL], budget="150runs", policy=policy)
+    policy = {"climb_pairs": 60}
+    store, found = campaign([STAYS, *toy.NULL], budget="140runs", policy=policy)
     assert not store.plans(found, PlanKind.CLIMB)
     said = [event.message for event in store.events(found) if event.stage == CLIMB]
-    assert said == []
+    assert len(said) == 1
+    assert "stays: not measured at rung 1, that takes 120 runs and the budget has room for" in said[0]
+    checked = {point["rung"] for point in trunk_points(store, store.campaign(found)) if point["checked"]}
+    assert checked == {0, 1} and len(store.runs(found)) <= 140
+
+
+def test_rounds_to_come_are_worth_more_than_a_climb_unless_it_is_asked_for_at_once(campaign):
+    """With ideas waiting, a change that is surely kept does not climb before the last round."""
+    ideas = [STAYS, *toy.NULL, *(idea(f"null-{n}", {"label": f"n{n}"}, mean=-0.1) for n in range(6))]
+
+    def waited(name, climb):
+        store, found = campaign(ideas, name, policy={"screen_ideas": 3, "climb": climb})
+        (plan,) = store.plans(found, PlanKind.CLIMB)
+        return plan.round - findings(store, found)["stays"].round
+
+    assert waited("at-once", 0.0) == 1 and waited("later", 1e9) > 1
 
 
 def test_what_does_not_run_at_the_next_rung_is_told_and_stays(campaign):
     def answer(job):
-        if (
-            job.argv[job.argv.index("--rung") + 1] == "1"
-            and "1.5 if" in (job.source / "train.py").read_text()
-        ):
+        rung = job.argv[job.argv.index("--rung") + 1]
+        if rung == "1" and "1.5 if" in (job.source / "train.py").read_text():
             return RunResult(status=RunStatus.CRASHED, reason="too wide", tokens=1, train_seconds=1.0)
         return toy.train_here(job)
 
