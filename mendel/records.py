@@ -450,6 +450,8 @@ class Extrapolation(Record):
 
     flops: float
     """The target scale."""
+    currency: str = "FLOPs"
+    """What compute is counted in: "FLOPs", or "tokens" where these are not counted."""
     log2_cm: Interval
     """Of the true gain there: errors of measurement, of the slope, and the differences between ideas."""
     probability: float

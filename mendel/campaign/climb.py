@@ -289,6 +289,7 @@ class Climber:
             "by_rung": by_rung,
             "extrapolation": Extrapolation(
                 flops=self.target,
+                currency="FLOPs" if self.first.lab.testbed.count_flops else "tokens",
                 log2_cm=law.interval(),
                 probability=law.above(step.least),
                 slope=line.slope(),

@@ -74,18 +74,33 @@ def past_climbs(store: Store, campaign: Campaign, without: str = "") -> list[Cli
 
 
 def transfer_summary(store: Store, campaign: Campaign) -> dict[str, Any]:
-    """As JSON: `retention` learned so far (of `all` and by class), the scores of `forecasts`, and the `ideas`
-    that climbed; gains in log2 CM."""
+    """As JSON: `retention` learned so far (of `all` and by class), scores of `forecasts`, both in `words`, and
+    the `ideas` that climbed; gains in log2 CM."""
     climbs = past_climbs(store, campaign)
     classes = sorted({climb.idea_class for climb in climbs})
+    retention, scores = _retention(learn(climbs)), transfer_scores(store, campaign)
     return {
         "retention": {
-            "all": _retention(learn(climbs)),
+            "all": retention,
             "classes": {name: _retention(learn(climbs, name)) for name in classes},
         },
-        "forecasts": transfer_scores(store, campaign),
+        "forecasts": scores,
+        "words": in_words(retention, scores),
         "ideas": [climbed(finding) for finding in store.findings(campaign.id) if finding.by_rung],
     }
+
+
+def in_words(retention: dict[str, Any], scores: dict[str, Any]) -> str:
+    """Such as: Climbs: of 3 steps 67 % were measured to gain enough at the next rung, 81 % by their forecasts."""
+    kept, sd = 100 * retention["per_rung"], 100 * retention["per_rung_sd"]
+    learned = f"four times the compute is expected to leave {kept:.0f} +- {sd:.0f} % of a gain"
+    if not scores["outcomes"]:
+        return f"Climbs: none was measured; {learned}."
+    shown, said = (100 * scores[key]["value"] for key in ("transferred", "said"))
+    return (
+        f"Climbs: of {scores['outcomes']} steps {shown:.0f} % were measured to gain enough at the next rung, "
+        f"{said:.0f} % by their forecasts (Brier score {scores['brier']['value']:.2f}); {learned}."
+    )
 
 
 def climbed(finding: Finding) -> dict[str, Any]:

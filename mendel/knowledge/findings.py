@@ -68,8 +68,8 @@ def transfer_words(finding: Finding, least: float) -> str:
         return words
     chance = f"{100 * ahead.probability:.0f} %"
     return (
-        f"{words} At the target scale, {ahead.flops:.2g} of compute, the trend has CM {_cm(ahead.log2_cm)}, "
-        f"and a gain that counts has a probability of {chance}."
+        f"{words} At the target scale of {ahead.flops:.3g} {ahead.currency} the trend has CM "
+        f"{_cm(ahead.log2_cm)}; the probability of a gain that counts is {chance} there."
     )
 
 

@@ -2,15 +2,19 @@
 
 import math
 import shutil
+from io import StringIO
 
 import pytest
 import toy
+from rich.console import Console
 from toy import idea
 
 from mendel.campaign.agenda import curve_key
 from mendel.campaign.summary import summarise, trunk_points
 from mendel.campaign.transfers import past_climbs
 from mendel.records import PlanKind, RunResult, RunStatus, Transfer
+from mendel.report import write_report
+from mendel.report.lookup import describe, render
 from mendel.store import RunState, Store
 from mendel.testbeds import load_testbed
 
@@ -246,3 +250,23 @@ def test_killed_at_any_run_of_a_climb_it_ends_the_same(both, lab_root):
             assert [*outcome(again, again.campaign().id)[:4]] == [*reference[:4]]
             assert not again.runs(again.campaign().id, RunState.RUNNING)
             return
+
+
+def test_the_report_shows_it_in_words_and_as_a_picture(both, lab_root):
+    _, store, campaign, _ = both
+    found = store.campaign(campaign)
+    path = lab_root / "report.html"
+    write_report(store, found, summarise(store, found), trunk_points(store, found), path)
+    page = path.read_text()
+    assert "fades does not transfer to rung 1: CM " in page and "stays transfers to rung 1: CM " in page
+    assert page.count(": compute multiplier against compute") >= 4 and "measured: does not transfer" in page
+    assert "Climbs: of 2 steps 50 %" in page and "target scale of 1.6e+05 tokens" in page
+
+
+def test_show_tells_it(both):
+    _, store, campaign, _ = both
+    found = describe(store, store.campaign(campaign), "fades")
+    console = Console(file=StringIO(), width=400)
+    render(console, found)
+    assert "fades does not transfer to rung 1" in console.file.getvalue()
+    assert found["finding"]["transfer"] == "does not transfer" and len(found["finding"]["by_rung"]) == 2
