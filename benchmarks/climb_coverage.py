@@ -3,8 +3,8 @@
     python benchmarks/climb_coverage.py [--trials 1000] [--json]
 
 Simulated campaigns with planted slopes: gains of 0.05 to 0.5 log2 CM that keep 1 + k x of themselves over x
-doublings of compute, k ~ N(mean, scatter^2); six pairs a rung, each with a noise of 0.04 log2 CM. Each campaign
-learns from so many past climbs and extrapolates another one. docs/decisions.md explains the rows.
+doublings of compute, k ~ N(mean, scatter^2); six pairs a rung, each with a noise of 0.04 log2 CM. Each
+campaign learns from so many past climbs and extrapolates another one. docs/decisions.md explains the rows.
 """
 
 import argparse

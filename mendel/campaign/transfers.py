@@ -74,8 +74,8 @@ def past_climbs(store: Store, campaign: Campaign, without: str = "") -> list[Cli
 
 
 def transfer_summary(store: Store, campaign: Campaign) -> dict[str, Any]:
-    """As JSON: `retention` learned so far (of `all` and by class), scores of `forecasts`, both in `words`, and
-    the `ideas` that climbed; gains in log2 CM."""
+    """As JSON: `retention` learned so far (of `all` and by class), scores of `forecasts`, both in `words`,
+    and the `ideas` that climbed; gains in log2 CM."""
     climbs = past_climbs(store, campaign)
     classes = sorted({climb.idea_class for climb in climbs})
     retention, scores = _retention(learn(climbs)), transfer_scores(store, campaign)
@@ -91,7 +91,7 @@ def transfer_summary(store: Store, campaign: Campaign) -> dict[str, Any]:
 
 
 def in_words(retention: dict[str, Any], scores: dict[str, Any]) -> str:
-    """Such as: Climbs: of 3 steps 67 % were measured to gain enough at the next rung, 81 % by their forecasts."""
+    """Such as: Climbs: of 3 steps 67 % were measured to gain enough at the next rung, 81 % by forecast."""
     kept, sd = 100 * retention["per_rung"], 100 * retention["per_rung_sd"]
     learned = f"four times the compute is expected to leave {kept:.0f} +- {sd:.0f} % of a gain"
     if not scores["outcomes"]:

@@ -145,6 +145,23 @@ def test_changes_on_one_control_share_its_runs(both):
     assert len(store.runs(campaign, stage=CLIMB)) == 3 * len(first.seeds)
 
 
+def test_the_second_change_on_a_control_costs_half_as_much(both):
+    _, store, campaign, _ = both
+    kept = store.decisions([campaign], "/climb")[campaign]
+    steps = [kept[key] for key in sorted(kept) if "idea" in kept[key]]
+    assert [step["price"] for step in steps] == [12, 6]
+
+
+def test_what_joined_a_later_trunk_is_measured_against_that_and_read_off_the_originals_curve(campaign):
+    other = idea("other", {"gain_b": 1.4}, mean=-0.3)
+    ideas = [STAYS, *toy.NULL, other, idea("null-three", {"label": "three"})]
+    store, found = campaign(ideas, budget="600runs", policy={"screen_ideas": 3})
+    later = findings(store, found)["other"]
+    plan = next(plan for plan in store.plans(found, PlanKind.CLIMB) if plan.idea == "other")
+    assert later.round > 0 and plan.control == later.control and plan.treatment == later.treatment
+    assert later.by_rung[1].log2_cm.value == pytest.approx(math.log2(1.4), abs=0.04)
+
+
 def test_a_trend_over_three_rungs_is_found(campaign, ladder):
     store, found = campaign([SHRINKS, *toy.NULL], testbed=str(ladder), rungs=(0, 1, 2))
     shrinks = findings(store, found)["shrinks"]
@@ -225,10 +242,11 @@ def outcome(store, campaign):
     )
 
 
-def test_killed_at_any_run_of_a_climb_it_ends_the_same(both, lab_root):
+def test_killed_at_any_run_of_a_climb_or_after_it_ends_the_same(both, lab_root):
     settings, store, campaign, _ = both
     reference = outcome(store, campaign)
-    wanted = {run.id for run in store.runs(campaign, stage=CLIMB)}
+    stages = (CLIMB, PlanKind.VERIFY.value)  # later, what was climbed is on record already
+    wanted = {run.id for stage in stages for run in store.runs(campaign, stage=stage)}
     killed = set()
 
     def answer(job):
