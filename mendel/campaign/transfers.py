@@ -63,8 +63,8 @@ def past_climbs(store: Store, campaign: Campaign, without: str = "") -> list[Cli
     """Ideas measured at several rungs, in the campaigns that this one learns from and in itself. An idea that
     several of them measured counts once; `without` names one that is not to be learned from."""
     found: dict[str, Finding] = {}
-    for one in [*(store.decision(campaign.id, EARLIER) or []), campaign.id]:
-        found |= {finding.idea.id: finding for finding in store.findings(one) if finding.by_rung}
+    for findings in store.findings_of(_known(store, campaign)).values():
+        found |= {finding.idea.id: finding for finding in findings if finding.by_rung}
     climbs = [
         Climbed(finding.idea.idea_class, effects_of(finding.by_rung))
         for finding in found.values()
@@ -124,11 +124,7 @@ def transfer_scores(store: Store, campaign: Campaign) -> dict[str, Any]:
     """How forecasts of climbs came true: those of the gain as `mendel.ideas.forecast_scores.Scores` tells it,
     and P(transfer) by Brier score and log score. The lab's noise is allowed for in both: what is scored is
     the probability of a *measured* gain above the least one."""
-    outcomes = [
-        (step, effect_of(0.0, found))
-        for one in [*(store.decision(campaign.id, EARLIER) or []), campaign.id]
-        for step, found in _outcomes(store, one)
-    ]
+    outcomes = [(step, effect_of(0.0, found)) for step, found in _outcomes(store, _known(store, campaign))]
     pasts = [
         Past(
             proposer="climb",
@@ -161,17 +157,24 @@ def _mean(values: Sequence[float]) -> dict[str, Any] | None:
     return mean.model_dump(mode="json") if mean else None
 
 
-def _outcomes(store: Store, campaign: str) -> Iterable[tuple[Step, Interval]]:
-    """Forecasts of a campaign whose outcome is known, with what was measured."""
+def _known(store: Store, campaign: Campaign) -> list[str]:
+    """The campaigns that this one learns from, and itself."""
+    return [*(store.decision(campaign.id, EARLIER) or []), campaign.id]
+
+
+def _outcomes(store: Store, campaigns: Sequence[str]) -> Iterable[tuple[Step, Interval]]:
+    """Forecasts whose outcome is known, with what was measured."""
     measured = {
-        (finding.idea.name, finding.round, one.rung): one.log2_cm
-        for finding in store.findings(campaign)
+        (campaign, finding.idea.name, finding.round, one.rung): one.log2_cm
+        for campaign, findings in store.findings_of(campaigns).items()
+        for finding in findings
         for one in finding.by_rung
     }
-    for kept in store.decisions([campaign], STEP_KEY)[campaign].values():
-        if "idea" not in kept:
-            continue
-        step = Step.model_validate(kept)
-        found = measured.get((step.idea, step.round, step.rung))
-        if found is not None and not found.bounded:
-            yield step, found
+    for campaign, decided in store.decisions(campaigns, STEP_KEY).items():
+        for kept in decided.values():
+            if "idea" not in kept:
+                continue
+            step = Step.model_validate(kept)
+            found = measured.get((campaign, step.idea, step.round, step.rung))
+            if found is not None and not found.bounded:
+                yield step, found

@@ -15,7 +15,7 @@ from mendel.campaign.transfers import past_climbs
 from mendel.records import PlanKind, RunResult, RunStatus, Transfer
 from mendel.report import write_report
 from mendel.report.lookup import describe, render
-from mendel.store import RunState, Store
+from mendel.store import CampaignState, RunState, Store
 from mendel.testbeds import load_testbed
 
 MULTIPLIER = "multiplier = EFFICIENCY"
@@ -226,6 +226,33 @@ def test_what_does_not_run_at_the_next_rung_is_told_and_stays(campaign):
     assert fades.transfer is Transfer.NOT_MEASURED and fades.adopted
     assert any("fades: not measured at rung 1, a smoke run crashed: too wide" in event.message
                for event in store.events(found))  # fmt: skip
+
+
+def test_an_audit_of_the_higher_rung_takes_a_change_out_of_the_trunk(campaign):
+    def answer(job):
+        result = toy.train_here(job)
+        slow = job.argv[job.argv.index("--rung") + 1] == "1" and any("gain_a=1.5" in arg for arg in job.argv)
+        if result.status is not RunStatus.DONE or not slow or job.id.startswith("smoke"):
+            return result
+        return RunResult.model_validate({**result.model_dump(), "cpu_seconds": 3.0})
+
+    store, found = campaign([STAYS, *toy.NULL], answer=answer)
+    stays = findings(store, found)["stays"]
+    assert stays.transfer is Transfer.NOT_MEASURED and not stays.adopted and not stays.by_rung
+    assert stays.evicted.startswith("evicted before round 1: at rung 1 ") and "compute" in stays.evicted
+
+
+def test_finished_campaigns_teach_what_is_kept_and_their_forecasts_are_scored(campaign):
+    store, first = campaign([FADES, *toy.NULL])
+    store.set_state(first, CampaignState.FINISHED)
+    store, second = campaign([STAYS, *toy.NULL], seed=2)
+    found = store.campaign(second)
+    assert [len(climb.effects) for climb in past_climbs(store, found)] == [2, 2]
+    assert climbed(store, second)["forecasts"]["outcomes"] == 2
+    assert [one["id"] for one in climbed(store, second)["ideas"]] == ["stays"]
+    (step,) = [kept for kept in store.decisions([second], "/climb")[second].values() if "idea" in kept]
+    (before,) = [kept for kept in store.decisions([first], "/climb")[first].values() if "idea" in kept]
+    assert step["sd"] > 1.2 * before["sd"] and step["mean"] < before["mean"]
 
 
 class Killed(Exception):
