@@ -46,7 +46,7 @@ from mendel.recipe_commands import (
 )
 from mendel.runs import ExecutorError
 from mendel.store import Campaign, Store, StoreError
-from mendel.terminal import show_forecasts, show_summary, watching
+from mendel.terminal import show_climbs, show_forecasts, show_summary, watching
 from mendel.testbeds import TestbedError
 from mendel.trust_commands import redteam
 from mendel.yardstick import CorpusError
@@ -212,6 +212,7 @@ def status(campaign: str | None = None, /, *, json: Json = False) -> None:
         console.print(f"Campaign {found.id} (seed {found.seed}, {found.recipe}): {found.state.value}")
         show_summary(console, summary)
         show_forecasts(console, summary["forecasts"])
+        show_climbs(console, summary["climb"])
         states: dict[str, int] = {}
         for entry in store.ideas(found.id):
             states[entry.state.value] = states.get(entry.state.value, 0) + 1

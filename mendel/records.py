@@ -310,6 +310,8 @@ class PlanKind(StrEnum):
     """The trunk against the original recipe."""
     RECHECK = "recheck"
     """The trunk against the original, and against itself without each adopted change."""
+    CLIMB = "climb"
+    """An adopted idea at a higher rung, against the control that it was claimed on."""
 
 
 class Rule(Record):
@@ -421,6 +423,47 @@ class SkillEffect(Record):
     """Paired difference of advantages, treatment - control, in bits (positive: the treatment is better)."""
 
 
+class Transfer(StrEnum):
+    """Whether a finding's gain is there at a higher rung, too: what the highest one says that measured it."""
+
+    TRANSFERS = "transfers"
+    """Its interval lies above the smallest gain worth having."""
+    DOES_NOT = "does not transfer"
+    """Its interval lies below."""
+    NOT_SHOWN = "not shown"
+    """Neither."""
+    NOT_MEASURED = "not measured"
+
+
+class RungEffect(Record):
+    """The gain of an idea at one rung, over the same control at each."""
+
+    rung: int
+    flops: float
+    """Compute of a run."""
+    pairs: int
+    log2_cm: Interval
+    verdict: str
+    """Verdict id."""
+
+
+class Extrapolation(Record):
+    """Where the trend of a gain over compute leads."""
+
+    flops: float
+    """The target scale."""
+    currency: str = "FLOPs"
+    """What compute is counted in: "FLOPs", or "tokens" where these are not counted."""
+    log2_cm: Interval
+    """Of the true gain there: errors of measurement, of the slope, and the differences between ideas."""
+    probability: float
+    """That the gain there is above the smallest one worth having."""
+    slope: Interval
+    """log2 CM per doubling of compute."""
+    band: tuple[tuple[float, float, float, float], ...] = ()
+    """(FLOPs, log2 CM, low, high) from the lowest rung to the target, to draw."""
+
+
 class Finding(Record):
     """A claim backed by verdicts: what changed, by how much, where, and what would refute it."""
 
@@ -442,6 +485,12 @@ class Finding(Record):
     refuted_by: str
     skills: tuple[SkillEffect, ...] = ()
     """From the fresh pairs; empty where nothing was asked."""
+    transfer: Transfer = Transfer.NOT_MEASURED
+    by_rung: tuple[RungEffect, ...] = ()
+    """The fresh pairs at the lowest rung and those at higher ones; empty until it climbs."""
+    extrapolation: Extrapolation | None = None
+    transfer_words: str = ""
+    """The same in a sentence."""
 
 
 # --- the trunk rechecked ------------------------------------------------------------------------------

@@ -138,6 +138,14 @@ def show_forecasts(console: Console, found: dict[str, Any]) -> None:
     )
 
 
+def show_climbs(console: Console, found: dict[str, Any]) -> None:
+    """Changes that were measured at higher rungs, and how that was forecast."""
+    for one in found["ideas"]:
+        console.print(f"  {one['transfer_words']}", highlight=False, markup=False)
+    if found["forecasts"]["outcomes"]:
+        console.print(found["words"], highlight=False, markup=False)
+
+
 def _mean(mean: dict[str, Any] | None, digits: int, kind: str) -> str:
     if mean is None:
         return "-"

@@ -65,7 +65,8 @@ def adopt_claims(round: Round, claims: Sequence[Claim], original_points: Points)
     _record(round, [claim for claim in real if claim.candidate.idea.name in effects], effects, skills, new)
     if not chosen:
         return new
-    round.shelf.adopted(round.control, [name for name in new.names if name in prices], prices)
+    joined = {name: line for name, line in arms.items() if name in new.names}
+    round.shelf.adopted(round.number, round.control, joined, prices)
     log2_cm = compute_multiplier(original_points, round.flops, _over_original(plans, pairs, chosen))
     record_trunk(round, new, log2_cm, checked=False)
     return replace(new, ahead=log2_cm.value)
@@ -218,6 +219,18 @@ def _record(
         outcome = "adopted" if adopted else "claimed, not adopted"
         message = f"{idea.name}: {outcome}, CM {cm(effect)} on fresh pairs"
         round.lab.say(f"{round.number}/adopt/{idea.name}", "adopt", message, idea.name)
+
+
+def evict(round: Round, names: Sequence[str], why: str, stage: str) -> None:
+    """Drop an idea that leaves the trunk before `round`, and the others of `names`, which do not fit without
+    it. Their findings stay and say so; those of later rounds are on record when a campaign is continued."""
+    for name in names:
+        note = why if name == names[0] else f"{why}; it does not fit without {names[0]}"
+        round.move(name, IdeaState.DROPPED, note, stage)
+        for finding in round.lab.store.findings(round.campaign):
+            if finding.idea.name == name and finding.round < round.number and finding.adopted:
+                marked = finding.model_copy(update={"adopted": False, "evicted": note})
+                round.lab.store.put_finding(round.campaign, marked)
 
 
 def record_trunk(

@@ -44,7 +44,9 @@ def next_ideas(lab: Lab, config: CampaignConfig, number: int, trunk: Line) -> di
     if not names:
         return {}
     count = min(policy.screen_ideas, len(names))
-    left = lab.meter.remaining() / TIMID - verify_price(lab, config)
+    # The first round goes before a step up: without a claim there is nothing to climb with.
+    kept = reserve(lab, config) if number else verify_price(lab, config)
+    left = lab.meter.remaining() / TIMID - kept
     least = min(LEAST_IDEAS, len(names))
     while count >= least and _round_price(config, count, number) > left:
         count -= 1
@@ -112,18 +114,47 @@ def _estimate_price(config: CampaignConfig) -> float:
     return (config.policy.cohort / 2 + 3) * config.policy.estimate_pairs
 
 
+def reserve(lab: Lab, config: CampaignConfig) -> float:
+    """What later rounds leave: the last check of the trunk, and the first step up of one change. In runs of
+    the lowest rung."""
+    higher = climbable(lab, config)[1:]
+    return verify_price(lab, config) + (climb_price(lab, config, higher[0]) if higher else 0.0)
+
+
+def climbable(lab: Lab, config: CampaignConfig) -> tuple[int, ...]:
+    """The lowest rung, and those that adopted changes may climb to: none above the target scale."""
+    target = config.policy.target_flops or float("inf")
+    first, *higher = config.rungs
+    return first, *(rung for rung in higher if lab.testbed.rungs[rung].flops <= target)
+
+
+def climb_price(lab: Lab, config: CampaignConfig, rung: int, arms: int = 2) -> float:
+    """Price of measuring a change at a higher rung, with its control where that is not yet trained. Of the
+    curve there the last check has the price already."""
+    return arms * config.policy.climb_pairs * rung_scale(lab, config, rung)
+
+
 def verify_price(lab: Lab, config: CampaignConfig) -> float:
     """Price of the last check of the trunk in runs of the lowest rung."""
-    policy, price = config.policy, 0.0
-    for rung in config.rungs:
-        scale = 1.0 if lab.meter.counts_runs else rung_scale(lab, config, rung)
-        curve = 0.0
-        if rung != config.rungs[0]:
-            curve = CURVE_SEEDS * (len(CURVE) if lab.meter.counts_runs else sum(CURVE))
-        price += scale * (2 * policy.verify_pairs + curve)
-    return price + CURVE_SEEDS * (1 if lab.meter.counts_runs else 2 * max(CURVE))
+    longer = CURVE_SEEDS * (1 if lab.meter.counts_runs else 2 * max(CURVE))
+    return sum(check_price(lab, config, rung) for rung in config.rungs) + longer
+
+
+def check_price(lab: Lab, config: CampaignConfig, rung: int) -> float:
+    """Price of the last check at one rung: pairs, and the original's curve where it is not there yet."""
+    curve = 0.0
+    if rung != config.rungs[0] and not lab.store.decision(lab.campaign.id, curve_key(rung)):
+        curve = CURVE_SEEDS * (len(CURVE) if lab.meter.counts_runs else sum(CURVE))
+    return rung_scale(lab, config, rung) * (2 * config.policy.verify_pairs + curve)
+
+
+def curve_key(rung: int) -> str:
+    """Under this key a campaign notes that it has the original's scaling curve at a higher rung."""
+    return f"curve/{rung}"
 
 
 def rung_scale(lab: Lab, config: CampaignConfig, rung: int) -> float:
-    """Compute of a rung over that of the campaign's lowest."""
+    """Price of a run of a rung in runs of the campaign's lowest; a budget in runs counts each as one."""
+    if lab.meter.counts_runs:
+        return 1.0
     return lab.testbed.rungs[rung].flops / lab.testbed.rungs[config.rungs[0]].flops

@@ -72,6 +72,13 @@ class Policy(Record):
     """Fresh pairs of the trunk with the original, and with itself without each adopted change."""
     recheck_max_pairs: int = Field(default=12, ge=3)
     """Most pairs for a change that is neither shown to earn its place nor shown not to."""
+    climb_pairs: int = Field(default=6, ge=3)
+    """Fresh pairs of an adopted change at a higher rung."""
+    climb: float = Field(default=1.0, ge=0)
+    """An adopted change climbs where that is worth so many times the compute; 0: as soon as there is room."""
+    target_flops: float = Field(default=0.0, ge=0)
+    """Compute of the run that the campaign is for: gains are extrapolated to it, and no rung above it is
+    climbed; 0 for the highest rung."""
     curve_seeds: int = Field(default=3, ge=2)
     """Seeds at each budget of a scaling curve."""
     enter: float = Field(default=1.0, ge=0)

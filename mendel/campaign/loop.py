@@ -12,9 +12,18 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from mendel.campaign.adopt import adopt_claims, kind_of, record_trunk
-from mendel.campaign.agenda import CURVE_SEEDS, next_ideas, rung_scale, too_small, verify_price
+from mendel.campaign.agenda import (
+    CURVE_SEEDS,
+    check_price,
+    next_ideas,
+    reserve,
+    rung_scale,
+    too_small,
+    verify_price,
+)
 from mendel.campaign.audits import failed, full
 from mendel.campaign.claim_audits import audit_costs, audit_runs
+from mendel.campaign.climb import Climber, original_curve
 from mendel.campaign.config import CampaignConfig, ConfigError
 from mendel.campaign.confirm import confirm
 from mendel.campaign.lab import Lab, LabError
@@ -86,17 +95,18 @@ def run_campaign(lab: Lab, config: CampaignConfig) -> Outcome:
     first = Round(lab, shelf, config, errors, 0, original, original, rung, planned=1)
     first.measure_curve()
     planned = lab.once("planned", lambda: _planned(lab, config))
-    number, watch = 0, Watch(first)
+    number, climber, watch = 0, Climber(first), Watch(first)
     while True:
-        trunk = watch.recheck(number, trunk, verify_price(lab, config))
+        trunk = climber.climb(number, trunk)
+        trunk = watch.recheck(number, trunk, reserve(lab, config))
         names = lab.once(f"{number}/ideas", lambda: next_ideas(lab, config, number, trunk))  # noqa: B023
         if not names:
             if number == 0:
                 raise ConfigError(too_small(lab, config))
             break
         by_name = {entry.idea.name: entry.idea for entry in lab.store.ideas(lab.campaign.id)}
-        reserve = verify_price(lab, config)
-        round = Round(lab, shelf, config, errors, number, trunk, original, rung, planned, reserve)
+        left = verify_price(lab, config)
+        round = Round(lab, shelf, config, errors, number, trunk, original, rung, planned, left)
         try:
             screened = screen(round, [by_name[name] for name in names])
         except CurveError as error:
@@ -107,6 +117,7 @@ def run_campaign(lab: Lab, config: CampaignConfig) -> Outcome:
         claims = confirm(round, screened)
         trunk = adopt_claims(round, claims, first.points)
         number += 1
+    trunk = climber.climb(number, trunk, last=True)
     trunk = watch.recheck(number, trunk, verify_price(lab, config), last=True)
     checked = _verify(lab, shelf, config, errors, number, trunk, original, planned, first.points)
     for entry in lab.store.ideas(lab.campaign.id):
@@ -143,7 +154,8 @@ def _verify(
     for rung in config.rungs:
         round = Round(lab, shelf, config, errors, number, original, original, rung, planned, points=points)
         if rung != config.rungs[0]:
-            if not lab.once(f"verify/{rung}", lambda: _affordable(lab, config, rung)):  # noqa: B023
+            price = check_price(lab, config, rung)
+            if not lab.once(f"verify/{rung}", lambda: lab.meter.remaining() >= price):  # noqa: B023
                 lab.say(
                     f"verify/{rung}/skip", "verify", f"rung {rung}: not checked, the budget does not reach"
                 )
@@ -156,18 +168,11 @@ def _verify(
                 continue
         try:
             if rung != config.rungs[0]:
-                seeds = round.seeds(PlanKind.CURVE, CURVE_SEEDS)
-                round.points = measure_curve(lab, original, rung, CURVE, seeds)
+                round.points = original_curve(round)
             checked[rung] = _check(round, trunk)
         except (CurveError, Refused) as error:
             lab.say(f"verify/{rung}/skip", "verify", f"rung {rung}: not checked, {error}")
     return checked
-
-
-def _affordable(lab: Lab, config: CampaignConfig, rung: int) -> bool:
-    scale = 1.0 if lab.meter.counts_runs else rung_scale(lab, config, rung)
-    curve = CURVE_SEEDS * (len(CURVE) if lab.meter.counts_runs else sum(CURVE))
-    return lab.meter.remaining() >= scale * (2 * config.policy.verify_pairs + curve)
 
 
 def _check(round: Round, trunk: Line) -> Interval:
@@ -209,8 +214,8 @@ def _extend_curve(round: Round, gains: Sequence[float]) -> None:
         curve = fit_curve(flops, losses)
         if float(curve.loss(round.flops)) - gain >= float(curve.loss(max(flops))):
             return
-        scale = 1.0 if lab.meter.counts_runs else rung_scale(lab, round.config, round.rung) * multiple
-        price = CURVE_SEEDS * scale
+        longer = 1.0 if lab.meter.counts_runs else multiple
+        price = CURVE_SEEDS * rung_scale(lab, round.config, round.rung) * longer
         key = f"extend/{round.rung}/{multiple:g}"
         if not lab.once(key, lambda: lab.meter.remaining() >= price):  # noqa: B023
             return

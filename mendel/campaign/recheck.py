@@ -17,7 +17,7 @@ from dataclasses import dataclass, field, replace
 from functools import cached_property
 from itertools import combinations, count
 
-from mendel.campaign.adopt import record_trunk
+from mendel.campaign.adopt import evict, record_trunk
 from mendel.campaign.recheck_words import sentences, told
 from mendel.campaign.rounds import Round, at_bound
 from mendel.campaign.trunk import Line, Refused, differences, run_pairs
@@ -33,7 +33,6 @@ from mendel.records import (
     Shard,
     Standing,
 )
-from mendel.store import IdeaState
 from mendel.verdicts.effects import compute_multiplier
 from mendel.verdicts.factorial import in_compute
 from mendel.verdicts.recheck import Judged, Test, against_sum, settle
@@ -320,16 +319,10 @@ class _Attempt:
 
     def evict(self, earning: Earning) -> Line:
         """Take a change out of the trunk, with those that do not fit without it."""
-        round, store = self.round, self.round.lab.store
-        line, log2_cm = self.lines[earning.name], self.over_original(earning.name)
+        round, line = self.round, self.lines[earning.name]
+        log2_cm = self.over_original(earning.name)
         why = f"evicted before round {round.number}: {earning.reason}"
-        for name in (earning.name, *earning.with_it):
-            note = why if name == earning.name else f"{why}; it does not fit without {earning.name}"
-            round.move(name, IdeaState.DROPPED, note, f"recheck/{self.number}")
-            for finding in store.findings(round.campaign):
-                if finding.idea.name == name and self.before(finding) and finding.adopted:
-                    marked = finding.model_copy(update={"adopted": False, "evicted": note})
-                    store.put_finding(round.campaign, marked)
+        evict(round, (earning.name, *earning.with_it), why, f"recheck/{self.number}")
         self.keep_trunk(line, log2_cm)
         return replace(line, ahead=log2_cm.value)
 

@@ -145,7 +145,8 @@ class Round:
 
     def multiplier(self, found: Sequence[float | None], rule: Rule) -> Interval:
         """log2 CM over the control of paired differences at this rung's compute."""
-        return compute_multiplier(self.points, self.flops, at_bound(found, rule), rng_seed=self.config.seed)
+        flops = self.flops * 2**self.ahead
+        return compute_multiplier(self.points, flops, at_bound(found, rule), rng_seed=self.config.seed)
 
 
 def measure_curve(

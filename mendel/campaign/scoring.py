@@ -43,7 +43,7 @@ PROBE = "probe"
 """Stage of runs that are trained to be probed: `mendel probe`."""
 PROBED = (PlanKind.CONFIRM, PlanKind.ESTIMATE, PlanKind.VERIFY, PROBE)
 """Stages whose runs are asked for their skills. Screening buys many more runs, for choosing alone."""
-AUDITED = (PlanKind.CONFIRM, PlanKind.ESTIMATE, PlanKind.VERIFY, PlanKind.RECHECK)
+AUDITED = (PlanKind.CONFIRM, PlanKind.ESTIMATE, PlanKind.VERIFY, PlanKind.RECHECK, PlanKind.CLIMB)
 """Stages whose runs are asked about training text and canaries and, but for most controls, have a second
 session and their output searched: all whose numbers are published. A seed tells code which stage it is in, so
 none of these may be easier than another."""

@@ -107,6 +107,17 @@ def _outlook(round: Round) -> Outlook:
     return Outlook(sd=sd, alike=alike, min_gain=min_gain, power=power, pairs=pairs)
 
 
+def run_price(round: Round) -> float:
+    """log2 CM that a run must bring to be worth more than it is to the ideas that wait; 0 where none does."""
+    slope = round.slope()
+    subjects = _others(round, slope, set())
+    if not any(one.open for one in subjects):
+        return 0.0
+    outlook = _outlook(round)
+    left = round.lab.meter.remaining() - round.reserve
+    return price_of_compute(subjects, outlook, left) * outlook.sd / slope
+
+
 def _subject(idea: Idea, slope: float, pairs: Mapping[int, float]) -> Subject:
     return Subject(idea.name, idea.idea_class, idea.proposer, idea.forecast.mean * slope, pairs)
 

@@ -7,6 +7,7 @@ from typing import Any
 from mendel.campaign.audits import terse
 from mendel.campaign.blank_account import blank_account
 from mendel.campaign.forecasts import forecast_scores
+from mendel.campaign.transfers import transfer_summary
 from mendel.records import Interval, PlanKind, Shard, VerdictKind
 from mendel.store import Campaign, IdeaState, RunState, Store
 
@@ -45,6 +46,7 @@ def summarise(store: Store, campaign: Campaign) -> dict[str, Any]:
             str(point["rung"]): cm_fields(Interval.model_validate(point["log2_cm"])) for point in points
         },
         "rechecks": rechecks(store, campaign),
+        "climb": transfer_summary(store, campaign),
         **blanks,
         "blanks": blank_account(store, campaign),
         "forecasts": forecast_scores(store, campaign),
@@ -58,9 +60,12 @@ def summarise(store: Store, campaign: Campaign) -> dict[str, Any]:
 
 def trunk_points(store: Store, campaign: Campaign) -> list[dict[str, Any]]:
     """Where the trunk stood against the original after each round, oldest first; the last check is last."""
-    points, rungs = [], campaign.config["rungs"]
+    points: list[dict[str, Any]] = []
+    rungs = campaign.config["rungs"]
     for round in range(1000):
-        points += _numbered(store, campaign, f"trunk/{round}/{rungs[0]}/recheck")
+        before = _numbered(store, campaign, f"trunk/{round}/{rungs[0]}/climb")
+        before += _numbered(store, campaign, f"trunk/{round}/{rungs[0]}/recheck")
+        points += sorted(before, key=lambda point: point["runs"])
         found = [store.decision(campaign.id, f"trunk/{round}/{rung}") for rung in rungs]
         points += [point for point in found if point]
         if store.decision(campaign.id, f"{round}/ideas") is None:

@@ -55,8 +55,12 @@ class Candidate:
 
 @dataclass(frozen=True)
 class Share:
-    """What an adopted change has in a trunk's charge."""
+    """An adopted change: what it was claimed on, and what it has in a trunk's charge."""
 
+    round: int
+    control: Line
+    line: Line
+    """The control with this change alone."""
     excess: float
     """Factor of its CPU seconds per token beyond FLOPs."""
     fixed: float
@@ -97,11 +101,15 @@ class Shelf:
                 best = replace(built, fixed=best.fixed + charge.fixed)
         return best
 
-    def adopted(self, control: Line, names: Iterable[str], charges: Mapping[str, Charge]) -> None:
-        """Remember what changes were charged when they joined `control`, to be able to leave one out."""
-        for name in names:
+    def adopted(
+        self, round: int, control: Line, lines: Mapping[str, Line], charges: Mapping[str, Charge]
+    ) -> None:
+        """Remember what changes were compared with and charged when they joined `control`: to be able to
+        leave one out, and to measure it at another rung."""
+        for name, line in lines.items():
             charge = charges[name]
-            self.shares[name] = Share(charge.excess(control.fixed), charge.fixed)
+            excess = charge.excess(control.fixed)
+            self.shares[name] = Share(round, control, line, excess, charge.fixed)
 
     def without(self, line: Line, names: Collection[str], label: str) -> Line:
         """`line` without these changes, and without those that do not fit any more then; charged less by

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from mendel.records import Finding, Idea, Interval, SkillEffect, Verdict
+from mendel.records import Finding, Idea, Interval, SkillEffect, Transfer, Verdict
 
 
 def make_finding(
@@ -51,3 +51,28 @@ def refutation(rung: int, log2_cm: Interval) -> str:
         f"Fresh pairs at rung {rung} whose {log2_cm.level:.0%} interval of the compute multiplier lies below "
         f"{2**log2_cm.low:.2f}; or, for any larger rung, an interval that includes 1."
     )
+
+
+def transfer_words(finding: Finding, least: float) -> str:
+    """What the rungs of a climbed idea say, in a sentence or two; `least` is the log2 CM that counts."""
+    top, ahead = finding.by_rung[-1], finding.extrapolation
+    said = {
+        Transfer.TRANSFERS: "transfers to",
+        Transfer.DOES_NOT: "does not transfer to",
+        Transfer.NOT_SHOWN: "is not shown to transfer to",
+        Transfer.NOT_MEASURED: "was not measured at",
+    }[finding.transfer]
+    gains = "; ".join(f"CM {_cm(one.log2_cm)} at rung {one.rung}" for one in finding.by_rung)
+    words = f"{finding.idea.name} {said} rung {top.rung}: {gains} (least that counts: {2**least:.3f})."
+    if ahead is None:
+        return words
+    chance = f"{100 * ahead.probability:.0f} %"
+    return (
+        f"{words} At the target scale of {ahead.flops:.3g} {ahead.currency} the trend has CM "
+        f"{_cm(ahead.log2_cm)}; the probability of a gain that counts is {chance} there."
+    )
+
+
+def _cm(log2_cm: Interval) -> str:
+    least, most = ">= " if log2_cm.bounded else "", "> " if log2_cm.high_bounded else ""
+    return f"{least}{2**log2_cm.value:.2f} [{2**log2_cm.low:.2f}, {most}{2**log2_cm.high:.2f}]"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from mendel.records import Finding, Interval, Plan, PlanKind, Verdict
+from mendel.report.climb import climb_block
 from mendel.report.curves import Evidence, evidence
 from mendel.report.facts import Facts, overrides_between, source_of
 from mendel.report.html import Child, Html, commands, diff_block, el, facts, join, table
@@ -49,7 +50,12 @@ def _claim(found: Facts, finding: Finding, place: int) -> Html:
         )
         shown = evidence(found, fresh, confirm, (control, idea.name))
         parts.append(paired(shown, f"{idea.name}: paired runs", f"pairs{place}", caption))
-    parts += [skills_table(finding.skills), _code(found, finding), _repetition(found, finding, fresh)]
+    parts += [
+        climb_block(finding, place),
+        skills_table(finding.skills),
+        _code(found, finding),
+        _repetition(found, finding, fresh),
+    ]
     return el("article", parts, cls="finding")
 
 
@@ -89,6 +95,7 @@ def _numbers(found: Facts, finding: Finding, confirm: Plan | None, fresh: Plan |
     rows.append(("Forecast", f"CM {expected} by {idea.proposer}"))
     rows.append(("Class", f"{idea.idea_class}, {source_of(idea)}"))
     rows.append(("Source", idea.citation))
+    rows.append(("At higher rungs", finding.transfer.value))
     rows.append(("Refuted by", finding.refuted_by))
     if finding.evicted:
         rows.append(("No longer in the trunk", finding.evicted))

@@ -8,6 +8,7 @@ from typing import Any
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter
 
+from mendel.report.climb import climb_scores
 from mendel.report.drawing import BLUE, FAINT, NARROW, RUST, WIDTH, new_figure, put_legend, put_title
 from mendel.report.html import Child, Html, el, join, table
 from mendel.report.svg import two_widths
@@ -19,9 +20,9 @@ LEAST_DRAWN = 5
 
 def forecasts_section(summary: Mapping[str, Any]) -> Html:
     """Everything that `summary["forecasts"]` holds."""
-    found = summary.get("forecasts")
+    found, climbs = summary.get("forecasts"), climb_scores(summary)
     if not found or not found["all"]["tried"]:
-        return el("p", "No forecast has met its outcome yet.")
+        return join(el("p", "No forecast has met its outcome yet."), climbs)
     others = found["campaigns"] - 1
     earlier = f", with those of {others} earlier campaign{'s' if others != 1 else ''} on this testbed"
     parts: list[Child] = [
@@ -51,7 +52,7 @@ def forecasts_section(summary: Mapping[str, Any]) -> Html:
         "of a forecaster who knows only all the other outcomes, so below 0 the forecasts are worth nothing. "
         "Ran, said: share of ideas that ran, and what was forecast of it; Brier: mean squared error of that."
     )
-    parts.append(el("p", notes, cls="note"))
+    parts += [el("p", notes, cls="note"), climbs]
     return join(parts)
 
 

@@ -234,6 +234,7 @@ def _render_idea(console: Console, found: Mapping[str, Any]) -> None:
         rows.append(("planted", f"a blank: {found['blank']}"))
     if finding:
         rows.append(("finding", f"CM {cm_text(Interval.model_validate(finding['log2_cm']))} on fresh pairs"))
+        rows.append(("at higher rungs", finding["transfer_words"] or finding["transfer"]))
         rows.append(("refuted by", finding["refuted_by"]))
         if finding["evicted"]:
             rows.append(("left the trunk", finding["evicted"]))

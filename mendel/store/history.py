@@ -6,16 +6,21 @@ A fixed number of queries however many campaigns are asked for.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from sqlalchemy import and_, select
 
-from mendel.records import Idea, PlanKind, Verdict, VerdictKind
+from mendel.records import Finding, Idea, PlanKind, Verdict, VerdictKind
 from mendel.store.entries import IDEA_TEXT, parsed
 from mendel.store.queue import RunQueue
-from mendel.store.tables import BlankRow, DecisionRow, IdeaRow, IdeaState, PlanRow, VerdictRow
+from mendel.store.tables import BlankRow, DecisionRow, FindingRow, IdeaRow, IdeaState, PlanRow, VerdictRow
+
+
+def newest(findings: Iterable[Finding]) -> list[Finding]:
+    """Of one idea in one round the last finding that was put: a climb or an eviction puts it again."""
+    return list({(finding.idea.name, finding.round): finding for finding in findings}.values())
 
 
 @dataclass(frozen=True)
@@ -95,6 +100,15 @@ class History(RunQueue):
                 Confirmation(row.campaign, row.idea, row.kind, VerdictKind(row.record["kind"]))
                 for row in connection.execute(query)
             ]
+
+    def findings_of(self, campaigns: Sequence[str]) -> dict[str, list[Finding]]:
+        """Campaign -> its findings, oldest first."""
+        query = select(FindingRow.campaign, FindingRow.record).where(FindingRow.campaign.in_(campaigns))
+        found: dict[str, list[Finding]] = {campaign: [] for campaign in campaigns}
+        with self._reading() as connection:
+            for row in connection.execute(query.order_by(FindingRow.seq)):
+                found[row.campaign].append(Finding.model_validate(row.record))
+        return {campaign: newest(findings) for campaign, findings in found.items()}
 
     def decisions(self, campaigns: Sequence[str], ending: str) -> dict[str, dict[str, Any]]:
         """Campaign -> key -> payload of the decisions whose key ends so."""

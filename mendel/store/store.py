@@ -20,7 +20,7 @@ from mendel.store import folders
 from mendel.store.entries import IDEA_TEXT, Blank, Campaign, Cost, Event, IdeaEntry, parsed
 from mendel.store.errors import StoreError
 from mendel.store.folders import RunFolder, Tree
-from mendel.store.history import History
+from mendel.store.history import History, newest
 from mendel.store.queue import now
 from mendel.store.tables import (
     Base,
@@ -311,11 +311,9 @@ class Store(History):
         return finding.id
 
     def findings(self, campaign: str) -> list[Finding]:
-        """The findings, oldest first. Of one idea in one round the last that was put counts: an eviction
-        puts a finding again, marked."""
+        """The findings, oldest first."""
         query = select(FindingRow.record).where(FindingRow.campaign == campaign).order_by(FindingRow.seq)
-        found = self._records(campaign, query, Finding)
-        return list({(finding.idea.name, finding.round): finding for finding in found}.values())
+        return newest(self._records(campaign, query, Finding))
 
     # --- decisions and the log ----------------------------------------------------------------------
 

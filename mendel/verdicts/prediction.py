@@ -63,7 +63,7 @@ class LadderFit:
         if runs is not None:
             sd_AE = np.hypot(sd_AE, mean_AE * np.hypot(WOBBLE, self.noise / runs**0.5))
         value = float(self.curve.loss(flops)) if self.curve else None
-        return _around(value, _mixture(mean_AE, sd_AE, self.weights_AE, level))
+        return _around(value, mixture(mean_AE, sd_AE, self.weights_AE, level))
 
 
 def fit_ladder(flops: ArrayLike, bits_per_byte: ArrayLike) -> LadderFit:
@@ -85,9 +85,9 @@ def fit_ladder(flops: ArrayLike, bits_per_byte: ArrayLike) -> LadderFit:
     scales_AE, scale_sd_A, weights_AE = _weigh(budgets / reference, mean_R, sd_R, floors_E)
     every = np.ones_like(weights_AE)
     curve = fit_curve(c, loss) if len(budgets) > 2 else None
-    floor = _mixture(floors_E * every, np.zeros_like(every), weights_AE)
-    scale = _mixture(scales_AE, scale_sd_A[:, None] * every, weights_AE)
-    alpha = _mixture(ALPHAS[:, None] * every, np.zeros_like(every), weights_AE)
+    floor = mixture(floors_E * every, np.zeros_like(every), weights_AE)
+    scale = mixture(scales_AE, scale_sd_A[:, None] * every, weights_AE)
+    alpha = mixture(ALPHAS[:, None] * every, np.zeros_like(every), weights_AE)
     return LadderFit(
         floor=_around(curve.floor if curve else None, floor),
         scale=_around(curve.scale if curve else None, scale),
@@ -141,7 +141,7 @@ def _around(value: float | None, interval: Interval) -> Interval:
     return interval.model_copy(update={"value": value, "low": low, "high": high})
 
 
-def _mixture(mean: Floats, sd: Floats, weights: Floats, level: float = 0.95) -> Interval:
+def mixture(mean: Floats, sd: Floats, weights: Floats, level: float = 0.95) -> Interval:
     """Median and central interval of a mixture of normals; those without width are points of a grid."""
     keep = weights > 1e-9
     mean, sd, weights = mean[keep], sd[keep], weights[keep] / weights[keep].sum()
