@@ -215,7 +215,7 @@ class Climber:
             self.closed.add((step.idea, step.round))
             return self.evict(step, verdict.reason, trunk)
         finding = self.record(step, key, verdict)
-        round.lab.say(key, "climb", finding.transfer_words, step.idea)
+        round.lab.say(f"{key}/told", "climb", finding.transfer_words, step.idea)
         assert verdict.log2_cm is not None
         if transfer_of(verdict.log2_cm, step.least) is not Transfer.DOES_NOT:
             return trunk

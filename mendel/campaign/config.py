@@ -24,7 +24,7 @@ recipe = ""            # base recipe, one of: {recipes}; empty for the first
 data = "default"       # or a folder of .txt, .jsonl (key "text") or .parquet (column "text") files
 ideas = "catalog"      # or "blanks", or a file of ideas
 budget = "20m"         # time (90s, 20m, 1.5h) or runs (300runs: repeatable on any machine of its kind)
-rungs = [0]            # ascending, from 0 to {rungs}; the last check of the trunk is made at each
+rungs = [0]            # ascending, from 0 to {rungs}; changes climb them, and the trunk is checked at each
 workers = 0            # runs at a time; 0 for one per core
 sandbox = "auto"       # namespaces, bubblewrap, landlock; docker or apptainer with image = "..."
 
@@ -112,7 +112,7 @@ class CampaignConfig(Record):
     usd_per_hour: float = Field(default=0.0, ge=0)
     """Price of one worker."""
     rungs: tuple[int, ...] = (0,)
-    """Rungs to use: screening at the first, confirmation at the first, the trunk is checked at all."""
+    """Rungs to use: screening and confirmation at the first, adopted changes climb, a last check at all."""
     workers: int = Field(default=0, ge=0)
     """Runs at a time; 0 for one per core."""
     sandbox: Literal["auto", "namespaces", "bubblewrap", "landlock", "docker", "apptainer", "none"] = "auto"

@@ -66,7 +66,7 @@ def transfer_words(finding: Finding, least: float) -> str:
     words = f"{finding.idea.name} {said} rung {top.rung}: {gains} (least that counts: {2**least:.3f})."
     if ahead is None:
         return words
-    chance = f"{100 * ahead.probability:.0f} %"
+    chance = f"{100 * min(max(ahead.probability, 0.01), 0.99):.0f} %"  # it is a model's: never sure
     return (
         f"{words} At the target scale of {ahead.flops:.3g} {ahead.currency} the trend has CM "
         f"{_cm(ahead.log2_cm)}; the probability of a gain that counts is {chance} there."

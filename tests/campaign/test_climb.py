@@ -115,6 +115,7 @@ def test_climbs_are_forecast_before_they_are_run_and_scored_after(both):
     assert scores["outcomes"] == 2 and scores["transferred"]["value"] == 0.5
     assert 0.5 < scores["said"]["value"] <= 1 and scores["brier"]["value"] > 0.3
     kept = store.decisions([campaign], "/climb")[campaign]
+    assert all(isinstance(step, dict) for step in kept.values())
     first = min(store.plans(campaign, PlanKind.CLIMB), key=lambda plan: plan.idea)
     assert any(step.get("idea") == first.idea and 0 < step["probability"] <= 1 for step in kept.values())
 
