@@ -1,0 +1,217 @@
+"""Live: greedy ratchet and Mendel with equal compute on the real trainer, both trunks measured again.
+
+    python benchmarks/live.py [--seeds 5] [--runs 150] [--fresh 10] [--root .mendel/live] [--json]
+
+For each seed Mendel runs a campaign from `gpt2` with a budget in runs. The greedy ratchet then gets the same
+queue in the same first order, planted blanks included, and as many FLOPs: it trains an idea on top of its
+trunk, once, always with the same seed, and keeps what beats the best loss so far. Both trunks and the
+original are then trained with `fresh` seeds that nobody has seen and scored on the held-out shard, at equal
+charged cost, and their log2 CM is read off the original's scaling curve. What the comparison itself trains is
+charged to nobody. Everything is kept in a store below --root: the command can be stopped and given again.
+
+With fewer than five seeds the output calls itself an illustration.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from mendel.campaign.budget import Budget, Meter
+from mendel.campaign.config import CampaignConfig, Settings
+from mendel.campaign.lab import Lab, Request
+from mendel.campaign.progress import Progress
+from mendel.campaign.rounds import CURVE, measure_curve
+from mendel.campaign.session import make_fingerprint, prepare, start_workers, stops_on_signal
+from mendel.campaign.session import run as run_campaign
+from mendel.campaign.summary import trunk_points
+from mendel.campaign.trunk import Line, Shelf, tokens_at, validation_spec
+from mendel.campaign.trunk import prepare as make_ready
+from mendel.ideas.triage import rank
+from mendel.patches import read_tree
+from mendel.plans.seeds import seed_block
+from mendel.records import Interval, PlanKind, Recipe, RunStatus, Shard, Trunk, tree_hash
+from mendel.store import Campaign, IdeaEntry, Store
+from mendel.verdicts.effects import compute_multiplier, paired_interval
+
+RUNG = 0
+CURVE_SEEDS = 3
+LONG_CURVE = (*CURVE, 8.0)
+"""Multiples of the rung's compute at which the original is trained: good trunks lie on its curve then."""
+ENDLESS = Budget(runs=10**9)
+LEAST_SEEDS = 5
+
+
+@dataclass(frozen=True)
+class Arm:
+    """What a policy arrived at."""
+
+    adopted: tuple[str, ...]
+    recipe: str
+    tokens: int
+    """Of a run at the rung's compute, as charged."""
+    runs: int
+    flops: float
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--seeds", type=int, default=5)
+    parser.add_argument("--runs", type=int, default=150, help="Mendel's budget")
+    parser.add_argument("--fresh", type=int, default=10, help="fresh seeds behind each trunk's gain")
+    parser.add_argument("--root", type=Path, default=Path(".mendel/live"))
+    parser.add_argument("--json", action="store_true")
+    arguments = parser.parse_args()
+    found = [compare(seed, arguments) for seed in range(1, arguments.seeds + 1)]
+    label = "comparison" if len(found) >= LEAST_SEEDS else "illustration"
+    if arguments.json:
+        print(json.dumps({"schema": 1, "label": label, "fresh": arguments.fresh, "campaigns": found}))
+        return
+    print(f"{label} of {len(found)} campaigns each")
+    for one in found:
+        for name in ("mendel", "greedy"):
+            arm = one[name]
+            cm = Interval.model_validate(arm["log2_cm"])
+            print(
+                f"seed {one['seed']} {name:7} {arm['runs']:4d} runs {arm['flops']:.3g} FLOPs, "
+                f"{len(arm['adopted']):2d} adopted ({arm['blanks']} blanks), "
+                f"log2 CM {cm.value:+.3f} [{cm.low:+.3f}, {cm.high:+.3f}]"
+            )
+
+
+def compare(seed: int, arguments: argparse.Namespace) -> dict[str, object]:
+    """Both policies with one campaign seed."""
+    settings = Settings(root=arguments.root)
+    config = CampaignConfig(recipe="gpt2", budget=Budget(runs=arguments.runs), seed=seed, rungs=(RUNG,))
+    store, campaign = run_campaign(config, settings, Progress())
+    store.close()
+    with laboratory(f"live-{seed}", seed, config, settings) as lab:
+        shelf = make_shelf(lab)
+        original = shelf.line(Trunk(base=shelf.base), 1.0, shelf.base.base)
+        theirs = of_mendel(lab, campaign, original)
+        queue = lab.store.ideas(campaign.id)
+        ours = greedy(lab, shelf, original, queue, theirs.flops, seed)
+        planted = {blank.name for blank in lab.store.blanks(campaign.id)}
+        gains = measure(lab, original, {"mendel": theirs, "greedy": ours}, seed, arguments.fresh)
+    arms = {
+        name: {
+            "adopted": arm.adopted,
+            "blanks": len(planted & set(arm.adopted)),
+            "runs": arm.runs,
+            "flops": arm.flops,
+            **gains[name],
+        }
+        for name, arm in (("mendel", theirs), ("greedy", ours))
+    }
+    return {"seed": seed, **arms}
+
+
+@contextmanager
+def laboratory(name: str, seed: int, config: CampaignConfig, settings: Settings) -> Iterator[Lab]:
+    """A lab without a budget, for what the comparison trains itself."""
+    progress = Progress()
+    testbed, recipe, corpus = prepare(config, settings, progress)
+    fingerprint = make_fingerprint(testbed, corpus)
+    with Store(settings.root, None, settings.database_timeout) as store:
+        same = [one for one in store.campaigns() if one.name == name and one.fingerprint == fingerprint]
+        kept = {"rungs": [RUNG], "max_usd": None, "usd_per_hour": 0.0}
+        campaign = (
+            same[0] if same else store.create_campaign(name, seed, config.testbed, recipe, kept, fingerprint)
+        )
+        with store.lock(campaign.id):
+            executor = start_workers(config, testbed, progress)
+            try:
+                meter = Meter(ENDLESS, executor.workers)
+                lab = Lab(store, campaign, testbed, corpus, executor, meter, progress)
+                with stops_on_signal(lab.stop):
+                    yield lab
+            finally:
+                executor.close()
+
+
+def make_shelf(lab: Lab) -> Shelf:
+    tree = read_tree(lab.testbed)
+    return Shelf(lab, tree, Recipe(testbed=lab.testbed.name, tree=tree_hash(tree), base=lab.campaign.recipe))
+
+
+def of_mendel(lab: Lab, campaign: Campaign, original: Line) -> Arm:
+    """Where a finished campaign stands, and what it spent on runs, scaling curves and last check included."""
+    (check,) = lab.store.plans(campaign.id, PlanKind.VERIFY) or [None]
+    runs = [run for run in lab.store.runs(campaign.id) if run.result is not None]
+    lab.smoke([(recipe, RUNG, None) for recipe in {run.spec.recipe for run in runs}])
+    flops = sum(run.spec.tokens * lab.flops_per_token(run.spec.recipe, RUNG) for run in runs)
+    if check is None:  # nothing was adopted
+        return Arm((), original.recipe, tokens_at(lab, original, RUNG), len(runs), flops)
+    names = tuple(trunk_points(lab.store, campaign)[-1]["adopted"])
+    return Arm(names, check.treatment, check.treatment_tokens, len(runs), flops)
+
+
+def greedy(lab: Lab, shelf: Shelf, original: Line, queue: list[IdeaEntry], flops: float, seed: int) -> Arm:
+    """Keep any single run that beats the best loss so far; ideas come again when the queue is at its end."""
+    (number,) = seed_block(seed, 0, PlanKind.SCREEN, 1, RUNG)
+    ideas = [entry.idea for entry in queue]
+    order = [item.name for item in rank(ideas, [], {})]
+    by_name = {idea.name: idea for idea in ideas}
+    trunk, adopted, runs, spent = original, [], 0, 0.0
+
+    def train(line: Line, name: str) -> float:
+        nonlocal runs, spent
+        spec = validation_spec(lab, line, RUNG, number, tokens_at(lab, line, RUNG))
+        runs, spent = runs + 1, spent + spec.tokens * lab.flops_per_token(line.recipe, RUNG)
+        result = lab.complete([Request(spec, "greedy", name)])[spec.id]
+        return result.bits_per_byte if result.status is RunStatus.DONE else float("inf")
+
+    lab.smoke([(original.recipe, RUNG, None)])
+    best = train(trunk, "trunk")
+    while True:
+        before = runs
+        for name in order:
+            if spent >= flops:
+                return Arm(tuple(adopted), trunk.recipe, tokens_at(lab, trunk, RUNG), runs, spent)
+            if name in adopted:
+                continue
+            ready, _ = make_ready(lab, shelf, trunk, [by_name[name]], RUNG)
+            if not ready:
+                continue
+            loss = train(ready[0].line, name)
+            if loss < best:
+                best, trunk = loss, ready[0].line
+                adopted = [held.name for held in trunk.trunk.adopted]
+        if runs == before:  # nothing is left that runs
+            return Arm(tuple(adopted), trunk.recipe, tokens_at(lab, trunk, RUNG), runs, spent)
+
+
+def measure(
+    lab: Lab, original: Line, arms: dict[str, Arm], seed: int, fresh: int
+) -> dict[str, dict[str, object]]:
+    """Gain of each trunk over the original on fresh seeds and held-out text."""
+    seeds = seed_block(seed, 0, PlanKind.CURVE, CURVE_SEEDS, RUNG)
+    points = measure_curve(lab, original, RUNG, LONG_CURVE, seeds)
+    everyone = {"original": Arm((), original.recipe, tokens_at(lab, original, RUNG), 0, 0.0), **arms}
+    losses: dict[str, list[float]] = {}
+    block = seed_block(seed, 0, PlanKind.VERIFY, fresh, RUNG)
+    for name, arm in everyone.items():
+        specs = [
+            validation_spec(lab, original, RUNG, one, arm.tokens).model_copy(
+                update={"recipe": arm.recipe, "shard": Shard.HELD_OUT}
+            )
+            for one in block
+        ]
+        results = lab.complete([Request(spec, "live", name) for spec in specs])
+        losses[name] = [results[spec.id].bits_per_byte or float("inf") for spec in specs]
+    found = {}
+    for name in arms:
+        gains = [o - t for o, t in zip(losses["original"], losses[name], strict=True)]
+        log2_cm = compute_multiplier(points, lab.testbed.rungs[RUNG].flops, gains)
+        found[name] = {"log2_cm": log2_cm.model_dump(), "difference": paired_interval(gains).model_dump()}
+    return found
+
+
+if __name__ == "__main__":
+    main()
