@@ -8,9 +8,10 @@ kept in a store below --root: the command can be stopped and given again. A run 
 core at rung 0 and 11 at rung 1.
 
 The file has a row for each run: `idea` ("control" among them), `kind` (control, idea, blank, harm), `class`,
-`proposer`, `forecast_mean` and `forecast_sd` (log2 CM), `rung`, `seed`, `tokens`, `flops` (counted),
-`cpu_seconds` (of training), `status`, `loss` (bits per byte of validation text, null where the run failed)
-and `curve` (mean training loss in nats over each of CURVE equal parts of the run).
+`slot` (alternatives to the same thing share one), `proposer`, `forecast_mean` and `forecast_sd` (log2 CM),
+`rung`, `seed`, `tokens`, `flops` (counted), `cpu_seconds` (of training), `status`, `loss` (bits per byte of
+validation text, null where the run failed) and `curve` (mean training loss in nats over each of CURVE equal
+parts of the run).
 """
 
 from __future__ import annotations
@@ -151,6 +152,7 @@ def row(lab: Lab, arm: Arm, spec: RunSpec, result: RunResult) -> dict:
         "idea": arm.name,
         "kind": arm.kind,
         "class": arm.idea.idea_class if arm.idea else "",
+        "slot": arm.idea.patch.slot if arm.idea else "",
         "proposer": arm.idea.proposer if arm.idea else "",
         "forecast_mean": arm.idea.forecast.mean if arm.idea else None,
         "forecast_sd": arm.idea.forecast.sd if arm.idea else None,

@@ -2,8 +2,9 @@
 
 The table is a Parquet file, one row a run, as `benchmarks/real_runs.py` writes it. It must have the columns
 idea ("control" for the control), rung, seed and loss (bits per byte; empty or not finite where the run
-failed), each idea trained on each seed. It may have class, proposer, forecast_mean (log2 CM), flops, and
-curve (training loss in nats over equal parts of the run), without which no run can be looked at early.
+failed), each idea trained on each seed. It may have class, slot (alternatives to the same thing share one; of
+these the best stays), proposer, forecast_mean (log2 CM), flops, and curve (training loss in nats over equal
+parts of the run), without which no run can be looked at early.
 
 Each replayed campaign shuffles the seeds and sells two thirds of them to the policies. The truth is the mean
 of the others; a claim is false by the probability that the effect is at most m, Student's t with each
@@ -31,7 +32,7 @@ from mendel.verdicts.noise import Noise, learn_noise
 Floats = NDArray[np.float64]
 CONTROL = "control"
 NEEDED = ("idea", "rung", "seed", "loss")
-OPTIONAL = ("class", "proposer", "forecast_mean", "flops", "curve")
+OPTIONAL = ("class", "slot", "proposer", "forecast_mean", "flops", "curve")
 BOUND = 10.0
 """A failed treatment scores minus this many paired sd."""
 MIN_GAIN = 0.0035
@@ -63,6 +64,8 @@ class Table:
     name: str
     ideas: tuple[str, ...]
     idea_class: NDArray[np.intp]
+    slot: NDArray[np.intp]
+    """Of ideas without one, a number of its own."""
     proposer: NDArray[np.intp]
     forecast: Floats
     """Bits per byte, (ideas,)."""
@@ -113,6 +116,7 @@ def read_table(path: Path, rung: int) -> Table:
         name=path.name,
         ideas=tuple(names),
         idea_class=_numbered([one.get("class") or "" for one in shelf]),
+        slot=_numbered([one.get("slot") or f" {one['idea']}" for one in shelf]),
         proposer=_numbered([one.get("proposer") or "" for one in shelf]),
         forecast=np.array([(one.get("forecast_mean") or 0.0) * BITS_PER_DOUBLING for one in shelf]),
         cost=flops,
@@ -160,6 +164,7 @@ class RecordedTill:
     control: Floats
     found: Floats
     early: Floats | None
+    slot: NDArray[np.intp]
 
     def slowdown(self, progress: float) -> float:
         return 1.0
@@ -176,7 +181,8 @@ class RecordedTill:
             base, gains = self.early[-1, seed, part], self.early[-1, :, part] - self.early[:-1, :, part]
         if not ideas:
             return float(base)
-        below = sum(float(np.nanmean(gains[i])) for i in set(ideas[:-1]) - {ideas[-1]})
+        held = {int(self.slot[idea]): idea for idea in ideas}  # a later one takes the place of an earlier one
+        below = sum(float(np.nanmean(gains[idea])) for idea in held.values() if idea != ideas[-1])
         return float(base - gains[ideas[-1], seed] - below)
 
 
@@ -197,6 +203,8 @@ def draw_replay(table: Table, how: Replay, alpha: float, strong: float, seed: in
     terms = Terms(how.min_gain, bound, alpha, table.sd, unpaired, len(sold))
     budget = 4.0 * ideas if how.budget is None else how.budget
     early = None if table.early is None else table.early[:, sold]
-    lab = Lab(shelf, terms, budget, RecordedTill(table.control[sold], table.gains[:, sold], early))
+    lab = Lab(
+        shelf, terms, budget, RecordedTill(table.control[sold], table.gains[:, sold], early, table.slot)
+    )
     winner = (gain >= strong * table.sd) & (null < 0.5)
-    return lab, Truth(gain, null, np.arange(ideas), winner, how.min_gain)
+    return lab, Truth(gain, null, np.arange(ideas), winner, how.min_gain, table.slot)

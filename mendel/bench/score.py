@@ -29,6 +29,8 @@ class Truth:
     strong: NDArray[np.bool_]
     """Winners that a plain confirmation would find with 80 % power, copies left out."""
     min_gain: float = 0.0
+    slot: NDArray[np.intp] | None = None
+    """Ideas of one slot are alternatives to the same thing: of those adopted the best stays."""
 
     @property
     def attainable(self) -> float:
@@ -41,8 +43,36 @@ class Truth:
         return self._over_winners(self.gain)
 
     def _over_winners(self, worth: Floats) -> float:
-        first = self.original == np.arange(len(self.original))
-        return float((worth * (1 - self.null))[first].sum())
+        first = np.flatnonzero(self.original == np.arange(len(self.original)))
+        expected = worth * (1 - self.null)
+        if self.slot is None:
+            return float(expected[first].sum())
+        best: dict[int, float] = {}
+        for idea in first.tolist():
+            best[int(self.slot[idea])] = max(best.get(int(self.slot[idea]), 0.0), float(expected[idea]))
+        return sum(best.values())
+
+    def staying(self, ids: Sequence[int]) -> list[int]:
+        """Of adopted ideas, those that the trunk ends up with."""
+        if self.slot is None:
+            return list(ids)
+        best: dict[int, int] = {}
+        for idea in ids:
+            held = best.setdefault(int(self.slot[idea]), idea)
+            if self.gain[idea] > self.gain[held]:
+                best[int(self.slot[idea])] = idea
+        return list(best.values())
+
+    def lost(self, strong: NDArray[np.intp], ids: NDArray[np.intp]) -> NDArray[np.intp]:
+        """Which of `strong` were not adopted, nor an alternative to them."""
+        if self.slot is None:
+            return strong[~np.isin(strong, ids)]
+        return strong[~np.isin(self.slot[strong], self.slot[ids])]
+
+    def worth(self, ids: Sequence[int]) -> tuple[float, float]:
+        """What adopted ideas gain above the smallest gain of interest, and in all."""
+        gain = self.gain[self.staying(ids)]
+        return float((gain - self.min_gain).sum()), float(gain.sum())
 
 
 @dataclass(frozen=True)
@@ -81,24 +111,24 @@ def score(truth: Truth, claims: Iterable[int], adopted: Sequence[tuple[float, in
         if place in when:
             when[place] = compute
     order = sorted(when, key=lambda place: when[place])
-    reached, to_80 = 0.0, float("inf")
-    for place in order:
-        reached += float(truth.gain[place] - truth.min_gain)
-        if truth.attainable > 0 and reached >= 0.8 * truth.attainable:
+    attainable, to_80 = truth.attainable, float("inf")
+    for count, place in enumerate(order, start=1):
+        if attainable > 0 and truth.worth(order[:count])[0] >= 0.8 * attainable:
             to_80 = when[place]
             break
+    above, whole = truth.worth(order)
     strong = np.flatnonzero(truth.strong)
     return Score(
         claims=len(ids),
         false=float(null.sum()),
         false_weight=float((null * np.abs(gain)).sum()),
         weight=float(np.abs(gain).sum()),
-        gain=float((gain - truth.min_gain).sum()),
-        attainable=truth.attainable,
-        gain_sum=float(gain.sum()),
+        gain=above,
+        attainable=attainable,
+        gain_sum=whole,
         attainable_sum=truth.attainable_sum,
         strong=len(strong),
-        lost=int((~np.isin(strong, ids)).sum()),
+        lost=len(truth.lost(strong, ids)),
         to_80=to_80,
         spent=spent,
     )

@@ -196,6 +196,20 @@ def test_scores_of_a_known_case():
     assert said["compute_to_80"] is None
 
 
+def test_of_alternatives_to_the_same_thing_the_best_counts_once():
+    truth = Truth(
+        gain=np.array([2.0, 3.0, 1.0]),
+        null=np.zeros(3),
+        original=np.arange(3),
+        strong=np.ones(3, dtype=bool),
+        min_gain=0.5,
+        slot=np.array([0, 0, 1]),
+    )
+    assert truth.attainable == 3.0
+    both = score(truth, [0, 1], [(1.0, 0), (2.0, 1)], spent=5.0)
+    assert (both.gain, both.gain_sum, both.claims, both.to_80) == (2.5, 3.0, 2, 2.0)
+
+
 def test_the_upper_bound_without_any_false_claim_is_that_of_a_proportion():
     assert upper95(np.zeros(59)) == pytest.approx(1 - 0.05 ** (1 / 59))
     assert upper95(np.array([0.0, 0.1] * 50)) == pytest.approx(0.05 + 1.645 * 0.0503 / 10, abs=1e-3)
