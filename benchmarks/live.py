@@ -23,7 +23,7 @@ from pathlib import Path
 
 from mendel.campaign.budget import Budget, Meter
 from mendel.campaign.config import CampaignConfig, Settings
-from mendel.campaign.lab import Lab, Request
+from mendel.campaign.lab import Interrupted, Lab, Request
 from mendel.campaign.progress import Progress
 from mendel.campaign.rounds import CURVE, measure_curve
 from mendel.campaign.session import make_fingerprint, prepare, start_workers, stops_on_signal
@@ -214,4 +214,7 @@ def measure(
 
 
 if __name__ == "__main__":
-    main()
+    try:
+        main()
+    except Interrupted:
+        raise SystemExit("stopped; everything is stored. Continue with the same command.") from None
