@@ -91,7 +91,7 @@ def in_memory(ideas: int) -> dict[str, float]:
     gains = np.full((ideas, 16), np.nan)
     gains[: int(SCREENED * ideas), :2] = rng.standard_normal((int(SCREENED * ideas), 2))
     evidence = Evidence(gains, rng.integers(8, size=ideas), rng.integers(3, size=ideas), rng.random(ideas))
-    power, pairs = confirmation(GAINS, round(expected_bar(0.05, 0.5), 1), 0.2, 12, noise_pairs=8)
+    power, pairs = confirmation(GAINS, round(expected_bar(0.05), 1), 0.2, 12, noise_pairs=8)
     posterior, cost = beliefs(evidence), np.ones(ideas)
     prospects = foresee(posterior, power, pairs)
     price = allocate(posterior, power, pairs, cost, 2.0 * ideas).price

@@ -30,8 +30,8 @@ from mendel.plans.index import (
 from mendel.plans.screening import ENTRY_FEE, OVERHEAD
 from mendel.records import Rule
 from mendel.verdicts.evalues import log_t_final
-from mendel.verdicts.judge import Action, judge_round
-from mendel.verdicts.noise import Noise, learn_noise
+from mendel.verdicts.judge import Action, clipped, judge_round
+from mendel.verdicts.noise import Noise, learn_noise, noise_of
 from mendel.verdicts.power import FIRST_LOOK, confirmation, expected_bar
 
 Floats = NDArray[np.float64]
@@ -42,9 +42,6 @@ CHUNK = 24
 PATIENCE = (15, 40, 110)
 """Further pairs, going by what one standard error above its mean would need, beyond which an idea is given
 up: the planner takes whichever is worth most."""
-CLAIMED_SHARE = 0.5
-"""Share of the ideas in confirmation that is expected to be claimed; it sets the bar that entries reckon
-with."""
 LATER = 2.1
 """Log of how much larger an e-value an idea of the second block of entries needs."""
 LEAST_LEFT = 6
@@ -122,26 +119,26 @@ class Mendel:
         for idea, value in zip(ideas.tolist(), clipped.tolist(), strict=True):
             self.seen[idea][seed] = value
 
-    def _evidence(self) -> Evidence:
+    def _evidence(self, noise: Noise) -> Evidence:
         ideas = self.lab.ideas
         gains = np.full((len(ideas), max(self.next_seed, 1)), np.nan)
         for idea, pairs in enumerate(self.seen):
             for seed, value in pairs.items():
                 gains[idea, seed] = value / self.sd
-        alike = self._noise().pairs
-        return Evidence(gains, ideas.idea_class, ideas.proposer, ideas.forecast / self.sd, alike)
+        return Evidence(gains, ideas.idea_class, ideas.proposer, ideas.forecast / self.sd, noise.pairs)
 
     def _options(self, done: NDArray[np.bool_]) -> Options:
-        posterior = beliefs(self._evidence())
+        noise = self._noise()
+        posterior = beliefs(self._evidence(noise))
         posterior[done] = np.eye(len(GRID))[0]  # settled: as if it were the worst of harms
         gain = round(self.lab.terms.min_gain / self.sd, 2)
-        log_e = expected_bar(self.alpha or self.lab.terms.alpha, CLAIMED_SHARE)
+        log_e = expected_bar(self.alpha or self.lab.terms.alpha)
         if self.planned:  # later blocks have smaller weights
             log_e += LATER
         most = max(self._pairs_left(), 5)
 
         def planned(patience: int, near: float | None) -> Options:
-            power, pairs = confirmation(GAINS, round(log_e, 1), gain, most, patience, self._noise().pairs)
+            power, pairs = confirmation(GAINS, round(log_e, 1), gain, most, patience, noise.pairs)
             fee = pairs + ENTRY_FEE
             return allocate(posterior, power, fee, self.lab.ideas.cost, self.lab.left, OVERHEAD, near)
 
@@ -195,7 +192,7 @@ class Mendel:
         """Pairs on fresh seeds, round after round, until every idea has stopped."""
         self.planned = self.planned or len(cohort)
         rule = self._rule()
-        self.screened = beliefs(self._evidence())
+        self.screened = beliefs(self._evidence(noise_of(rule)))
         self.entered += [str(i) for i in cohort]
         data: dict[str, list[float]] = {str(i): [] for i in cohort}
         claims: list[int] = []
@@ -233,14 +230,12 @@ class Mendel:
     ) -> NDArray[np.intp]:
         """The ideas that deserve another pair and that the budget can bring to a claim, the best first."""
         if count >= FIRST_LOOK:
-            raw = np.array([np.nan_to_num(np.array(data[str(i)]), nan=-rule.bound) for i in live])
-            x = np.clip(raw, -rule.bound, rule.bound)
+            x = np.array([clipped(rule, data[str(i)])[0] for i in live])
             y = x - rule.min_loss_gain
             posterior = updated(self.screened[live], x.mean(axis=1) / self.sd, count)
-            known = Noise(rule.noise, rule.noise_pairs)
-            log_e = np.array([log_t_final(row, known) for row in y])
+            log_e = np.array([log_t_final(row, noise_of(rule)) for row in y])
             running = Running(posterior, log_e, count, self.lab.ideas.cost[live])
-            bar = expected_bar(rule.alpha, CLAIMED_SHARE)
+            bar = expected_bar(rule.alpha)
             gain = rule.min_loss_gain / rule.noise
             go = worth_continuing(running, bar, gain, rule.max_pairs, rule.min_pairs, self.lab.left)
             live = live[go]
@@ -254,7 +249,7 @@ class Mendel:
     def without_control(self) -> list[int]:
         """What the campaign just played would adopt by its posterior alone: all whose expected gain is above
         the smallest of interest."""
-        posterior = beliefs(self._evidence())
+        posterior = beliefs(self._evidence(self._noise()))
         mean = posterior @ GRID
         known = np.array([bool(pairs) for pairs in self.seen])
         return np.flatnonzero(known & (mean * self.sd > self.lab.terms.min_gain)).tolist()

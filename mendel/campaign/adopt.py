@@ -105,18 +105,8 @@ def _is_blank(round: Round, name: str) -> bool:
 
 def _estimate(round: Round, plan: Plan, results: Sequence[tuple[RunResult, RunResult]]) -> Verdict:
     pairs = differences(results)
-    log2_cm = round.multiplier(pairs, plan.rule)
-    verdict = Verdict(
-        plan=plan.id,
-        kind=kind_of(log2_cm),
-        pairs=len(pairs),
-        failures=sum(d is None for d in pairs),
-        difference=paired_interval(at_bound(pairs, plan.rule)),
-        log2_cm=log2_cm,
-        reason="effect on fresh pairs, measured after the claim",
-    )
-    round.lab.store.put_verdict(round.campaign, verdict)
-    return verdict
+    why = "effect on fresh pairs, measured after the claim"
+    return put_measured(round, plan, pairs, round.multiplier(pairs, plan.rule), why)
 
 
 def _withdrawn(
@@ -152,6 +142,31 @@ def _violation(round: Round, plan: Plan, pairs: Sequence[tuple[RunResult, RunRes
 def _interval(verdict: Verdict) -> Interval:
     assert verdict.log2_cm is not None
     return verdict.log2_cm
+
+
+def put_measured(
+    round: Round,
+    plan: Plan,
+    found: Sequence[float | None],
+    log2_cm: Interval,
+    reason: str,
+    audits: Sequence[Audit] = (),
+) -> Verdict:
+    """Store what the differences `found` of a plan say by their interval, or that an audit rejects them."""
+    violation = failed(audits)
+    verdict = Verdict(
+        plan=plan.id,
+        kind=VerdictKind.REJECTED if violation else kind_of(log2_cm),
+        pairs=len(found),
+        failures=sum(d is None for d in found),
+        difference=paired_interval(at_bound(found, plan.rule)),
+        log2_cm=log2_cm,
+        reason=full(violation) if violation else reason,
+    )
+    round.lab.store.put_verdict(round.campaign, verdict)
+    if audits:
+        round.lab.keep_audits(verdict, audits)
+    return verdict
 
 
 def kind_of(log2_cm: Interval) -> VerdictKind:

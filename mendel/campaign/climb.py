@@ -24,11 +24,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from mendel.campaign.adopt import cm, evict, kind_of, record_trunk
+from mendel.campaign.adopt import cm, evict, put_measured, record_trunk
 from mendel.campaign.agenda import CURVE_SEEDS, climb_price, climbable, curve_key, verify_price
-from mendel.campaign.audits import failed, full
 from mendel.campaign.claim_audits import audit_costs, audit_runs
-from mendel.campaign.rounds import CURVE, CurveError, Points, Round, at_bound, measure_curve
+from mendel.campaign.rounds import CURVE, CurveError, Points, Round, measure_curve
 from mendel.campaign.screen import run_price
 from mendel.campaign.transfers import STEP_KEY, Step, effects_of, past_climbs
 from mendel.campaign.trunk import Line, Refused, Share, differences, run_pairs
@@ -48,7 +47,6 @@ from mendel.records import (
     Verdict,
     VerdictKind,
 )
-from mendel.verdicts.effects import paired_interval
 from mendel.verdicts.recheck import against_sum
 from mendel.verdicts.transfer import Trend, learn, transfer_of, trend
 
@@ -213,7 +211,7 @@ class Climber:
         verdict = self.judge(round, plan, pairs)
         if verdict.kind is VerdictKind.REJECTED:
             self.closed.add((step.idea, step.round))
-            return self.evict(step, verdict.reason, trunk)
+            return self.evict(step, f"at rung {step.rung} {verdict.reason}", trunk)
         finding = self.record(step, key, verdict)
         round.lab.say(f"{key}/told", "climb", finding.transfer_words, step.idea)
         assert verdict.log2_cm is not None
@@ -241,20 +239,8 @@ class Climber:
         found = differences(pairs)
         log2_cm = round.multiplier(found, plan.rule)
         audits = (*audit_runs(pairs), *audit_costs(round, plan, pairs))
-        violation = failed(audits)
         said = transfer_of(log2_cm, plan.rule.min_gain).value
-        verdict = Verdict(
-            plan=plan.id,
-            kind=VerdictKind.REJECTED if violation else kind_of(log2_cm),
-            pairs=len(found),
-            failures=sum(d is None for d in found),
-            difference=paired_interval(at_bound(found, plan.rule)),
-            log2_cm=log2_cm,
-            reason=f"at rung {round.rung} {full(violation)}" if violation else f"rung {round.rung}: {said}",
-        )
-        round.lab.store.put_verdict(round.campaign, verdict)
-        round.lab.keep_audits(verdict, audits)
-        return verdict
+        return put_measured(round, plan, found, log2_cm, f"rung {round.rung}: {said}", audits)
 
     def record(self, step: Step, key: str, verdict: Verdict) -> Finding:
         """The finding with one rung more. It is put once: when a campaign is continued, what came later is on

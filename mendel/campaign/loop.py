@@ -11,7 +11,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from mendel.campaign.adopt import adopt_claims, kind_of, record_trunk
+from mendel.campaign.adopt import adopt_claims, put_measured, record_trunk
 from mendel.campaign.agenda import (
     CURVE_SEEDS,
     check_price,
@@ -21,7 +21,6 @@ from mendel.campaign.agenda import (
     too_small,
     verify_price,
 )
-from mendel.campaign.audits import failed, full
 from mendel.campaign.claim_audits import audit_costs, audit_runs
 from mendel.campaign.climb import Climber, original_curve
 from mendel.campaign.config import CampaignConfig, ConfigError
@@ -48,13 +47,11 @@ from mendel.records import (
     RunStatus,
     Shard,
     Trunk,
-    Verdict,
     VerdictKind,
     tree_hash,
 )
 from mendel.store import IdeaState
 from mendel.verdicts.curve import fit_curve
-from mendel.verdicts.effects import paired_interval
 
 PLANNED_SHARE = 0.4
 """Most of the queue that is planned for confirmation: screening stops the rest."""
@@ -185,20 +182,10 @@ def _check(round: Round, trunk: Line) -> Interval:
     _extend_curve(round, at_bound(found, plan.rule))
     log2_cm = round.multiplier(found, plan.rule)
     audits = (*audit_runs(pairs), *audit_costs(round, plan, pairs))
-    violation = failed(audits)
-    verdict = Verdict(
-        plan=plan.id,
-        kind=VerdictKind.REJECTED if violation else kind_of(log2_cm),
-        pairs=len(found),
-        failures=sum(d is None for d in found),
-        difference=paired_interval(at_bound(found, plan.rule)),
-        log2_cm=log2_cm,
-        reason=full(violation) if violation else "the whole trunk against the original recipe",
-    )
-    lab.store.put_verdict(round.campaign, verdict)
-    lab.keep_audits(verdict, audits)
-    if violation:
-        lab.say(f"verify/{round.rung}/audit", "audit", f"last check of the trunk: {full(violation)}")
+    why = "the whole trunk against the original recipe"
+    verdict = put_measured(round, plan, found, log2_cm, why, audits)
+    if verdict.kind is VerdictKind.REJECTED:
+        lab.say(f"verify/{round.rung}/audit", "audit", f"last check of the trunk: {verdict.reason}")
     record_trunk(round, trunk, log2_cm, checked=True)
     return log2_cm
 

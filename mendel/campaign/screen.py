@@ -22,9 +22,6 @@ from mendel.verdicts.power import confirmation, expected_bar
 
 Screened = tuple[Candidate, Charge]
 """An idea that enters confirmation, and what it is charged."""
-CLAIMED_SHARE = 0.5
-"""Share of the ideas in confirmation that is expected to be claimed: it sets the bar that planning reckons
-with."""
 USUAL_NOISE = 0.05
 """Paired sd in doublings of compute, where the screen has not shown any."""
 
@@ -101,7 +98,7 @@ def _outlook(round: Round) -> Outlook:
     sd, alike = round.noise.sd or USUAL_NOISE * slope, round.noise.pairs
     min_gain = policy.min_gain * slope
     # Rounded, so that what was simulated for one round serves the next.
-    bar = float(f"{expected_bar(policy.alpha, CLAIMED_SHARE):.1f}")
+    bar = float(f"{expected_bar(policy.alpha):.1f}")
     edge = float(f"{min_gain / sd:.1f}")
     power, pairs = confirmation(GAINS, bar, edge, policy.max_pairs, noise_pairs=alike)
     return Outlook(sd=sd, alike=alike, min_gain=min_gain, power=power, pairs=pairs)

@@ -21,7 +21,7 @@ from mendel.records import Interval, Rule, VerdictKind
 from mendel.verdicts.effects import paired_interval
 from mendel.verdicts.evalues import log_sign_flip, log_t_final
 from mendel.verdicts.fdr import closed_e_bh, log_threshold
-from mendel.verdicts.noise import Noise
+from mendel.verdicts.noise import UNKNOWN, Noise, noise_of
 
 SIGN_FLIP_LEVEL = 20.0
 """The sign-flip e-value that a claim needs besides the t mixture's."""
@@ -91,9 +91,7 @@ def judge(rule: Rule, differences: Sequence[float | None], log_threshold: float 
     """
     if not differences:
         raise ValueError("there is no pair to judge")
-    raw = np.array([math.nan if d is None else d for d in differences], dtype=float)
-    failed = ~np.isfinite(raw)
-    x = np.clip(np.where(failed, -rule.bound, raw), -rule.bound, rule.bound)
+    x, failed = clipped(rule, differences)
     n = len(x)
     if log_threshold is None:
         log_threshold = math.log(rule.planned / rule.alpha)
@@ -119,15 +117,19 @@ def judge(rule: Rule, differences: Sequence[float | None], log_threshold: float 
     )
 
 
+def clipped(rule: Rule, differences: Sequence[float | None]) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
+    """The differences as they are judged, within +-`rule.bound`, and which treatments failed: they score
+    -`rule.bound`."""
+    raw = np.array([math.nan if d is None else d for d in differences], dtype=float)
+    failed = ~np.isfinite(raw)
+    return np.clip(np.where(failed, -rule.bound, raw), -rule.bound, rule.bound), failed
+
+
 def _evidence(y: NDArray[np.float64], rule: Rule) -> tuple[float, float, float]:
     """Log e-values against `mean <= 0`: t mixture, sign-flip, and the one that counts."""
-    log_e_t, log_e_sign = log_t_final(y, _noise(rule)), float(log_sign_flip(y)[-1])
+    log_e_t, log_e_sign = log_t_final(y, noise_of(rule)), float(log_sign_flip(y)[-1])
     enough = len(y) >= rule.min_pairs and log_e_sign >= math.log(SIGN_FLIP_LEVEL)
     return log_e_t, log_e_sign, log_e_t if enough else -math.inf
-
-
-def _noise(rule: Rule) -> Noise:
-    return Noise(rule.noise, rule.noise_pairs)
 
 
 def _kind(
@@ -160,7 +162,7 @@ def _futility(y: NDArray[np.float64], rule: Rule, log_threshold: float) -> str:
         return f"upper bound of the gain below {rule.min_loss_gain:.4g} bits per byte"
     if n < rule.min_pairs or spread == 0:
         return ""
-    noise = Noise(round(rule.noise / spread, 2), rule.noise_pairs) if rule.noise_pairs else Noise()
+    noise = Noise(round(rule.noise / spread, 2), rule.noise_pairs) if rule.noise_pairs else UNKNOWN
     needed = _needed_effect(rule.max_pairs, round(log_threshold, 3), noise) * spread
     # Chance that the true mean is large enough to be claimed at `max_pairs`, with a flat prior.
     if float(stdtr(n - 1, (mean - needed) / error)) < HOPE:

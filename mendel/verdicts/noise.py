@@ -16,6 +16,8 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy.special import betaln, logsumexp
 
+from mendel.records import Rule
+
 Floats = NDArray[np.float64]
 
 PAIRS = (2, 4, 8, 16, 32)
@@ -35,6 +37,11 @@ class Noise:
 
 
 UNKNOWN = Noise()
+
+
+def noise_of(rule: Rule) -> Noise:
+    """What a rule knows of the noise."""
+    return Noise(rule.noise, rule.noise_pairs)
 
 
 def learn_noise(differences: Iterable[ArrayLike]) -> Noise:

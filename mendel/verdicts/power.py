@@ -18,13 +18,16 @@ from mendel.verdicts.noise import Noise
 
 Floats = NDArray[np.float64]
 
+CLAIMED_SHARE = 0.5
+"""Share of the ideas in confirmation that is expected to be claimed: it sets the bar that planning reckons
+with."""
 FIRST_LOOK = 3
 """Pairs before the first decision of a confirmation."""
 CAMPAIGNS = 160
 """Simulated confirmations per gain: a chance is known to about 0.04."""
 
 
-def expected_bar(alpha: float, share: float) -> float:
+def expected_bar(alpha: float, share: float = CLAIMED_SHARE) -> float:
     """Log e-value that a claim is going to need where `share` of the entries are claimed: between what the
     last one alone needs (`log_threshold`) and what all of them need together."""
     return math.log((1 / PLANNED_SHARE - share / 2) / (alpha * share))

@@ -20,7 +20,8 @@ from numpy.typing import NDArray
 from mendel.records import Interval, Rule
 from mendel.verdicts.evalues import log_t_final
 from mendel.verdicts.fdr import weights
-from mendel.verdicts.noise import Noise
+from mendel.verdicts.judge import clipped
+from mendel.verdicts.noise import Noise, noise_of
 
 STEPS = 60
 
@@ -32,10 +33,9 @@ def after_selection(rule: Rule, differences: Sequence[float | None], position: i
     one-sided bounds at half the level each. A bound that the pairs cannot give, such as with two pairs, is
     that of the clipped differences themselves.
     """
-    raw = np.array([-rule.bound if d is None or not math.isfinite(d) else d for d in differences])
-    x = np.clip(raw, -rule.bound, rule.bound)
+    x, _ = clipped(rule, differences)
     bar = -math.log(float(weights(position + 1, rule.planned)[position]) * rule.alpha / 2 * claims)
-    noise = Noise(rule.noise, rule.noise_pairs)
+    noise = noise_of(rule)
     return Interval(
         value=float(x.mean()),
         low=_lower(x, bar, noise, -rule.bound),

@@ -10,7 +10,7 @@ from mendel.plans.screening import Outlook, Prospect, Subject, entering, price_o
 from mendel.verdicts.power import confirmation, expected_bar
 
 SD, M = 0.02, 0.004
-POWER, PAIRS = confirmation(GAINS, round(expected_bar(0.05, 0.5), 1), M / SD, 12, noise_pairs=8)
+POWER, PAIRS = confirmation(GAINS, round(expected_bar(0.05), 1), M / SD, 12, noise_pairs=8)
 OUTLOOK = Outlook(SD, 8, M, POWER, PAIRS)
 PROSPECTS = st.lists(
     st.builds(
