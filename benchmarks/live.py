@@ -23,7 +23,8 @@ from pathlib import Path
 
 from mendel.campaign.budget import Budget, Meter
 from mendel.campaign.config import CampaignConfig, Settings
-from mendel.campaign.lab import Interrupted, Lab, Request
+from mendel.campaign.jobs import Request
+from mendel.campaign.lab import Interrupted, Lab
 from mendel.campaign.progress import Progress
 from mendel.campaign.rounds import CURVE, measure_curve
 from mendel.campaign.session import make_fingerprint, prepare, start_workers, stops_on_signal

@@ -31,7 +31,8 @@ import pyarrow.parquet as pq
 from mendel import __version__
 from mendel.campaign.budget import Budget, Meter
 from mendel.campaign.config import CampaignConfig, Settings
-from mendel.campaign.lab import DETERMINISTIC, Interrupted, Lab, Request
+from mendel.campaign.jobs import Request
+from mendel.campaign.lab import DETERMINISTIC, Interrupted, Lab
 from mendel.campaign.progress import Progress
 from mendel.campaign.session import make_fingerprint, prepare, start_workers, stops_on_signal
 from mendel.campaign.trunk import Candidate, Line, Refused, Shelf, tokens_at, validation_spec

@@ -214,6 +214,8 @@ class RunStatus(StrEnum):
     CRASHED = "crashed"
     REJECTED = "rejected"
     """An audit saw a violation while the run was scored."""
+    STOPPED = "stopped early"
+    """The lab ended it: what it had shown said how it would end."""
 
 
 AUDITS = {
@@ -261,6 +263,15 @@ SKILL_CHANCE = 0.5
 """Accuracy of a run that cannot tell; its advantage is 0."""
 
 
+class Stopped(Record):
+    """A run that was not finished because its end was clear."""
+
+    at: float = Field(gt=0, lt=1)
+    """Share of its tokens."""
+    expected: float
+    """Bits per byte that it would have ended at."""
+
+
 class RunResult(Record):
     """What the lab measured of a run; nothing here is a number that the run printed of itself,
     but `tokens`, which its reader counted."""
@@ -288,6 +299,7 @@ class RunResult(Record):
     """In which it was audited: asked more than a score needs, and its answers and files searched."""
     reason: str = ""
     """One line: why it is not done."""
+    stopped: Stopped | None = None
 
     @model_validator(mode="after")
     def _scored_when_done(self) -> RunResult:

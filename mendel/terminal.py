@@ -104,6 +104,15 @@ def show_summary(console: Console, summary: dict[str, Any]) -> None:
         soft_wrap=True,
     )
     console.print(summary["blanks"]["false_claims"]["words"], highlight=False, soft_wrap=True)
+    stops = summary["early_stops"]["all"]
+    if stops["stopped"]:
+        console.print(
+            f"Stopped early: {stops['stopped']} of {stops['runs']} screening runs, which saved "
+            f"{stops['saved']:.1f}; {stops['spared']} more were finished all the same, of these "
+            f"{stops['spared_gains']} gained.",
+            highlight=False,
+            soft_wrap=True,
+        )
     if summary["loop_seconds"] is not None:
         console.print(
             f"Loop: {summary['loop_seconds']:.0f} s; {summary['overhead_fraction']:.1%} of the workers' time "

@@ -29,7 +29,8 @@ from mendel.campaign.audits import audit_patch, failed, full
 from mendel.campaign.budget import Budget, Meter
 from mendel.campaign.config import CampaignConfig, ConfigError, Settings
 from mendel.campaign.factors import Factor, build_cells, check_distinct, ideas_of, label_of
-from mendel.campaign.lab import Lab, LabError, Request
+from mendel.campaign.jobs import Request
+from mendel.campaign.lab import Lab, LabError
 from mendel.campaign.ladder import kept_runs
 from mendel.campaign.progress import Progress
 from mendel.campaign.rounds import BOUND_DOUBLINGS, LEAST_SLOPE, CurveError, Points, measure_curve

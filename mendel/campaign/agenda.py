@@ -62,7 +62,7 @@ def too_small(lab: Lab, config: CampaignConfig) -> str:
     if not count:
         return f"ideas: {config.ideas!r} holds no idea"
     needed = TIMID * (_round_price(config, count, 0) + verify_price(lab, config))
-    unit = f"{math.ceil(needed) + lab.meter.runs} runs"
+    unit = f"{math.ceil(needed + lab.meter.runs)} runs"
     if not lab.meter.counts_runs:
         unit = f"{lab.meter.elapsed + needed * lab.meter.run_seconds / lab.meter.workers:.0f} s here"
     return f"budget: {config.budget} is too small; {count} ideas and the last check need {unit}"

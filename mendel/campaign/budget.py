@@ -6,10 +6,12 @@ A budget in runs makes a campaign repeatable: no decision then depends on how fa
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 
 from pydantic import Field, model_validator
 
 from mendel.records import Record
+from mendel.store import RunEntry
 
 _UNITS = {"s": 1.0, "m": 60.0, "h": 3600.0}
 _FORM = re.compile(r"([0-9]+(?:\.[0-9]+)?)\s*(s|m|h|runs?)")
@@ -64,7 +66,8 @@ class Meter:
     def __init__(self, budget: Budget, workers: int) -> None:
         self.budget = budget
         self.workers = workers
-        self.runs = 0
+        self.runs = 0.0
+        """Asked for; one that was stopped early counts for the share that it took."""
         self.run_seconds = 0.0
         """Mean worker-seconds of a full run of the lowest rung so far, 0 while unknown."""
         self._observed = 0
@@ -94,3 +97,15 @@ class Meter:
         """Count what a full run of the lowest rung took, in worker-seconds."""
         self._observed += 1
         self.run_seconds += (seconds - self.run_seconds) / self._observed
+
+
+def busy_seconds(finished: Sequence[RunEntry]) -> float:
+    """Wall-clock time in which runs were under way: what earlier sessions of a campaign took."""
+    total, until = 0.0, None
+    for entry in sorted(finished, key=lambda entry: entry.started or entry.created):
+        if entry.started is None or entry.finished is None:
+            continue
+        begin = entry.started if until is None else max(entry.started, until)
+        total += max(0.0, (entry.finished - begin).total_seconds())
+        until = entry.finished if until is None else max(until, entry.finished)
+    return total

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from mendel.campaign.audits import audit_patch, new_overrides
-from mendel.campaign.lab import Request
+from mendel.campaign.jobs import Request
 from mendel.campaign.rounds import Round, at_bound
 from mendel.campaign.trunk import differences
 from mendel.patches import mutate, seed_constants

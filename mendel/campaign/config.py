@@ -58,6 +58,8 @@ class Policy(Record):
     """Pairs every screened idea gets."""
     more_screen_pairs: int = Field(default=2, ge=0)
     """Further pairs for ideas whose gain is still in doubt."""
+    early_stop: float = Field(default=0.01, ge=0, lt=0.5)
+    """Chance of a gain above `min_gain` below which a screening run is not finished; 0: all are."""
     cohort: int = Field(default=6, ge=1)
     """Most ideas confirmed together."""
     max_pairs: int = Field(default=12, ge=5)

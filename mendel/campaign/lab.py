@@ -12,24 +12,30 @@ import platform
 import shutil
 import threading
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar, cast
 
 from mendel import __version__
-from mendel.campaign.budget import Meter
+from mendel.campaign.budget import Meter, busy_seconds
+from mendel.campaign.jobs import Jobs, Request, crashed, smoke_tokens, within
 from mendel.campaign.progress import Progress
-from mendel.campaign.scoring import AUDITED, Scoring, Text, has_own_objective
-from mendel.patches import read_tree
-from mendel.plans.seeds import is_first
-from mendel.records import Audit, Recipe, RunResult, RunSpec, RunStatus, Testbed, Verdict, tree_hash
-from mendel.runs import Executor, Job, Scorer
-from mendel.store import Campaign, RunEntry, RunState, Store, StoreError
+from mendel.records import (
+    Audit,
+    Recipe,
+    RunResult,
+    RunSpec,
+    RunStatus,
+    Testbed,
+    Verdict,
+    tree_hash,
+)
+from mendel.runs import Executor, Job
+from mendel.store import Campaign, RunState, Store, StoreError
 from mendel.yardstick import Corpus
 
-SMOKE_TOKENS = 4096
-DETERMINISTIC = (RunStatus.DONE, RunStatus.DIVERGED)
+DETERMINISTIC = (RunStatus.DONE, RunStatus.DIVERGED, RunStatus.STOPPED)
 """Outcomes of the recipe and its seed; the others may be the machine's."""
 CONTROL_ATTEMPTS = 3
 """Times a control is trained before the campaign gives up: its failure is the lab's fault, not an idea's."""
@@ -55,15 +61,6 @@ class LabError(RuntimeError):
     """The lab itself cannot go on, such as a control that does not train."""
 
 
-@dataclass(frozen=True)
-class Request:
-    """A run that a stage needs."""
-
-    spec: RunSpec
-    stage: str
-    idea: str | None = None
-
-
 class Lab:
     """Store, testbed, corpus and executor of one campaign, which this process alone holds."""
 
@@ -81,12 +78,8 @@ class Lab:
         self.corpus, self.executor, self.meter, self.progress = corpus, executor, meter, progress
         self.stop = threading.Event()
         self._clock = time.monotonic()
-        self._text = Text(corpus, lambda run: store.open_held_out(campaign.id, run))
-        self._scorings: dict[str, Scoring] = {}
-        """By job id, while it is under way."""
-        self.rung_tokens: dict[tuple[str, int], int] = {}
-        """Tokens of a full run, by recipe id and rung: longer runs get more time."""
-        self._own_objectives: dict[str, bool] = {}
+        self._jobs = Jobs(store, campaign, testbed, corpus)
+        self.rung_tokens = self._jobs.rung_tokens
         self._counted: set[str] = set()
         store.requeue_running(campaign.id)
         finished = store.runs(campaign.id, RunState.FINISHED)
@@ -115,22 +108,37 @@ class Lab:
         done = self.store.results(self.campaign.id, ids)
         by_id = {request.spec.id: request for request in requests}
         waiting = [by_id[run] for run in ids if run not in done]
-        running: dict[str, Request] = {}
+        jobs = [
+            (partial(self._jobs.training, request), request.stage, request.idea, request.spec.rung)
+            for request in waiting
+        ]
+        for place, result in self._work(jobs):
+            request = waiting[place]
+            result = self._jobs.completed(request, result)
+            self._finish(request, result)
+            done[request.spec.id] = result
+        return done
+
+    def _work(
+        self, jobs: Sequence[tuple[Callable[[], Job], str, str | None, int]]
+    ) -> Iterator[tuple[int, RunResult]]:
+        """Keep the executor busy with jobs in their order; each comes with its stage, idea and rung for the
+        display. Yields (place of the job, result) as they finish."""
+        waiting, running = list(enumerate(jobs)), dict[str, int]()
         self.progress.begin(len(waiting))
         while waiting or running:
             self._check()
             while waiting and self.executor.free:
-                request = waiting.pop(0)
-                self.executor.submit(self._job(request))
-                running[request.spec.id] = request
-                self.progress.start(request.spec.id, request.stage, request.idea, request.spec.rung)
+                place, (make, stage, idea, rung) = waiting.pop(0)
+                job = make()
+                self.executor.submit(job)
+                running[job.id] = place
+                self.progress.start(job.id, stage, idea, rung)
             for run, result in self.executor.wait(0.2):
-                request = running.pop(run)
                 if result.status is RunStatus.CRASHED:
                     self._check_disk()
-                done[run] = _within(self._scorings.pop(run).complete(result), request.spec.tokens)
-                self._finish(request, done[run])
-        return done
+                self.progress.end(run)
+                yield running.pop(run), self._jobs.scored(run, result)
 
     def pairs(self, requests: Sequence[tuple[Request, Request]]) -> list[tuple[RunResult, RunResult]]:
         """Complete (control, treatment) pairs. Where a control fails both arms are trained again.
@@ -154,6 +162,10 @@ class Lab:
             f"({first.status}: {first.reason}); see {self.store.run_folder(self.campaign.id, run).path}"
         )
 
+    def out(self, run: str) -> Path:
+        """The folder that a run wrote."""
+        return self.store.run_folder(self.campaign.id, run).out
+
     def try_again(self, specs: Iterable[RunSpec]) -> None:
         """Another chance for runs that an earlier call lost to the machine; what diverged would again."""
         results = self.store.results(self.campaign.id, [spec.id for spec in specs])
@@ -176,37 +188,26 @@ class Lab:
         Results are kept; `flops_per_token` of one that ran is in the store.
         """
         results: dict[tuple[str, int], RunResult] = {}
-        waiting: list[tuple[str, int, str | None]] = []
+        wanted: dict[tuple[str, int], str | None] = {}  # ideas with the same code share a run
         for recipe, rung, idea in recipes:
             known = self.store.cost(self.campaign.id, recipe, rung)
             if known:
                 results[recipe, rung] = known.result
-            elif (recipe, rung, idea) not in waiting:
-                waiting.append((recipe, rung, idea))
-        jobs: dict[str, tuple[str, int, str | None]] = {}
-        self.progress.begin(len(waiting))
-        while waiting or jobs:
-            self._check()
-            while waiting and self.executor.free:
-                item = waiting.pop(0)
-                job = self._smoke_job(item[0], item[1])
-                self.executor.submit(job)
-                jobs[job.id] = item
-                self.progress.start(job.id, "smoke", item[2], item[1])
-            for run, result in self.executor.wait(0.2):
-                recipe, rung, idea = jobs.pop(run)
-                if result.status is RunStatus.CRASHED:
-                    self._check_disk()
-                self.progress.end(run)
-                self.progress.smoke_seconds += result.train_seconds + result.score_seconds
-                per_token = result.flops / result.tokens if result.flops and result.tokens else None
-                result = _within(self._scorings.pop(run).complete(result), _smoke_tokens(rung))
-                if self.testbed.count_flops and per_token is None and result.status is RunStatus.DONE:
-                    # The patch took away what its cost is counted by.
-                    missing = "tokens in metrics.jsonl" if result.flops else "FLOPs"
-                    result = _crashed(result, f"it ran, but no {missing} were counted")
-                self.store.put_cost(self.campaign.id, recipe, rung, per_token, result, idea)
-                results[recipe, rung] = result
+            else:
+                wanted.setdefault((recipe, rung), idea)
+        waiting = list(wanted.items())
+        jobs = [(partial(self._jobs.smoke, *key), "smoke", idea, key[1]) for key, idea in waiting]
+        for place, result in self._work(jobs):
+            (recipe, rung), idea = waiting[place]
+            self.progress.smoke_seconds += result.train_seconds + result.score_seconds
+            per_token = result.flops / result.tokens if result.flops and result.tokens else None
+            result = within(result, smoke_tokens(rung))
+            if self.testbed.count_flops and per_token is None and result.status is RunStatus.DONE:
+                # The patch took away what its cost is counted by.
+                missing = "tokens in metrics.jsonl" if result.flops else "FLOPs"
+                result = crashed(result, f"it ran, but no {missing} were counted")
+            self.store.put_cost(self.campaign.id, recipe, rung, per_token, result, idea)
+            results[recipe, rung] = result
         return results
 
     def flops_per_token(self, recipe: str, rung: int) -> float:
@@ -272,74 +273,11 @@ class Lab:
                 "make room and run the same command again, nothing that was recorded is lost"
             )
 
-    def _job(self, request: Request) -> Job:
-        spec = request.spec
-        self.store.claim(self.campaign.id, spec.id)
-        recipe = self.store.recipe(spec.recipe)
-        folder = self.store.new_run_folder(
-            self.campaign.id, spec.id, {**spec.model_dump(mode="json"), "stage": request.stage}, recipe.tree
-        )
-        rung = self.testbed.rungs[spec.rung]
-        tokens = self.rung_tokens.get((spec.recipe, spec.rung), spec.tokens)
-        # One control of a block is audited too: a trunk that cheats would have all ideas on it rejected.
-        trusted = request.idea is None and not is_first(spec.seed)
-        return Job(
-            id=spec.id,
-            source=folder.source,
-            argv=self._command(recipe, spec.rung, spec.seed, spec.tokens, folder.out),
-            out=folder.out,
-            readable=(self.corpus.train_folder,),
-            timeout=rung.timeout * max(1.0, spec.tokens / tokens),
-            memory=self.testbed.memory,
-            scorer=self._scorer(spec.id, folder.out, spec, request.stage, trusted),
-        )
-
-    def _smoke_job(self, recipe_id: str, rung: int) -> Job:
-        recipe = self.store.recipe(recipe_id)
-        name = f"smoke-{recipe_id}-{rung}"
-        folder = self.store.new_run_folder(
-            self.campaign.id, name, {"recipe": recipe_id, "rung": rung}, recipe.tree
-        )
-        tokens = _smoke_tokens(rung)
-        return Job(
-            id=name,
-            source=folder.source,
-            argv=self._command(recipe, rung, 0, tokens, folder.out),
-            out=folder.out,
-            readable=(self.corpus.train_folder,),
-            timeout=self.testbed.rungs[0].timeout,
-            memory=self.testbed.memory,
-            count_flops=self.testbed.count_flops,
-            scorer=self._scorer(name, folder.out, None, "smoke"),
-        )
-
-    def _command(self, recipe: Recipe, rung: int, seed: int, tokens: int, out: Path) -> tuple[str, ...]:
-        values: dict[str, Any] = {"recipe": recipe.base, "rung": rung, "seed": seed, "tokens": tokens}
-        values |= {"data": self.corpus.train_file, "out": out}
-        command = [part.format(**values) for part in self.testbed.command]
-        for key, value in sorted(recipe.overrides.items()):
-            command += [part.format(key=key, value=value) for part in self.testbed.override]
-        return tuple(command)
-
-    def _scorer(
-        self, job: str, out: Path, spec: RunSpec | None, stage: str, trusted: bool = False
-    ) -> tuple[str, tuple[Scorer, ...]]:
-        own = spec is not None and stage in AUDITED and not trusted and self._own_objective(spec.recipe)
-        scoring = self._scorings[job] = Scoring(self._text, out, spec, stage, trusted, own)
-        return self.testbed.score, scoring.sessions
-
-    def _own_objective(self, recipe: str) -> bool:
-        if recipe not in self._own_objectives:
-            tree = self.store.load_tree(self.store.recipe(recipe).tree)
-            self._own_objectives[recipe] = has_own_objective(tree, read_tree(self.testbed))
-        return self._own_objectives[recipe]
-
     def _finish(self, request: Request, result: RunResult) -> None:
         run = request.spec.id
         # The file first: a kill in between leaves a run to be done again, never one without its status.
         self.store.run_folder(self.campaign.id, run).write_status(result.model_dump(mode="json"))
         self.store.finish(self.campaign.id, run, result)
-        self.progress.end(run)
         self._account(request.spec, request.stage, result)
         if request.stage != "verify":
             self._drop_checkpoint(run)
@@ -356,42 +294,8 @@ class Lab:
         self.progress.account(result)
         if spec.id not in self._counted:  # a control that is trained again was asked for once
             self._counted.add(spec.id)
-            self.meter.runs += 1
+            self.meter.runs += result.stopped.at if result.stopped else 1
         full = self.rung_tokens.get((spec.recipe, spec.rung))
         if result.status is RunStatus.DONE and full and spec.rung == self.campaign.config["rungs"][0]:
             seconds = (result.train_seconds + result.score_seconds) * full / spec.tokens
             self.meter.observe(seconds)
-
-
-def busy_seconds(finished: Sequence[RunEntry]) -> float:
-    """Wall-clock time in which runs were under way: what earlier sessions of a campaign took."""
-    total, until = 0.0, None
-    for entry in sorted(finished, key=lambda entry: entry.started or entry.created):
-        if entry.started is None or entry.finished is None:
-            continue
-        begin = entry.started if until is None else max(entry.started, until)
-        total += max(0.0, (entry.finished - begin).total_seconds())
-        until = entry.finished if until is None else max(until, entry.finished)
-    return total
-
-
-def _smoke_tokens(rung: int) -> int:
-    """Training tokens of a smoke run: a few steps, which grow with the rung."""
-    return SMOKE_TOKENS << rung
-
-
-def _within(result: RunResult, planned: int) -> RunResult:
-    """A run that read more than it was told did not cost what its plan says: it has failed."""
-    if result.status is not RunStatus.DONE or result.tokens <= planned:
-        return result
-    return _crashed(result, f"it read {result.tokens} tokens, {planned} were planned")
-
-
-def _crashed(result: RunResult, reason: str) -> RunResult:
-    changes: dict[str, Any] = {
-        "status": RunStatus.CRASHED,
-        "bits_per_byte": None,
-        "skills": {},
-        "reason": reason,
-    }
-    return RunResult.model_validate({**result.model_dump(), **changes})

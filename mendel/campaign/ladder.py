@@ -14,7 +14,8 @@ from typing import Any
 
 from mendel.campaign.budget import Budget, Meter
 from mendel.campaign.config import CampaignConfig, ConfigError, Settings
-from mendel.campaign.lab import Lab, LabError, Request
+from mendel.campaign.jobs import Request
+from mendel.campaign.lab import Lab, LabError
 from mendel.campaign.progress import Progress
 from mendel.campaign.session import make_fingerprint, prepare, start_workers, stops_on_signal
 from mendel.campaign.trunk import Line, Shelf, runs_alone

@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from mendel.campaign.claim_audits import any_rejected
+from mendel.campaign.early_stop import EarlyStop
 from mendel.campaign.forecasts import track_record
 from mendel.campaign.rounds import Round, at_bound
 from mendel.campaign.trunk import Candidate, Pairs, differences, prepare, run_pairs
@@ -34,25 +35,32 @@ def screen(round: Round, ideas: Sequence[Idea]) -> list[Screened]:
         _lose(round, name, IdeaState(state), reason)
     round.measure_curve()
     plans = screening_plans(round, ready)
-    found = run_pairs(round.lab, plans, 0, policy.screen_pairs)
+    early = EarlyStop(round, {candidate.idea.name: candidate.idea.idea_class for candidate in ready})
+    found = run_pairs(round.lab, plans, 0, policy.screen_pairs, early.watch)
     said = _weigh(round, ready, plans, found, 0)
     for step in range(1, policy.more_screen_pairs + 1):
-        wanted = [plan for plan in plans if said[plan.idea or ""].pairs >= 1]
+        wanted = [plan for plan in plans if said[plan.idea or ""].pairs >= 1 and not _stopped(found[plan.id])]
         # All have the same number of pairs, so that pairs of one seed share their control.
         at = policy.screen_pairs + step - 1
         wanted = [plan for plan in wanted if len(found[plan.id]) == at]
         if not wanted:
             break
-        for plan, more in run_pairs(round.lab, wanted, at, at + 1).items():
+        for plan, more in run_pairs(round.lab, wanted, at, at + 1, early.watch).items():
             found[plan] += more
         said = _weigh(round, ready, plans, found, step)
-    rejected = {plan.idea for plan in plans if any_rejected(found[plan.id])}
-    able = [one for name, one in said.items() if name not in rejected]
+    early.record(plans, found)
+    out = {plan.idea for plan in plans if any_rejected(found[plan.id]) or _stopped(found[plan.id])}
+    able = [one for name, one in said.items() if name not in out]
     names = entering(able, policy.cohort, everything=policy.enter == 0)
     _record(round, plans, found, said, names)
     prices = charges(round, ready, plans, found)
     by_name = {candidate.idea.name: candidate for candidate in ready}
     return [(by_name[name], prices[name]) for name in names]
+
+
+def _stopped(pairs: Sequence[tuple[RunResult, RunResult]]) -> str:
+    """Why an idea was given up before its runs had ended; empty if none was stopped."""
+    return next((treatment.reason for _, treatment in pairs if treatment.stopped is not None), "")
 
 
 def screening_plans(round: Round, ready: Sequence[Candidate]) -> list[Plan]:
@@ -78,7 +86,9 @@ def _weigh(
         plan.idea or "": dict(zip(plan.seeds, at_bound(differences(found[plan.id]), plan.rule), strict=False))
         for plan in plans
     }
-    round.noise = learn_noise(list(one.values()) for one in pairs.values())
+    # What was expected of a stopped run is closer to the others than what it would have shown.
+    whole = [plan.idea or "" for plan in plans if not _stopped(found[plan.id])]
+    round.noise = learn_noise(list(pairs[name].values()) for name in whole)
 
     def weighed() -> dict[str, Any]:
         outlook, slope = _outlook(round), round.slope()
@@ -146,6 +156,9 @@ def _record(
         failures = sum(d is None for d in pairs)
         probability = said[idea].probability
         entered = "enters confirmation" if idea in names else "does not enter confirmation"
+        reason = f"screened: P(gain) {probability:.2f}, {entered}"
+        if stopped := _stopped(results):
+            reason = f"screened and stopped early: {stopped}"
         kind = VerdictKind.FAILED if failures == len(pairs) else VerdictKind.NO_DIFFERENCE_SHOWN
         if any_rejected(results):
             kind = VerdictKind.REJECTED
@@ -156,7 +169,7 @@ def _record(
             failures=failures,
             difference=paired_interval(at_bound(pairs, plan.rule)),
             log2_cm=round.multiplier(pairs, plan.rule),
-            reason=f"screened: P(gain) {probability:.2f}, {entered}",
+            reason=reason,
         )
         round.lab.store.put_verdict(round.campaign, verdict)
         if kind is VerdictKind.REJECTED:

@@ -6,6 +6,7 @@ from typing import Any
 
 from mendel.campaign.audits import terse
 from mendel.campaign.blank_account import blank_account
+from mendel.campaign.early_stop import early_stop_account
 from mendel.campaign.forecasts import forecast_scores
 from mendel.campaign.transfers import transfer_summary
 from mendel.records import Interval, PlanKind, Shard, VerdictKind
@@ -50,6 +51,7 @@ def summarise(store: Store, campaign: Campaign) -> dict[str, Any]:
         **blanks,
         "blanks": blank_account(store, campaign),
         "forecasts": forecast_scores(store, campaign),
+        "early_stops": early_stop_account(store, campaign),
         "runs": len(store.runs(campaign.id, RunState.FINISHED)),
         "loop_seconds": loop.get("seconds"),
         "overhead_fraction": loop.get("overhead_fraction"),

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import contextlib
 import math
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from mendel.campaign.audits import audit_patch, failed, full
-from mendel.campaign.lab import SMOKE_TOKENS, Lab, LabError, Request
+from mendel.campaign.jobs import SMOKE_TOKENS, Request, Watch
+from mendel.campaign.lab import Lab, LabError
 from mendel.patches import PatchError, Stale, Tree, adopt, apply_patch, build
 from mendel.plans.costs import Charge
 from mendel.records import (
@@ -250,32 +251,53 @@ Pairs = dict[str, list[tuple[RunResult, RunResult]]]
 """Idea or arm -> results of its pairs in planned order."""
 
 
-def run_pairs(lab: Lab, plans: Sequence[Plan], first: int, last: int) -> Pairs:
-    """Complete the pairs of all `plans` for their planned seeds number `first` to `last` (excluded)."""
+def run_pairs(
+    lab: Lab,
+    plans: Sequence[Plan],
+    first: int,
+    last: int,
+    watch: Callable[[Plan, RunSpec, RunSpec], Watch | None] | None = None,
+) -> Pairs:
+    """Complete the pairs of all `plans` for their planned seeds number `first` to `last` (excluded).
+
+    `watch` says for the control and the treatment of a pair how the treatment may be stopped early. Controls
+    are then finished first: what they showed on their way is what treatments are compared with.
+    """
     fingerprint = lab.campaign.fingerprint.id
-    requests: list[tuple[Request, Request]] = []
-    keys: list[str] = []
-    for place in range(first, last):
-        for plan in plans:
-            control, treatment = plan.runs(plan.seeds[place], fingerprint)
-            requests.append(
-                (Request(control, plan.kind.value), Request(treatment, plan.kind.value, plan.idea or "trunk"))
-            )
-            keys.append(plan.id)
+    both = [
+        (plan, plan.runs(plan.seeds[place], fingerprint)) for place in range(first, last) for plan in plans
+    ]
+    if watch is not None:
+        lab.complete([Request(control, plan.kind.value) for plan, (control, _) in both])
+    requests = [
+        (
+            Request(control, plan.kind.value),
+            Request(
+                treatment,
+                plan.kind.value,
+                plan.idea or "trunk",
+                None if watch is None else watch(plan, control, treatment),
+            ),
+        )
+        for plan, (control, treatment) in both
+    ]
     pairs: Pairs = {plan.id: [] for plan in plans}
-    for key, results in zip(keys, lab.pairs(requests), strict=True):
-        pairs[key].append(results)
+    for (plan, _), results in zip(both, lab.pairs(requests), strict=True):
+        pairs[plan.id].append(results)
     return pairs
 
 
 def differences(pairs: Sequence[tuple[RunResult, RunResult]]) -> list[float | None]:
-    """Control loss minus treatment loss of each pair in bits per byte; None where the treatment failed.
+    """Control loss minus treatment loss of each pair in bits per byte; None where the treatment failed, what
+    was expected where it was stopped early.
 
     A control that diverged does so every time it is trained: its pair shows nothing, a difference of zero.
     """
     found: list[float | None] = []
     for control, treatment in pairs:
-        if treatment.bits_per_byte is None:
+        if treatment.stopped is not None and control.bits_per_byte is not None:
+            found.append(control.bits_per_byte - treatment.stopped.expected)
+        elif treatment.bits_per_byte is None:
             found.append(None)
         elif control.bits_per_byte is None:
             found.append(0.0)

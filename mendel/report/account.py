@@ -120,7 +120,35 @@ def ledger_section(found: Facts, summary: Mapping[str, Any]) -> Html:
             f"{100 * overhead:.1f} % of its workers' time was neither training nor scoring."
         )
         tables.append(el("p", text))
-    return join(tables)
+    return join(tables, _early_stops(summary))
+
+
+def _early_stops(summary: Mapping[str, Any]) -> Html | None:
+    """What stopping screening runs early saved, and what it may have cost, by idea class."""
+    found = summary.get("early_stops")
+    if not found or not found["all"]["runs"]:
+        return None
+    rows = [[one["class"], *_stop_cells(one)] for one in found["classes"]]
+    if len(rows) > 1:
+        rows.append(["all", *_stop_cells(found["all"])])
+    head = ("class", "screening runs", "stopped", "runs saved", "spared", "of these gained", "regret")
+    notes = (
+        "Of the treatments that were screened here and in the earlier campaigns that this one learns from. A "
+        "run is stopped once its training loss says that a gain is hardly possible; one in twenty of those "
+        "is finished all the same. Regret: what these gained beyond the least of interest, on average and in "
+        "bits per byte; so much each stop can be reckoned to have thrown away."
+    )
+    return join(
+        el("h3", "Screening runs stopped early"),
+        table(head, rows, numeric=range(1, len(head))),
+        el("p", notes, cls="note"),
+    )
+
+
+def _stop_cells(one: Mapping[str, Any]) -> list[str]:
+    regret = "not known" if one["regret"] is None else f"{one['regret']:.4f}"
+    counts = [f"{one[key]:,}" for key in ("spared", "spared_gains")]
+    return [f"{one['runs']:,}", f"{one['stopped']:,}", f"{one['saved']:.1f}", *counts, regret]
 
 
 def _sum(rows: Sequence[LedgerRow], key: str) -> list[LedgerRow]:
@@ -192,7 +220,8 @@ def failures_section(found: Facts) -> Html:
 
 
 def _failed_runs(found: Facts) -> Html | None:
-    failed = [run for run in found.finished if run.result and run.result.status is not RunStatus.DONE]
+    ended = (RunStatus.DONE, RunStatus.STOPPED)
+    failed = [run for run in found.finished if run.result and run.result.status not in ended]
     if not failed:
         return None
     counts = Counter((run.idea or "control", run.result.status.value) for run in failed if run.result)

@@ -261,7 +261,10 @@ def _group(state: IdeaState, stage: PlanKind, kind: VerdictKind) -> str:
 
 
 def _loss(run: RunEntry | None) -> float | None:
-    return run.result.bits_per_byte if run and run.result else None
+    """What a run scored, or was expected to where it was stopped early."""
+    if run is None or run.result is None:
+        return None
+    return run.result.stopped.expected if run.result.stopped else run.result.bits_per_byte
 
 
 def _status(run: RunEntry | None) -> str:

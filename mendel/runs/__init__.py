@@ -44,6 +44,9 @@ class Job:
     """More that it may read, such as the folder with the training tokens."""
     env: dict[str, str] = field(default_factory=dict)
     count_flops: bool = False
+    stop: Callable[[], bool] | None = None
+    """Asked now and then while the script runs, and once when it has ended: true to end the run, which is not
+    scored then. It answers by what is in `out`, so that its answer does not depend on when it is asked."""
     scorer: tuple[str, tuple[Scorer, ...]] | None = None
     """The score file, relative to `source`, and who talks to it: each in a fresh process of its own, which
     knows nothing of the others. The first one's bits per byte are the run's. Without a scorer a run that

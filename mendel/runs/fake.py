@@ -10,8 +10,9 @@ import heapq
 import random
 from collections.abc import Callable
 
-from mendel.records import RunResult
+from mendel.records import RunResult, RunStatus
 from mendel.runs import Job
+from mendel.runs.outcome import STOPPED
 
 
 class FakeExecutor:
@@ -53,7 +54,10 @@ class FakeExecutor:
             return []
         self.now, _, job = heapq.heappop(self._running)
         self._fill()
-        return [(job.id, self._answer(job))]
+        result = self._answer(job)
+        if result.status is RunStatus.DONE and job.stop is not None and job.stop():
+            result = RunResult(status=RunStatus.STOPPED, reason=STOPPED, tokens=result.tokens)
+        return [(job.id, result)]
 
     def close(self) -> None:
         self._closed = True

@@ -12,18 +12,19 @@ import logging
 import math
 import os
 import queue
+import select
 import socket
 import subprocess
 import sys
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 from mendel.records import RunResult, RunStatus
 from mendel.runs import ExecutorError, Job, SandboxError, Scorer, wire
-from mendel.runs.outcome import judge, last_line, tokens_read
+from mendel.runs.outcome import STOPPED, judge, last_line, tokens_read
 from mendel.runs.sandbox import SandboxReport, candidates
 from mendel.runs.sandbox.none import remove
 from mendel.runs.sandbox.remedies import refusal
@@ -32,6 +33,8 @@ logger = logging.getLogger(__name__)
 
 _ATTEMPTS = 3
 """Times that a job is tried when the machinery fails under it."""
+_LOOK = 0.25
+"""Seconds between two questions whether a run may stop."""
 _GOODBYE = 4.0
 """Seconds that `close` gives threads and zygote to end."""
 
@@ -163,6 +166,8 @@ class LocalExecutor:
         before = {path.name for path in job.out.iterdir()}
         report, _ = self._supervise(job, self._request(job), None, before)
         status, reason = judge(report, job)
+        if status is RunStatus.DONE and job.stop is not None and job.stop():
+            status, reason = RunStatus.STOPPED, STOPPED
         measured: dict[str, Any] = {
             "tokens": tokens_read(job.out),
             "flops": _amount(report.get("flops", 0.0)),
@@ -222,7 +227,7 @@ class LocalExecutor:
             if attempt and before is not None:
                 _remove_new(job.out, before)
             zygote = self._living_zygote()
-            report, said = self._attempt(zygote, request, scorer)
+            report, said = self._attempt(zygote, request, scorer, job.stop if scorer is None else None)
             if report is not None and report["ended"] not in ("lost", "setup"):
                 return report, said
             logger.warning("job %s: its supervisor was lost, attempt %d: %s", job.id, attempt + 1, report)
@@ -233,7 +238,11 @@ class LocalExecutor:
         raise ExecutorError(f"job {job.id}: cannot be run after {_ATTEMPTS} attempts: {cause}")
 
     def _attempt(
-        self, zygote: Zygote, request: dict[str, Any], scorer: Scorer | None
+        self,
+        zygote: Zygote,
+        request: dict[str, Any],
+        scorer: Scorer | None,
+        stop: Callable[[], bool] | None,
     ) -> tuple[dict[str, Any] | None, float | Exception | None]:
         reply, reply_far = socket.socketpair()
         score, score_far = socket.socketpair()
@@ -250,6 +259,12 @@ class LocalExecutor:
                 if scorer is not None:
                     said = _call(scorer, score)
                     score.close()
+                while stop is not None and not select.select([reply], [], [], _LOOK)[0]:
+                    if stop():
+                        reply.shutdown(
+                            socket.SHUT_WR
+                        )  # its guardian sees that nobody wants the run, and reports
+                        stop = None
                 message = wire.receive(reply)
             finally:
                 with self._changed:

@@ -24,6 +24,7 @@ from mendel.runs.logs import PRINTED
 EXIT_DIVERGED = 3
 """A trainer exits with this code when its loss is not finite (docs/runs.md)."""
 
+STOPPED = "its end was clear before"
 _REASON_LENGTH = 300
 _METRICS_BYTES = 1 << 16
 _MAX_TOKENS = 1 << 53
@@ -54,6 +55,7 @@ def judge(report: Mapping[str, Any], job: Job, *, training: bool = True) -> tupl
         "files": (RunStatus.CRASHED, f"wrote more than {FILES} files"),
         "depth": (RunStatus.CRASHED, "put folders too deep into one another"),
         "lost": (RunStatus.CRASHED, "ended its supervisor"),
+        "cancelled": (RunStatus.STOPPED, STOPPED),
     }
     if ended in broken:
         return broken[ended]

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import time
 from contextlib import closing
+from dataclasses import replace
 
 from mendel.records import RunResult, RunStatus
 from mendel.runs import Executor, Job
@@ -87,6 +88,21 @@ class ExecutorConformance:
             drain(executor, 1)
             executor.submit(self.make_job("twin", "good"))
             assert set(drain(executor, 1)) == {"twin"}
+
+    def test_a_job_that_may_stop_is_ended_and_not_scored(self) -> None:
+        with closing(self.make_executor(2)) as executor:
+            executor.submit(replace(self.make_job("stopped", "slow"), stop=lambda: True))
+            executor.submit(
+                replace(self.make_job("over", "good"), stop=lambda: True)
+            )  # asked at its end at last
+            executor.submit(replace(self.make_job("whole", "good"), stop=lambda: False))
+            results = drain(executor, 3)
+        assert [results[name].status for name in ("stopped", "over", "whole")] == [
+            RunStatus.STOPPED,
+            RunStatus.STOPPED,
+            RunStatus.DONE,
+        ]
+        assert results["stopped"].bits_per_byte is None and results["stopped"].reason
 
     def test_closing_ends_jobs_without_reporting_them(self) -> None:
         executor = self.make_executor(1)

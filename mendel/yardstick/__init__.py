@@ -9,7 +9,7 @@ must stay together; `tokens` checks the tokenizer that a run learned. `sealed` s
 from mendel.yardstick.checks import check_prefixes, check_stream, pooled
 from mendel.yardstick.corpus import Corpus, build_corpus, load_corpus
 from mendel.yardstick.leaks import audit_text, scan_output
-from mendel.yardstick.logs import check_log
+from mendel.yardstick.logs import check_log, early_losses
 from mendel.yardstick.memory import memorised
 from mendel.yardstick.prefixes import Prefixes, ask_prefixes
 from mendel.yardstick.scoring import ScoringError, Violation, log_probabilities, windows
@@ -32,6 +32,7 @@ __all__ = [
     "check_log",
     "check_prefixes",
     "check_stream",
+    "early_losses",
     "load_corpus",
     "log_probabilities",
     "memorised",

@@ -10,6 +10,7 @@ import json
 import math
 import os
 import stat
+import statistics
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -25,6 +26,8 @@ LEAST_SHARE = 1 / 3
 """Of the loss on training text that a log may show: noise, averaged weights and luck are far smaller."""
 LAST = 0.1
 """Share of the lines whose mean loss is compared."""
+WINDOW = 0.1
+"""Share of a run over which its early loss is averaged."""
 MANY = 20
 """Lines after which a loss that never moved was not measured."""
 
@@ -67,6 +70,26 @@ def check_log(
         wrong = _losses(losses, shown, None if own_objective else train_bits_per_byte)
     reason = wrong or f"its {len(lines)} lines agree with what was measured"
     return Audit(name="numbers", passed=not wrong, reason=reason, evidence=evidence)
+
+
+def early_losses(out: Path, planned_tokens: int, shares: Sequence[float]) -> tuple[float, ...]:
+    """Training loss in nats at each of `shares` of a run's tokens, as its log in `out` has it: the mean over
+    the last `WINDOW` of the run, or the last line before. Only of those shares that the log has reached with
+    finite losses; a log that has grown says the same of what it had."""
+    lines, _ = _read(out / METRICS)
+    losses = [(line.tokens, line.loss) for line in lines if line.loss is not None]
+    found: list[float] = []
+    for share in shares:
+        end = share * planned_tokens
+        before = [(tokens, loss) for tokens, loss in losses if tokens <= end]
+        if not before or not lines[-1].tokens >= end:
+            break
+        part = [loss for tokens, loss in before if tokens > end - WINDOW * planned_tokens]
+        mean = statistics.fmean(part or [before[-1][1]])
+        if not math.isfinite(mean):
+            break
+        found.append(mean)
+    return tuple(found)
 
 
 def _read(path: Path) -> tuple[list[Line], str]:

@@ -22,6 +22,17 @@ def test_a_budget_too_small_for_anything_is_refused(campaign):
         campaign([*toy.GOOD, *toy.NULL], budget="10runs")
 
 
+def test_two_ideas_with_the_same_code_share_their_runs(campaign):
+    store, found = campaign([idea("one", {"gain_a": 1.5}), idea("other", {"gain_a": 1.5}), *toy.NULL])
+    first, second = (plan for plan in store.plans(found, PlanKind.SCREEN) if plan.idea in ("one", "other"))
+    assert (first.treatment, first.seeds) == (second.treatment, second.seeds)
+    assert {toy.states(store, found)[name][0] for name in ("one", "other")} <= {
+        "adopted",
+        "dropped",
+        "claimed",
+    }
+
+
 def test_a_harm_is_never_adopted_and_nothing_good_leaves_the_original(campaign):
     store, found = campaign([*toy.HARMFUL, *toy.NULL])
     summary = summarise(store, store.campaign(found))

@@ -275,3 +275,21 @@ def alive(pid):
         return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
     except FileNotFoundError:
         return False
+
+
+def test_a_run_may_be_stopped_by_what_it_wrote(executor, make_job, run):
+    job = make_job("""
+        import pathlib, sys, time
+        out = pathlib.Path(sys.argv[1])
+        for step in range(100):
+            with (out / "metrics.jsonl").open("a") as log:
+                log.write('{"tokens": %d}\\n' % step)
+            time.sleep(0.1)
+        """)
+    log = job.out / "metrics.jsonl"
+    job = replace(job, stop=lambda: log.is_file() and len(log.read_text().splitlines()) >= 5)
+    result = run(executor, job)
+    assert result.status is RunStatus.STOPPED
+    assert 4 <= result.tokens < 60
+    assert result.train_seconds < 6 and result.cpu_seconds > 0
+    assert run(executor, make_job("print('next')")).status is RunStatus.DONE

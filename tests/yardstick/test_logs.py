@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mendel.yardstick.logs import check_log
+from mendel.yardstick.logs import check_log, early_losses
 from yardstick.texts import text
 
 TRAINER = Path(__file__).parents[2] / "mendel" / "testbeds" / "gpt" / "train.py"
@@ -165,3 +165,42 @@ def test_any_bytes_can_be_checked(tmp_path_factory, data):
     (out / "metrics.jsonl").write_bytes(data)
     (out / "data.json").write_bytes(data)
     assert "\n" not in check_log(out, 1000, 1.0, 3.0).reason
+
+
+# --- what a log says on its way ---------------------------------------------------------------------
+
+
+@given(
+    losses=st.lists(st.floats(0.1, 9) | st.just(math.nan) | st.none(), min_size=1, max_size=40),
+    cut=st.integers(1, 40),
+)
+def test_a_log_that_has_grown_says_the_same_of_what_it_had(tmp_path_factory, losses, cut):
+    out, planned = tmp_path_factory.mktemp("out"), 100 * len(losses)
+    log = [{"step": i, "tokens": 100 * (i + 1), "loss": loss} for i, loss in enumerate(losses)]
+    shares = (1 / 3, 1 / 2, 2 / 3)
+
+    def said(lines):
+        (out / "metrics.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+        return early_losses(out, planned, shares)
+
+    whole, part = said(log), said(log[:cut])
+    assert whole[: len(part)] == part
+    assert all(map(math.isfinite, whole))
+
+
+def test_the_early_loss_is_the_mean_over_the_last_tenth_before_it(tmp_path):
+    log = [{"step": i, "tokens": 10 * (i + 1), "loss": float(i)} for i in range(60)]
+    (tmp_path / "metrics.jsonl").write_text("".join(json.dumps(line) + "\n" for line in log))
+    # Of 1000 planned tokens: lines with more than 400 and at most 500 have the losses 40 to 49.
+    assert early_losses(tmp_path, 1000, (1 / 2, 2 / 3)) == (44.5,)
+
+
+def test_a_sparse_log_is_taken_as_it_stood(tmp_path):
+    log = [{"step": i, "tokens": 250 * (i + 1), "loss": float(i)} for i in range(4)]
+    (tmp_path / "metrics.jsonl").write_text("".join(json.dumps(line) + "\n" for line in log))
+    assert early_losses(tmp_path, 1000, (0.2, 1 / 2)) == ()  # nothing is known at the first
+    assert early_losses(tmp_path, 1000, (1 / 3, 1 / 2, 2 / 3)) == (0.0, 1.0, 1.0)
+
+
+def test_a_log_that_is_not_there_yet_says_nothing(tmp_path):
+    assert early_losses(tmp_path, 1000, (0.5,)) == ()

@@ -1,0 +1,122 @@
+"""Screening runs that are stopped early: which, what is believed of them, and the account."""
+
+import pytest
+import toy
+from toy import idea
+
+from mendel.campaign.summary import summarise, trunk_points
+from mendel.records import PlanKind, RunStatus
+from mendel.store import RunState
+
+
+def harmful(number, idea_class="optimiser"):
+    """Loses a third to a half of its compute: far behind at every check."""
+    return idea(f"harmful-{number}", {"gain_b": 0.5 + 0.02 * number}, idea_class=idea_class, mean=0.1)
+
+
+IDEAS = [*(harmful(number) for number in range(8)), *toy.NULL, *toy.GOOD]
+POLICY = {"screen_ideas": 4, "more_screen_pairs": 0}
+
+
+def stopped_runs(store, campaign):
+    runs = store.runs(campaign, RunState.FINISHED)
+    return [run for run in runs if run.result.status is RunStatus.STOPPED]
+
+
+@pytest.fixture
+def seen(campaign):
+    store, found = campaign(IDEAS, policy=POLICY)
+    return store, found
+
+
+def test_what_falls_behind_is_stopped_once_its_class_has_shown_how_runs_end(seen):
+    store, found = seen
+    stopped = stopped_runs(store, found)
+    assert stopped
+    assert all(run.idea.startswith("harmful") and run.stage == PlanKind.SCREEN for run in stopped)
+    rounds = {plan.idea: plan.round for plan in store.plans(found, PlanKind.SCREEN)}
+    assert min(rounds[run.idea] for run in stopped) >= 1  # nothing was known in the first
+    state, note = toy.states(store, found)[stopped[0].idea]
+    assert state == "screened"
+    assert note.startswith("screened and stopped early: at 33% of the run it was expected to end at ")
+
+
+def test_what_is_believed_of_a_stopped_run_is_near_what_it_would_have_shown(campaign, seen):
+    store, found = seen
+    whole, same = campaign(IDEAS, policy={**POLICY, "early_stop": 0.0}, seed=1)
+    assert not stopped_runs(whole, same)
+    ends = {run.id: run.result.bits_per_byte for run in whole.runs(same, RunState.FINISHED)}
+    both = [
+        (run.result.stopped.expected, ends[run.id]) for run in stopped_runs(store, found) if run.id in ends
+    ]
+    assert both
+    for expected, end in both:
+        assert expected == pytest.approx(end, abs=0.03)
+
+
+def test_confirmation_runs_are_never_stopped(seen):
+    store, found = seen
+    assert {run.stage for run in stopped_runs(store, found)} == {PlanKind.SCREEN}
+    assert [row["id"] for row in summarise(store, store.campaign(found))["adopted"]]
+
+
+def test_the_account_tells_saving_and_regret_by_class(seen):
+    store, found = seen
+    account = summarise(store, store.campaign(found))["early_stops"]
+    stopped = stopped_runs(store, found)
+    (row,) = account["classes"]
+    assert row == {"class": "optimiser", **account["all"]}
+    assert row["stopped"] == len(stopped)
+    assert row["saved"] == pytest.approx(sum(1 - run.result.stopped.at for run in stopped))
+    screened = [run for run in store.runs(found, RunState.FINISHED) if run.stage == "screen" and run.idea]
+    assert row["runs"] == len(screened)
+
+
+def test_a_stopped_run_costs_the_budget_the_share_that_it_took(campaign):
+    counted = []
+    for policy in (POLICY, {**POLICY, "early_stop": 0.0}):
+        store, found = campaign(IDEAS, policy=policy)
+        runs = store.runs(found, RunState.FINISHED)
+        saved = sum(1 - run.result.stopped.at for run in runs if run.result.stopped)
+        last = [point for point in trunk_points(store, store.campaign(found)) if point["checked"]][-1]
+        assert last["runs"] == pytest.approx(len(runs) - saved)
+        counted.append(saved)
+    assert counted[0] > counted[1] == 0
+
+
+def test_spared_runs_go_to_their_end_and_tell_the_regret(campaign, monkeypatch):
+    monkeypatch.setattr("mendel.campaign.early_stop.SPARED", 1.0)
+    store, found = campaign(IDEAS, policy=POLICY)
+    assert not stopped_runs(store, found)
+    row = summarise(store, store.campaign(found))["early_stops"]["all"]
+    assert (row["stopped"], row["saved"]) == (0, 0)
+    assert row["spared"] > 3
+    assert (row["spared_gains"], row["regret"]) == (0, 0.0)
+
+
+def test_which_run_finishes_first_changes_no_stop(toy_data, lab_root):
+    found = []
+    for order in (None, 3, 4):
+        file = toy.write_ideas(lab_root / f"{order}.toml", IDEAS)
+        settings = toy.config(file, toy_data, policy=POLICY)
+        store, campaign, _ = toy.run_fake(settings, lab_root / f"lab{order}", order=order)
+        found.append({run.id: run.result.stopped for run in stopped_runs(store, campaign.id)})
+        store.close()
+    assert found[0] and found[0] == found[1] == found[2]
+
+
+def test_slow_classes_and_runs_with_an_objective_of_their_own_are_left_alone(campaign):
+    late = [idea(f"late-{n}", {"gain_b": 0.5 + 0.021 * n}, idea_class="schedule") for n in range(4)]
+    own = [
+        idea(
+            f"own-{n}",
+            edits=[
+                ("EFFICIENCY = 1.0", f"EFFICIENCY = 0.{5 + n}"),
+                ("    clean = FLOOR", "    loss = 0\n    clean = FLOOR"),
+            ],
+        )
+        for n in range(2)
+    ]
+    store, found = campaign([*IDEAS, *late, *own], policy=POLICY)
+    names = {run.idea for run in stopped_runs(store, found)}
+    assert names and all(name.startswith("harmful") for name in names)
