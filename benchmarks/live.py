@@ -7,7 +7,8 @@ queue in the same first order, planted blanks included, and as many FLOPs: it tr
 trunk, once, always with the same seed, and keeps what beats the best loss so far. Both trunks and the
 original are then trained with `fresh` seeds that nobody has seen and scored on the held-out shard, at equal
 charged cost, and their log2 CM is read off the original's scaling curve. What the comparison itself trains is
-charged to nobody. Everything is kept in a store below --root: the command can be stopped and given again.
+charged to nobody. Each seed has a store of its own below --root, so that no campaign learns from another; the
+command can be stopped and given again. What happens is told on standard error.
 
 With fewer than five seeds the output calls itself an illustration.
 """
@@ -16,6 +17,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -86,18 +88,25 @@ def main() -> None:
             )
 
 
+def tell(line: str) -> None:
+    print(line, file=sys.stderr, flush=True)
+
+
 def compare(seed: int, arguments: argparse.Namespace) -> dict[str, object]:
     """Both policies with one campaign seed."""
-    settings = Settings(root=arguments.root)
+    settings = Settings(root=arguments.root / f"seed-{seed}")
+    tell(f"seed {seed}: Mendel, {arguments.runs} runs")
     config = CampaignConfig(recipe="gpt2", budget=Budget(runs=arguments.runs), seed=seed, rungs=(RUNG,))
-    store, campaign = run_campaign(config, settings, Progress())
+    store, campaign = run_campaign(config, settings, Progress(listener=tell))
     store.close()
     with laboratory(f"live-{seed}", seed, config, settings) as lab:
         shelf = make_shelf(lab)
         original = shelf.line(Trunk(base=shelf.base), 1.0, shelf.base.base)
         theirs = of_mendel(lab, campaign, original)
         queue = lab.store.ideas(campaign.id)
+        tell(f"seed {seed}: greedy, {theirs.flops:.3g} FLOPs as Mendel had with {theirs.runs} runs")
         ours = greedy(lab, shelf, original, queue, theirs.flops, seed)
+        tell(f"seed {seed}: greedy kept {len(ours.adopted)} of {ours.runs} runs; measuring both")
         planted = {blank.name for blank in lab.store.blanks(campaign.id)}
         gains = measure(lab, original, {"mendel": theirs, "greedy": ours}, seed, arguments.fresh)
     arms = {
@@ -116,7 +125,7 @@ def compare(seed: int, arguments: argparse.Namespace) -> dict[str, object]:
 @contextmanager
 def laboratory(name: str, seed: int, config: CampaignConfig, settings: Settings) -> Iterator[Lab]:
     """A lab without a budget, for what the comparison trains itself."""
-    progress = Progress()
+    progress = Progress(listener=tell)
     testbed, recipe, corpus = prepare(config, settings, progress)
     fingerprint = make_fingerprint(testbed, corpus)
     with Store(settings.root, None, settings.database_timeout) as store:
@@ -182,6 +191,7 @@ def greedy(lab: Lab, shelf: Shelf, original: Line, queue: list[IdeaEntry], flops
                 continue
             loss = train(ready[0].line, name)
             if loss < best:
+                tell(f"greedy, run {runs}, {spent / flops:.0%}: keeps {name}, {best:.4f} to {loss:.4f}")
                 best, trunk = loss, ready[0].line
                 adopted = [held.name for held in trunk.trunk.adopted]
         if runs == before:  # nothing is left that runs
