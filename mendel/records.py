@@ -291,6 +291,8 @@ class RunResult(Record):
     skills: dict[str, Skill | None] = {}
     """By skill and span (`copying/32`); None where the model cannot look back that far. Empty where nothing
     was asked."""
+    windows: tuple[float, ...] = ()
+    """Bits per byte of each window of that text, of runs that effects are told by."""
     beside: dict[str, float] = {}
     """Bits per byte on what else it was asked about: "train" for its training text, "canary", "decoy"."""
     audits: tuple[Audit, ...] = ()

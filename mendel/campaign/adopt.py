@@ -15,7 +15,7 @@ from mendel.campaign.claim_audits import audit_costs, audit_runs
 from mendel.campaign.confirm import Claim
 from mendel.campaign.rounds import Points, Round, at_bound
 from mendel.campaign.skills import skill_effects
-from mendel.campaign.trunk import Line, Pairs, affords, differences, run_pairs
+from mendel.campaign.trunk import Line, Pairs, affords, by_window, differences, run_pairs
 from mendel.knowledge.findings import make_finding
 from mendel.records import (
     Audit,
@@ -67,7 +67,8 @@ def adopt_claims(round: Round, claims: Sequence[Claim], original_points: Points)
         return new
     joined = {name: line for name, line in arms.items() if name in new.names}
     round.shelf.adopted(round.number, round.control, joined, prices)
-    log2_cm = compute_multiplier(original_points, round.flops, _over_original(plans, pairs, chosen))
+    over, windows = _over_original(plans, pairs, chosen)
+    log2_cm = compute_multiplier(original_points, round.flops, over, by_window=windows)
     record_trunk(round, new, log2_cm, checked=False)
     return replace(new, ahead=log2_cm.value)
 
@@ -104,9 +105,8 @@ def _is_blank(round: Round, name: str) -> bool:
 
 
 def _estimate(round: Round, plan: Plan, results: Sequence[tuple[RunResult, RunResult]]) -> Verdict:
-    pairs = differences(results)
     why = "effect on fresh pairs, measured after the claim"
-    return put_measured(round, plan, pairs, round.multiplier(pairs, plan.rule), why)
+    return put_measured(round, plan, differences(results), round.multiplier(results, plan.rule), why)
 
 
 def _withdrawn(
@@ -191,13 +191,20 @@ def _choose(
     return (best, lines[best]) if best and gain(best) > 0 else ("", round.control)
 
 
-def _over_original(plans: dict[str, Plan], pairs: Pairs, chosen: str) -> list[float]:
-    """Loss of the original minus loss of the new trunk, seed by seed, through the control they share."""
-    gains = at_bound(differences(pairs[plans[chosen].id]), plans[chosen].rule)
+def _over_original(
+    plans: dict[str, Plan], pairs: Pairs, chosen: str
+) -> tuple[list[float], list[list[float]] | None]:
+    """Loss of the original minus loss of the new trunk, seed by seed, through the control they share; and the
+    same window by window of the text."""
+    own = pairs[plans[chosen].id]
+    gains, windows = at_bound(differences(own), plans[chosen].rule), by_window(own)
     if ORIGINAL not in plans:
-        return gains
-    deficits = at_bound(differences(pairs[plans[ORIGINAL].id]), plans[ORIGINAL].rule)
-    return [gain - deficit for gain, deficit in zip(gains, deficits, strict=True)]
+        return gains, windows
+    base = pairs[plans[ORIGINAL].id]
+    deficits = at_bound(differences(base), plans[ORIGINAL].rule)
+    over = [gain - deficit for gain, deficit in zip(gains, deficits, strict=True)]
+    # Both against the same control: its windows cancel.
+    return over, by_window([(before, after) for (_, before), (_, after) in zip(base, own, strict=True)])
 
 
 def _record(

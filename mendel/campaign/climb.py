@@ -237,7 +237,7 @@ class Climber:
 
     def judge(self, round: Round, plan: Plan, pairs: Sequence[tuple[RunResult, RunResult]]) -> Verdict:
         found = differences(pairs)
-        log2_cm = round.multiplier(found, plan.rule)
+        log2_cm = round.multiplier(pairs, plan.rule)
         audits = (*audit_runs(pairs), *audit_costs(round, plan, pairs))
         said = transfer_of(log2_cm, plan.rule.min_gain).value
         return put_measured(round, plan, found, log2_cm, f"rung {round.rung}: {said}", audits)

@@ -192,7 +192,7 @@ def _record(round: Round, entry: Entry, selected: Interval | None) -> Verdict:
         pairs=judgement.pairs,
         failures=judgement.failures,
         difference=judgement.difference,
-        log2_cm=round.multiplier(entry.losses, plan.rule),
+        log2_cm=round.multiplier(entry.pairs, plan.rule),
         log_e_t=judgement.log_e_t,
         log_e_sign=judgement.log_e_sign,
         selected=selected,

@@ -180,7 +180,7 @@ def _check(round: Round, trunk: Line) -> Interval:
     pairs = run_pairs(lab, [plan], 0, len(seeds))[plan.id]
     found = differences(pairs)
     _extend_curve(round, at_bound(found, plan.rule))
-    log2_cm = round.multiplier(found, plan.rule)
+    log2_cm = round.multiplier(pairs, plan.rule)
     audits = (*audit_runs(pairs), *audit_costs(round, plan, pairs))
     why = "the whole trunk against the original recipe"
     verdict = put_measured(round, plan, found, log2_cm, why, audits)

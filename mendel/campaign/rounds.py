@@ -11,9 +11,17 @@ from dataclasses import dataclass, field
 
 from mendel.campaign.config import CampaignConfig
 from mendel.campaign.lab import Lab, LabError
-from mendel.campaign.trunk import Line, Refused, Shelf, curve_requests, tokens_at
+from mendel.campaign.trunk import (
+    Line,
+    Refused,
+    Shelf,
+    by_window,
+    curve_requests,
+    differences,
+    tokens_at,
+)
 from mendel.plans.seeds import seed_block
-from mendel.records import Interval, Plan, PlanKind, Rule, Shard
+from mendel.records import Interval, Plan, PlanKind, Rule, RunResult, Shard
 from mendel.store import IdeaState
 from mendel.verdicts.curve import fit_curve
 from mendel.verdicts.effects import compute_multiplier
@@ -143,10 +151,12 @@ class Round:
             max_pairs=policy.max_pairs,
         )
 
-    def multiplier(self, found: Sequence[float | None], rule: Rule) -> Interval:
-        """log2 CM over the control of paired differences at this rung's compute."""
-        flops = self.flops * 2**self.ahead
-        return compute_multiplier(self.points, flops, at_bound(found, rule), rng_seed=self.config.seed)
+    def multiplier(self, pairs: Sequence[tuple[RunResult, RunResult]], rule: Rule) -> Interval:
+        """log2 CM over the control that pairs show at this rung's compute."""
+        gains, flops = at_bound(differences(pairs), rule), self.flops * 2**self.ahead
+        return compute_multiplier(
+            self.points, flops, gains, rng_seed=self.config.seed, by_window=by_window(pairs)
+        )
 
 
 def measure_curve(

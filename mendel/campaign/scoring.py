@@ -104,6 +104,7 @@ class Scoring:
         self._asked = False
         self._audit_seconds = 0.0
         self._beside: dict[str, float] = {}
+        self._by_window: tuple[float, ...] = ()
 
     @property
     def sessions(self) -> tuple[Scorer, ...]:
@@ -125,7 +126,7 @@ class Scoring:
                 result = result.model_copy(update=changes)
         found: dict[str, Any] = {"audits": tuple(self._audits), "audit_seconds": self._audit_seconds}
         if result.status is RunStatus.DONE:
-            found |= {"skills": self._skills, "beside": self._beside}
+            found |= {"skills": self._skills, "beside": self._beside, "windows": self._by_window}
         return result.model_copy(update=found)
 
     def _stream(self, channel: socket.socket) -> float:
@@ -154,6 +155,8 @@ class Scoring:
             self._scan()
         self._audit_seconds = (asked - began) * answers.audit_share + time.monotonic() - asked
         self._beside = {name: answers.group_bits_per_byte(name) for name in groups}
+        if self._compared:
+            self._by_window = tuple(round(one, 6) for one in answers.window_bits_per_byte.tolist())
         self._answers = answers
         return answers.bits_per_byte
 

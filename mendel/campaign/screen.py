@@ -168,7 +168,7 @@ def _record(
             pairs=len(pairs),
             failures=failures,
             difference=paired_interval(at_bound(pairs, plan.rule)),
-            log2_cm=round.multiplier(pairs, plan.rule),
+            log2_cm=round.multiplier(results, plan.rule),
             reason=reason,
         )
         round.lab.store.put_verdict(round.campaign, verdict)

@@ -306,6 +306,17 @@ def differences(pairs: Sequence[tuple[RunResult, RunResult]]) -> list[float | No
     return found
 
 
+def by_window(pairs: Sequence[tuple[RunResult, RunResult]]) -> list[list[float]] | None:
+    """`differences` window by window of the text; None unless all runs were scored on the same windows."""
+    counts = {len(result.windows) for pair in pairs for result in pair}
+    if len(counts) != 1 or 0 in counts:
+        return None
+    return [
+        [c - t for c, t in zip(control.windows, treatment.windows, strict=True)]
+        for control, treatment in pairs
+    ]
+
+
 def curve_requests(
     lab: Lab, line: Line, rung: int, multiples: Sequence[float], seeds: Sequence[int]
 ) -> list[tuple[float, Request]]:

@@ -44,6 +44,7 @@ def compute_multiplier(
     level: float = 0.95,
     rng_seed: int = 0,
     draws: int = 1000,
+    by_window: ArrayLike | None = None,
 ) -> Interval:
     """log2 of the compute multiplier at `flops`, from pairs trained at equal cost.
 
@@ -52,9 +53,11 @@ def compute_multiplier(
     L(C') = L(C) - d, and CM = C' / C. Costs count as equal, without error: charge what is unsure in full.
 
     The interval is a parametric bootstrap: d is drawn from Student's t about its estimate, and the curve is
-    refitted to draws of its runs with their noise drawn too (few runs: t rather than normal tails). Two
-    budgets cannot tell a floor, so it is drawn as well. No multiplier is read beyond four times the largest
-    measured budget: draws are cut there. An estimate that is cut is `bounded`, an upper end `high_bounded`.
+    refitted to draws of its runs with their noise drawn too (few runs: t rather than normal tails). With
+    `by_window`, the differences window by window of the text (pairs, windows), other text could have been
+    drawn as well as other seeds (`crossed_error`). Two budgets cannot tell a floor, so it is drawn as well.
+    No multiplier is read beyond four times the largest measured budget: draws are cut there. An estimate that
+    is cut is `bounded`, an upper end `high_bounded`.
 
     Raises ValueError as `fit_curve` does, for fewer than two pairs, for a curve without any replicate to tell
     its noise from, and for `flops` out of reach.
@@ -73,7 +76,10 @@ def compute_multiplier(
     target = float(curve.loss(flops) - d.mean())
     value = float(np.log2(curve.flops_for(target) / flops))
 
-    gain = d.mean() + d.std(ddof=1) / len(d) ** 0.5 * rng.standard_t(len(d) - 1, draws)
+    error, freedom = float(d.std(ddof=1)) / len(d) ** 0.5, len(d) - 1.0
+    if by_window is not None:
+        error, freedom = crossed_error(by_window)
+    gain = d.mean() + error * rng.standard_t(freedom, draws)
     multipliers = log2_cm_of(gain, *draw_curves(curve, points, flops, draws, rng))
     low, high = np.quantile(np.clip(multipliers, -FINITE, cap), [(1 - level) / 2, (1 + level) / 2])
     upper = max(float(high), value)
@@ -85,6 +91,25 @@ def compute_multiplier(
         bounded=value >= cap,
         high_bounded=upper >= cap,
     )
+
+
+def crossed_error(by_window: ArrayLike) -> tuple[float, float]:
+    """Standard error of a mean difference over seeds *and* text, and its degrees of freedom.
+
+    `by_window` (pairs, windows) in bits per byte. Other seeds and other windows would both have given another
+    mean: two crossed random effects, whose variances add (Cornfield & Tukey 1956), with Satterthwaite's
+    degrees of freedom. What belongs to neither is counted in both, which errs on the safe side, as the
+    pigeonhole bootstrap does (Owen 2007).
+    """
+    d = np.asarray(by_window, dtype=float)
+    pairs, windows = d.shape
+    if windows < 2:
+        raise ValueError(f"an error over text needs two windows at least, found {windows}")
+    of_seeds, of_text = d.mean(axis=1).var(ddof=1) / pairs, d.mean(axis=0).var(ddof=1) / windows
+    total = of_seeds + of_text
+    if total == 0:
+        return 0.0, pairs - 1.0
+    return float(total**0.5), float(total**2 / (of_seeds**2 / (pairs - 1) + of_text**2 / (windows - 1)))
 
 
 def standard_errors(verdicts: Sequence[Verdict]) -> list[float]:

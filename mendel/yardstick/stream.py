@@ -94,6 +94,12 @@ class Answers:
         """-sum(log p) / (ln 2 * count * length). The first byte of each window is given."""
         return -float(np.nansum(self.log_p, dtype=np.float64)) / (math.log(2) * self.bytes)
 
+    @property
+    def window_bits_per_byte(self) -> Numbers:
+        """The same of each window, (count,): their mean is `bits_per_byte`."""
+        nats = -np.nansum(self.log_p, axis=1, dtype=np.float64)
+        return np.asarray(nats * len(self.log_p) / (math.log(2) * self.bytes))
+
     def group_bits_per_byte(self, name: str) -> float:
         group = self.groups[name]
         return float(group.nats.mean()) / (math.log(2) * group.bytes)

@@ -8,7 +8,7 @@ from scipy import stats
 
 from mendel.records import Interval, Verdict, VerdictKind
 from mendel.verdicts import compute_multiplier, paired_interval, pooled_sd
-from mendel.verdicts.effects import clopper_pearson, standard_errors
+from mendel.verdicts.effects import clopper_pearson, crossed_error, standard_errors
 
 BUDGETS = 1e12 * 4.0 ** np.arange(4)
 FLOPS = np.repeat(BUDGETS, 3)
@@ -144,3 +144,48 @@ def test_pairs_without_any_noise_have_an_error_of_the_curve_alone():
     verdict = Verdict(plan="p", kind=VerdictKind.BETTER, pairs=2, difference=flat, log2_cm=cm)
     (error,) = standard_errors([verdict])
     assert 0 < error < 0.01
+
+
+def crossed(rng, pairs, windows, seeds_sd, text_sd, rest_sd):
+    """Differences of one gain of zero, (pairs, windows), over other seeds and other text."""
+    return (
+        rng.normal(0, seeds_sd, (pairs, 1))
+        + rng.normal(0, text_sd, (1, windows))
+        + rng.normal(0, rest_sd, (pairs, windows))
+    )
+
+
+@pytest.mark.parametrize(
+    ("seeds_sd", "text_sd", "rest_sd"),
+    [(0.03, 0.05, 0.1), (0.005, 0.1, 0.05), (0.03, 0.0, 0.1), (0.0, 0.0, 0.1)],
+)
+def test_the_error_over_seeds_and_text_covers_what_other_seeds_and_other_text_would_have_shown(
+    seeds_sd, text_sd, rest_sd
+):
+    rng, hits, alone = np.random.default_rng(0), 0, 0
+    for _ in range(2000):
+        d = crossed(rng, 6, 128, seeds_sd, text_sd, rest_sd)
+        error, freedom = crossed_error(d)
+        hits += abs(d.mean()) <= stats.t.ppf(0.975, freedom) * error
+        own = paired_interval(d.mean(axis=1))
+        alone += own.low <= 0 <= own.high
+    assert hits / 2000 > 0.94
+    if text_sd > 5 * seeds_sd:
+        assert alone / 2000 < 0.75  # seeds alone know nothing of the text
+
+
+def test_text_only_ever_widens_the_error_of_the_seeds():
+    rng = np.random.default_rng(1)
+    for text_sd in (0.0, 0.02, 0.2):
+        d = crossed(rng, 5, 40, 0.02, text_sd, 0.1)
+        assert crossed_error(d)[0] >= d.mean(axis=1).std(ddof=1) / 5**0.5 * (1 - 1e-12)
+    with pytest.raises(ValueError, match="two windows at least, found 1"):
+        crossed_error(np.zeros((5, 1)))
+
+
+def test_a_multiplier_over_seeds_and_text_is_no_narrower_than_over_seeds():
+    d = crossed(np.random.default_rng(2), 6, 64, 0.003, 0.05, 0.02) + 0.02
+    alone = compute_multiplier(POINTS, 1e12, d.mean(axis=1))
+    both = compute_multiplier(POINTS, 1e12, d.mean(axis=1), by_window=d)
+    assert both.value == alone.value
+    assert both.high - both.low > 1.5 * (alone.high - alone.low)

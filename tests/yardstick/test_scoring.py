@@ -57,6 +57,7 @@ def test_each_target_counts_once_and_at_its_place(count):
         answers = ask_stream(channel, sent, groups={"beside": tokens(5, 3)})
     assert answers.log_p == pytest.approx(-(sent[:, 1:].astype(float) + 1) / 100)
     assert answers.bits_per_byte == pytest.approx(-answers.log_p.mean() / math.log(2))
+    assert answers.window_bits_per_byte == pytest.approx(-answers.log_p.mean(axis=1) / math.log(2))
 
 
 def test_a_group_is_scored_beside_the_windows_on_its_own_bytes():
