@@ -261,9 +261,8 @@ class LocalExecutor:
                     score.close()
                 while stop is not None and not select.select([reply], [], [], _LOOK)[0]:
                     if stop():
-                        reply.shutdown(
-                            socket.SHUT_WR
-                        )  # its guardian sees that nobody wants the run, and reports
+                        # The guardian sees that nobody wants the run any more; its report still comes.
+                        reply.shutdown(socket.SHUT_WR)
                         stop = None
                 message = wire.receive(reply)
             finally:

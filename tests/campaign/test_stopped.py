@@ -105,18 +105,22 @@ def test_which_run_finishes_first_changes_no_stop(toy_data, lab_root):
     assert found[0] and found[0] == found[1] == found[2]
 
 
+def test_a_stopped_idea_enters_no_confirmation_even_where_all_do(campaign):
+    store, found = campaign(IDEAS, policy={**POLICY, "enter": 0.0})
+    confirmed = {plan.idea for plan in store.plans(found, PlanKind.CONFIRM)}
+    assert confirmed & {"harmful-0", "harmful-1", "harmful-2", "harmful-3"}  # those of the first round
+    assert not confirmed & {run.idea for run in stopped_runs(store, found)}
+
+
 def test_slow_classes_and_runs_with_an_objective_of_their_own_are_left_alone(campaign):
-    late = [idea(f"late-{n}", {"gain_b": 0.5 + 0.021 * n}, idea_class="schedule") for n in range(4)]
-    own = [
-        idea(
-            f"own-{n}",
-            edits=[
-                ("EFFICIENCY = 1.0", f"EFFICIENCY = 0.{5 + n}"),
-                ("    clean = FLOOR", "    loss = 0\n    clean = FLOOR"),
-            ],
-        )
-        for n in range(2)
+    late = [
+        idea(f"late-{n}", {"gain_b": 0.5 + 0.021 * n}, idea_class="schedule", mean=-0.2) for n in range(2)
     ]
+    line = ("    clean = FLOOR", "    loss = 0\n    clean = FLOOR")
+    own = [idea(f"own-{n}", {"gain_b": 0.5 + 0.023 * n}, edits=[line], mean=-0.2) for n in range(2)]
     store, found = campaign([*IDEAS, *late, *own], policy=POLICY)
+    screened = {plan.idea: plan.round for plan in store.plans(found, PlanKind.SCREEN)}
+    for kind in (late, own):  # some of each once the rule was known
+        assert any(screened[one.name] >= 1 for one in kind)
     names = {run.idea for run in stopped_runs(store, found)}
     assert names and all(name.startswith("harmful") for name in names)

@@ -63,6 +63,13 @@ def test_nothing_is_stopped_before_enough_of_its_class_has_ended(rng):
     assert learn(few) == learn([]) == StopRule()
 
 
+def test_a_class_that_has_shown_little_is_taken_to_be_like_the_others(rng):
+    """Six pairs that by chance say nothing of the end outweigh what all others show only in part."""
+    few = courses(rng, LEAST_PAIRS, "attention", by=0.0, spread=0.01)
+    lines = learn([*few, *courses(rng, 200)]).lines
+    assert 0.2 < lines["attention"][-1].by < 0.8 < lines["optimiser"][-1].by
+
+
 def test_of_stopped_runs_hardly_any_would_have_gained():
     """The promise: the chance of a gain above m is at most HOPE for each of them, while the rule is learned
     from few pairs of classes that differ. Simulated: 300 labs, 20 pairs of each of four classes."""

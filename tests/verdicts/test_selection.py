@@ -55,6 +55,13 @@ def test_more_claims_make_shorter_intervals_and_the_estimate_lies_inside():
     assert together.value == pytest.approx(0.06)
 
 
+def test_who_comes_after_the_planned_ideas_has_less_of_the_error_and_a_wider_interval():
+    rule = Rule(planned=3, min_loss_gain=M, noise=SD, noise_pairs=8)
+    gains = [0.05, 0.07, 0.06, 0.04, 0.08]
+    early, late = (after_selection(rule, gains, position, 2) for position in (2, 3))
+    assert late.low < early.low < early.high < late.high
+
+
 def test_pairs_that_refute_nothing_give_the_bounds():
     rule = Rule(planned=10, bound=0.5)
     said = after_selection(rule, [0.1, None], 0, 1)
