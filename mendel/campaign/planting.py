@@ -89,17 +89,18 @@ def _descendant(lab: Lab, config: CampaignConfig) -> dict[str, Any]:
         for blank in blanks
         if not blank.gain and entries[blank.name].state is IdeaState.SCREENED and blank.name not in parents
     }
-    seen = _screened(lab)
-    shown = {name: forecast for name, forecast in seen.items() if name in left and forecast.mean > 0}
-    if not shown:
+    shown = {name: cm for name, cm in _screened(lab).items() if name in left}
+    best = max(sorted(shown), key=lambda name: shown[name][0], default="")
+    mean, se = (round(value, 2) for value in shown.get(best, (0.0, 0.0)))
+    if mean <= 0:
         return {}
-    best = max(sorted(shown), key=lambda name: shown[name].mean)
-    idea = make_descendant(entries[best].idea, shown[best], entries, config.seed)
+    forecast = Forecast(mean=mean, sd=max(LEAST_SD, se))
+    idea = make_descendant(entries[best].idea, forecast, entries, config.seed)
     return {"idea": idea.model_dump(mode="json"), "of": best}
 
 
-def _screened(lab: Lab) -> dict[str, Forecast]:
-    """What screening last showed of each idea that never entered confirmation, as a forecast."""
+def _screened(lab: Lab) -> dict[str, tuple[float, float]]:
+    """What screening last showed of each idea that never entered confirmation: log2 CM, standard error."""
     plans = {plan.id: plan for plan in lab.store.plans(lab.campaign.id)}
     confirmed = {plan.idea for plan in plans.values() if plan.kind is PlanKind.CONFIRM}
     last: dict[str, Verdict] = {}
@@ -110,7 +111,7 @@ def _screened(lab: Lab) -> dict[str, Forecast]:
     usable = {name: verdict for name, verdict in last.items() if name not in confirmed and _finite(verdict)}
     errors = standard_errors(list(usable.values()))
     return {
-        name: Forecast(mean=round(verdict.log2_cm.value, 2), sd=max(LEAST_SD, round(se, 2)))
+        name: (verdict.log2_cm.value, se)
         for (name, verdict), se in zip(usable.items(), errors, strict=True)
         if verdict.log2_cm is not None
     }
