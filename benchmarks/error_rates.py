@@ -1,6 +1,7 @@
 """How often the judge errs: simulated campaigns with a known truth, decisions after every pair.
 
-    python benchmarks/error_rates.py [--campaigns 2000] [--max-pairs 12] [--screen-pairs 2] [--json]
+    python benchmarks/error_rates.py [--campaigns 2000] [--max-pairs 12] [--screen-pairs 2] [--controls 0]
+                                       [--json]
 
 Prints one table of false claims and power (campaigns of 20 ideas, 9 of them exactly at the smallest gain of
 interest, 3 that do nothing, 3 harms, 5 gains; and campaigns of 20 ideas exactly at it), and two of the
@@ -19,8 +20,8 @@ CURVES = ((2, 3, 8), (3, 2, 4), (3, 3, 8), (4, 2, 8), (4, 3, 12), (5, 4, 12))
 
 
 def _errors(job):
-    name, all_null, campaigns, max_pairs, screen_pairs = job
-    return asdict(simulate(NOISES[name], campaigns, all_null, max_pairs, screen_pairs=screen_pairs))
+    name, settings = job
+    return asdict(simulate(NOISES[name], **settings))
 
 
 def _paired(job):
@@ -34,10 +35,10 @@ def _multiplier(job):
     return {"budgets": budgets, "seeds": seeds, "pairs": pairs, "coverage": coverage}
 
 
-def measure(campaigns, max_pairs, screen_pairs, jobs):
+def measure(campaigns, jobs, **settings):
     with multiprocessing.Pool(jobs) as pool:
-        settings = (campaigns, max_pairs, screen_pairs)
-        kinds = [(name, all_null, *settings) for name in NOISES for all_null in (False, True)]
+        common = {"campaigns": campaigns, **settings}
+        kinds = [(name, common | {"all_null": null}) for name in NOISES for null in (False, True)]
         errors = pool.map(_errors, kinds, chunksize=1)
         paired = pool.map(_paired, [(name, 10 * campaigns) for name in NOISES])
         multiplier = pool.map(_multiplier, [(*curve, campaigns) for curve in CURVES], chunksize=1)
@@ -72,10 +73,13 @@ def main():
     parser.add_argument(
         "--screen-pairs", type=int, default=2, help="pairs per idea that teach the noise first; 0: unknown"
     )
+    parser.add_argument(
+        "--controls", type=int, default=0, help="ideas of each campaign that are positive controls instead"
+    )
     parser.add_argument("--jobs", type=int, default=2, help="processes")
     parser.add_argument("--json", action="store_true", help="one JSON object instead of tables")
     arguments = parser.parse_args()
-    result = measure(arguments.campaigns, arguments.max_pairs, arguments.screen_pairs, arguments.jobs)
+    result = measure(**{key: value for key, value in vars(arguments).items() if key != "json"})
     if arguments.json:
         print(json.dumps({"schema": 1, "command": vars(arguments), **result}))
     else:

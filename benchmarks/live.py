@@ -24,12 +24,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from mendel.campaign.budget import Budget, Meter
-from mendel.campaign.config import CampaignConfig, Settings
+from mendel.campaign.config import CampaignConfig, Policy, Settings
 from mendel.campaign.jobs import Request
 from mendel.campaign.lab import Interrupted, Lab
 from mendel.campaign.progress import Progress
 from mendel.campaign.rounds import CURVE, measure_curve
 from mendel.campaign.session import make_fingerprint, prepare, start_workers, stops_on_signal
+from mendel.campaign.session import queue as ideas_of
 from mendel.campaign.session import run as run_campaign
 from mendel.campaign.summary import trunk_points
 from mendel.campaign.trunk import Line, Shelf, tokens_at, validation_spec
@@ -45,6 +46,8 @@ RUNG = 0
 CURVE_SEEDS = 3
 LONG_CURVE = (*CURVE, 8.0)
 """Multiples of the rung's compute at which the original is trained: good trunks lie on its curve then."""
+POLICY = Policy(positive_share=0)
+"""Their gain is Mendel's own to give."""
 ENDLESS = Budget(runs=10**9)
 LEAST_SEEDS = 5
 
@@ -96,14 +99,16 @@ def compare(seed: int, arguments: argparse.Namespace) -> dict[str, object]:
     """Both policies with one campaign seed."""
     settings = Settings(root=arguments.root / f"seed-{seed}")
     tell(f"seed {seed}: Mendel, {arguments.runs} runs")
-    config = CampaignConfig(recipe="gpt2", budget=Budget(runs=arguments.runs), seed=seed, rungs=(RUNG,))
+    config = CampaignConfig(
+        recipe="gpt2", budget=Budget(runs=arguments.runs), seed=seed, rungs=(RUNG,), policy=POLICY
+    )
     store, campaign = run_campaign(config, settings, Progress(listener=tell))
     store.close()
     with laboratory(f"live-{seed}", seed, config, settings) as lab:
         shelf = make_shelf(lab)
         original = shelf.line(Trunk(base=shelf.base), 1.0, shelf.base.base)
         theirs = of_mendel(lab, campaign, original)
-        queue = lab.store.ideas(campaign.id)
+        queue = lab.store.ideas(campaign.id)[: len(ideas_of(config, lab.testbed.name)[0])]  # as it began
         tell(f"seed {seed}: greedy, {theirs.flops:.3g} FLOPs as Mendel had with {theirs.runs} runs")
         ours = greedy(lab, shelf, original, queue, theirs.flops, seed)
         tell(f"seed {seed}: greedy kept {len(ours.adopted)} of {ours.runs} runs; measuring both")

@@ -175,6 +175,15 @@ class Idea(Record):
         return self
 
 
+KNOWN_GAIN = "gain "
+"""Kinds of planted ideas that begin so are positive controls; the rest is their gain in log2 CM."""
+
+
+def known_gain(kind: str) -> float:
+    """log2 CM that the lab gives to planted ideas of a kind, such as "gain 0.25"; 0 for blanks and harms."""
+    return float(kind.removeprefix(KNOWN_GAIN)) if kind.startswith(KNOWN_GAIN) else 0.0
+
+
 class Trunk(Record):
     """The current best recipe: a base and the ordered names of the adopted ideas on top of it."""
 

@@ -103,7 +103,8 @@ def show_summary(console: Console, summary: dict[str, Any]) -> None:
         highlight=False,
         soft_wrap=True,
     )
-    console.print(summary["blanks"]["false_claims"]["words"], highlight=False, soft_wrap=True)
+    for told in ("false_claims", "controls"):
+        console.print(summary["blanks"][told]["words"], highlight=False, soft_wrap=True)
     stops = summary["early_stops"]["all"]
     if stops["stopped"]:
         console.print(

@@ -13,6 +13,7 @@ from dataclasses import replace
 from mendel.campaign.audits import failed, full
 from mendel.campaign.claim_audits import audit_costs, audit_runs
 from mendel.campaign.confirm import Claim
+from mendel.campaign.planting import claimed_words
 from mendel.campaign.rounds import Points, Round, at_bound
 from mendel.campaign.skills import skill_effects
 from mendel.campaign.trunk import Line, Pairs, affords, by_window, differences, run_pairs
@@ -38,7 +39,7 @@ STACK, ORIGINAL = "+stack", "+original"
 
 def adopt_claims(round: Round, claims: Sequence[Claim], original_points: Points) -> Line:
     """Measure the claims, adopt their stack or the best of them, and return the trunk of the next round."""
-    real = [claim for claim in claims if not _is_blank(round, claim.candidate.idea.name)]
+    real = [claim for claim in claims if not _is_planted(round, claim.candidate.idea.name)]
     if not real:
         return round.control
     prices = {claim.candidate.idea.name: claim.charge for claim in real}
@@ -93,12 +94,12 @@ def _measure(round: Round, arms: dict[str, Line], stack: Line) -> tuple[dict[str
     return plans, run_pairs(round.lab, list(plans.values()), 0, len(seeds))
 
 
-def _is_blank(round: Round, name: str) -> bool:
-    """Ask, once the verdict is stored, whether an idea was planted."""
+def _is_planted(round: Round, name: str) -> bool:
+    """Whether a claim was planted; its verdict is stored by now."""
     blank = round.lab.store.unblind(round.campaign, name)
     if blank is None:
         return False
-    note = f"claimed, but planted as a blank ({blank.kind}): a false claim of this campaign"
+    note = claimed_words(blank)
     round.move(name, IdeaState.DROPPED, note, "blank")
     round.lab.say(f"{round.number}/blank/{name}", "adopt", f"{name}: {note}", name)
     return True

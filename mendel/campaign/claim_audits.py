@@ -11,6 +11,7 @@ from collections.abc import Sequence
 
 from mendel.campaign.audits import audit_patch, new_overrides
 from mendel.campaign.jobs import Request
+from mendel.campaign.planting import grant
 from mendel.campaign.rounds import Round, at_bound
 from mendel.campaign.trunk import differences
 from mendel.patches import mutate, seed_constants
@@ -111,7 +112,8 @@ def audit_costs(round: Round, plan: Plan, pairs: Results) -> tuple[Audit, Audit]
     what it is charged per token, but has nothing to learn."""
     good = [(c, t) for c, t in pairs if c.status is t.status is RunStatus.DONE]
     slack = COST_SLACK * (BLIND if round.lab.meter.counts_runs else 1.0)
-    train = audit_cost([(c.cpu_seconds, t.cpu_seconds) for c, t in good], slack)
+    granted = grant(round.lab, plan.idea)  # what the lab gave away is not the idea's doing
+    train = audit_cost([(c.cpu_seconds, t.cpu_seconds / granted) for c, t in good], slack)
     dearer = SCORE_SLACK * max(1.0, plan.cost_ratio)
     score = audit_cost([(c.score_cpu_seconds, t.score_cpu_seconds) for c, t in good], dearer)
     return train, score.model_copy(update={"reason": f"scoring: {score.reason}"})

@@ -31,7 +31,8 @@ sandbox = "auto"       # namespaces, bubblewrap, landlock; docker or apptainer w
 [policy]
 alpha = 0.05           # false-discovery rate of the whole campaign
 min_gain = 0.01        # log2 compute multiplier that a change must beat to count
-blank_share = 0.15     # share of the queue that is planted
+blank_share = 0.15     # share of the queue that is planted and changes nothing
+positive_share = 0.01  # share that is planted and has a known gain
 """
 """What `mendel init` writes."""
 
@@ -92,7 +93,9 @@ class Policy(Record):
     min_gain: float = Field(default=0.01, ge=0)
     """log2 CM that a change must beat to count."""
     blank_share: float = Field(default=0.15, ge=0, lt=1)
-    """Share of the queue that is planted."""
+    """Share of the queue that is planted and changes nothing."""
+    positive_share: float = Field(default=0.01, ge=0, lt=1)
+    """Share of the queue that is planted and has a known gain."""
 
 
 class CampaignConfig(Record):

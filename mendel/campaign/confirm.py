@@ -2,13 +2,14 @@
 
 All plans of the cohort are stored before any run of the block exists. Seeds are consumed in planned order,
 in looks; nothing of the next look is run before every decision of this one is made. What the numbers would
-call better is audited first; what an audit rejects has an e-value of zero, so it helps no other idea.
+call better is audited first, and then unblinded; what an audit rejects and what was planted has an e-value
+of zero, so it helps no other idea.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from mendel.campaign.audits import failed, full
@@ -19,7 +20,7 @@ from mendel.campaign.trunk import Candidate, Refused, differences, run_pairs
 from mendel.plans.costs import Charge
 from mendel.records import Audit, Interval, Plan, PlanKind, RunResult, Shard, Verdict, VerdictKind
 from mendel.store import IdeaState
-from mendel.verdicts.judge import Action, Judgement, judge, judge_round
+from mendel.verdicts.judge import Action, Judgement, judge, judge_unaided, strongest_first
 from mendel.verdicts.judge import Round as Looked
 from mendel.verdicts.selection import after_selection
 
@@ -104,25 +105,35 @@ def _judge(round: Round, entries: dict[str, Entry]) -> None:
 
 
 def _look(round: Round, live: dict[str, Entry]) -> Looked:
-    """Decide on all running ideas. What would be claimed is audited; where that rejects one, the others
-    are decided on again, because a claim depends on how many there are."""
+    """Decide on all running ideas. What would be claimed is audited and unblinded; where one does not count,
+    the others are decided on again, because a claim depends on how many there are."""
     rule, errors = next(iter(live.values())).plan.rule, round.errors
     for entry in live.values():
         entry.audited = False  # there are more runs now
     rejected = {name for name, entry in live.items() if _reject(entry, _of_runs(entry))}
-    while True:
-        losses = {name: entry.losses for name, entry in live.items() if name not in rejected}
-        frozen = errors.frozen | dict.fromkeys(rejected, -math.inf)
-        looked = judge_round(rule, errors.entered, losses, frozen)
-        claims = [n for n, decision in looked.decisions.items() if decision.action is Action.CLAIM]
-        new = {name for name in claims if not live[name].audited}
-        for name in new:
-            entry = live[name]
+    losses = {name: entry.losses for name, entry in live.items() if name not in rejected}
+    frozen = errors.frozen | dict.fromkeys(rejected, -math.inf)
+    return judge_unaided(rule, errors.entered, losses, frozen, lambda claims: _barred(round, live, claims))
+
+
+def _barred(round: Round, live: dict[str, Entry], claims: Mapping[str, Judgement]) -> Collection[str]:
+    """Of what would be claimed: all that audits reject, else the strongest that was planted. Planted ideas
+    are taken out one at a time, so that none of them is called claimed for the help of a stronger one."""
+    rejected = []
+    for name in claims:
+        entry = live[name]
+        if not entry.audited:
             entry.audited = True
             if _reject(entry, audit_claim(round, entry.plan, entry.pairs)):
-                rejected.add(name)
-        if not new & rejected:
-            return looked
+                rejected.append(name)
+    if rejected:
+        return rejected
+    for name in strongest_first(claims):
+        entry = live[name]
+        if round.lab.store.unblind(round.campaign, entry.plan.idea or ""):
+            entry.judgement = claims[name]
+            return [name]
+    return []
 
 
 def _of_runs(entry: Entry) -> tuple[Audit, ...]:
@@ -174,11 +185,10 @@ def _may_go_on(round: Round, at: int, live: int, cohort: int) -> bool:
 
 
 def _selected(round: Round, name: str, entry: Entry) -> Interval | None:
-    """The gain of a claim, with an interval that holds although it was claimed."""
-    assert entry.judgement is not None
-    if entry.judgement.kind is not VerdictKind.BETTER:
-        return None
+    """The gain of a claim that counts, with an interval that holds although it was claimed."""
     errors = round.errors
+    if errors.frozen[name] == -math.inf:
+        return None
     claims = sum(log_e > -math.inf for log_e in errors.frozen.values())
     return after_selection(entry.plan.rule, entry.losses, errors.entered.index(name), claims)
 

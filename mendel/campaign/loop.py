@@ -26,6 +26,7 @@ from mendel.campaign.climb import Climber, original_curve
 from mendel.campaign.config import CampaignConfig, ConfigError
 from mendel.campaign.confirm import confirm
 from mendel.campaign.lab import Lab, LabError
+from mendel.campaign.planting import plant_descendant, unblind_all
 from mendel.campaign.recheck import Watch
 from mendel.campaign.rounds import (
     CURVE,
@@ -50,7 +51,6 @@ from mendel.records import (
     VerdictKind,
     tree_hash,
 )
-from mendel.store import IdeaState
 from mendel.verdicts.curve import fit_curve
 
 PLANNED_SHARE = 0.4
@@ -113,13 +113,12 @@ def run_campaign(lab: Lab, config: CampaignConfig) -> Outcome:
             break
         claims = confirm(round, screened)
         trunk = adopt_claims(round, claims, first.points)
+        plant_descendant(lab, config, number)
         number += 1
     trunk = climber.climb(number, trunk, last=True)
     trunk = watch.recheck(number, trunk, verify_price(lab, config), last=True)
     checked = _verify(lab, shelf, config, errors, number, trunk, original, planned, first.points)
-    for entry in lab.store.ideas(lab.campaign.id):
-        if entry.state is not IdeaState.QUEUED:  # until now it could still have been given another chance
-            lab.store.unblind(lab.campaign.id, entry.idea.name)
+    unblind_all(lab)
     return Outcome(trunk, number, checked)
 
 

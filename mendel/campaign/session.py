@@ -20,6 +20,7 @@ from mendel.campaign.budget import Meter
 from mendel.campaign.config import CampaignConfig, ConfigError, Settings
 from mendel.campaign.lab import Interrupted, Lab, OutOfMoney
 from mendel.campaign.loop import run_campaign
+from mendel.campaign.planting import plant
 from mendel.campaign.progress import Progress
 from mendel.ideas import catalog, machine_written
 from mendel.ideas.blanks import make_blanks
@@ -213,9 +214,10 @@ def make_inputs(testbed: Testbed, ideas: Sequence[Idea]) -> dict[str, str]:
 
 
 def queue(config: CampaignConfig, testbed: str) -> tuple[list[Idea], dict[str, str]]:
-    """The ideas of a campaign with its blanks among them, and the kind of each blank by name.
+    """The ideas of a campaign with the planted ones among them, and the kind of each of these by name.
 
-    Catalog and blanks are patches of the built-in testbed; another brings its own ideas and has no blanks.
+    Catalog and blanks are patches of the built-in testbed; another brings its own ideas and has none planted.
+    An A/A campaign has blanks and nothing else.
     """
     if testbed != catalog.TESTBED and config.ideas in ("catalog", "blanks"):
         raise ConfigError(
@@ -229,11 +231,9 @@ def queue(config: CampaignConfig, testbed: str) -> tuple[list[Idea], dict[str, s
             f"ideas: {config.ideas!r} is unknown; allowed are catalog, blanks, or a .toml or .md file"
         )
     ideas = list(catalog.load_catalog() if config.ideas == "catalog" else load_ideas(Path(config.ideas)))
-    share = config.policy.blank_share if testbed == catalog.TESTBED else 0.0
-    count = round(len(ideas) * share / (1 - share))
-    planted = make_blanks(count, config.seed, like=ideas) if count else ()
-    mixed = sorted([*ideas, *(idea for idea, _ in planted)], key=lambda idea: idea.name)
-    return mixed, {idea.name: kind for idea, kind in planted}
+    if testbed == catalog.TESTBED:
+        return plant(ideas, config)
+    return sorted(ideas, key=lambda idea: idea.name), {}
 
 
 def make_fingerprint(testbed: Testbed, corpus: Corpus) -> Fingerprint:

@@ -94,8 +94,9 @@ def _numbered(store: Store, campaign: Campaign, key: str) -> list[dict[str, Any]
 
 
 def blank_counts(store: Store, campaign: Campaign) -> dict[str, int]:
-    """Blanks in the queue, those judged and unblinded, those that entered confirmation and were claimed."""
-    blanks = store.blanks(campaign.id)
+    """Blanks in the queue, those judged and unblinded, those that entered confirmation and were claimed.
+    Positive controls are no blanks."""
+    blanks = [blank for blank in store.blanks(campaign.id) if not blank.gain]
     names = {blank.name for blank in blanks}
     confirmed = {
         plan.id: plan.idea for plan in store.plans(campaign.id, PlanKind.CONFIRM) if plan.idea in names

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field, replace
 from mendel.campaign.audits import audit_patch, failed, full
 from mendel.campaign.jobs import SMOKE_TOKENS, Request, Watch
 from mendel.campaign.lab import Lab, LabError
+from mendel.campaign.planting import grant
 from mendel.patches import PatchError, Stale, Tree, adopt, apply_patch, build
 from mendel.plans.costs import Charge
 from mendel.records import (
@@ -38,6 +39,8 @@ class Line:
     """Share of a run's compute that goes into what it does once, as charged."""
     ahead: float = 0.0
     """log2 CM over the original, as measured when it became the trunk."""
+    grant: float = 1.0
+    """Times the compute of others that the lab lets it spend: above 1 for a positive control alone."""
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -143,7 +146,7 @@ def tokens_at(lab: Lab, line: Line, rung: int, multiple: float = 1.0) -> int:
     """
     per_token = lab.flops_per_token(line.recipe, rung) * line.excess
     lab.rung_tokens[line.recipe, rung] = int(lab.testbed.rungs[rung].flops / per_token)
-    tokens = int(multiple * lab.testbed.rungs[rung].flops / per_token)
+    tokens = int(multiple * line.grant * lab.testbed.rungs[rung].flops / per_token)
     if tokens < SMOKE_TOKENS:
         raise Refused(
             f"{per_token:.3g} FLOPs per token: rung {rung} has compute for only {tokens} tokens, "
@@ -217,7 +220,7 @@ def prepare(
             if violation is not None:
                 lost[idea.name] = ("rejected", full(violation))
             else:
-                lines[idea.name] = line
+                lines[idea.name] = replace(line, grant=grant(lab, idea.name))
         except Stale as error:
             flaw = shelf.flaw(idea)
             lost[idea.name] = ("failed", flaw) if flaw else ("stale", str(error))

@@ -1,5 +1,8 @@
 """Blanks: planted patches of the `gpt` testbed that change nothing that matters, and harms that do.
 
+A positive control has the patch of a blank, too: its gain is more compute than its cost permits, which the
+lab grants its runs. A descendant is a blank that is proposed again for what screening showed of it.
+
 They measure the judge. A no-op that leaves a run identical to the bit would prove nothing, so a blank
 disturbs what should not matter: the initial random stream, the order of the sequences, the order in which
 hidden units are summed. The first two move the loss as much as a new seed does; the third in its last
@@ -11,17 +14,21 @@ the returned kind tells, and the campaign keeps that to itself until the verdict
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from itertools import product
 
 from mendel.ideas.catalog import load_catalog
-from mendel.records import Edit, Finding, Forecast, Idea, Patch
+from mendel.records import KNOWN_GAIN, Edit, Finding, Forecast, Idea, Patch
 
 MAX_BLANKS = 300
 """What the words suffice for, with room to draw."""
 
 RHYTHM = ("initial stream", "batch order", "initial stream", "batch order", "summation order")
 """Kinds of blanks in turn; the one that hardly moves the loss is the rarest."""
+GAINS = (0.25, 0.15)
+"""log2 CM of positive controls, in turn: as much as 1.19 and 1.11 times the compute."""
+DESCENDANT = "descendant of "
+"""Kinds that begin so are blanks that were proposed again; the rest is the name of the blank they were."""
 
 FIRST = (
     "balanced banded centred coupled damped decoupled drifting even folded graded interleaved layered lean "
@@ -60,21 +67,27 @@ class Blanks:
         return tuple(idea for idea, _ in made if idea.name not in known)[:count]
 
 
-def make_blanks(count: int, seed: int, like: Sequence[Idea] = ()) -> tuple[tuple[Idea, str], ...]:
-    """`count` ideas that change nothing that matters, each with its kind, in the rhythm of RHYTHM. No two
-    have the same code, and the first n of a seed among the same ideas are always the same.
+def make_blanks(
+    count: int, seed: int, like: Sequence[Idea] = (), controls: int = 0
+) -> tuple[tuple[Idea, str], ...]:
+    """`count` ideas that change nothing that matters, each with its kind, in the rhythm of RHYTHM, and after
+    them so many positive controls, of the GAINS in turn. No two have the same code, and the first n of a
+    seed among the same ideas are always the same.
 
     `like`: the ideas they hide among, the catalog if there are none. Proposer, class, citation and forecast
     come from these, so that triage cannot learn who proposes blanks; their names are avoided.
 
-    ValueError if `count` is not within 0 to MAX_BLANKS.
+    ValueError if they are not 0 to MAX_BLANKS together.
     """
     makers: dict[str, Callable[[int], Patch]] = {
         "initial stream": _initial_stream,
         "batch order": _batch_order,
         "summation order": _summation_order,
     }
+    gains = [f"{KNOWN_GAIN}{gain:g}" for gain in GAINS]
+    makers |= zip(gains, (_initial_stream, _batch_order), strict=True)
     kinds = [RHYTHM[i % len(RHYTHM)] for i in range(count)]
+    kinds += [gains[i % len(gains)] for i in range(controls)]
     return _disguise(kinds, makers, _names(seed)[0::2], random.Random(f"blanks/{seed}"), like)
 
 
@@ -84,6 +97,15 @@ def make_harms(count: int, seed: int, like: Sequence[Idea] = ()) -> tuple[tuple[
     return _disguise(
         ["harm"] * count, {"harm": _harm}, _names(seed)[1::2], random.Random(f"harms/{seed}"), like
     )
+
+
+def make_descendant(parent: Idea, shown: Forecast, taken: Collection[str], seed: int) -> Idea:
+    """A blank once more, under a new name and in other words, forecast to gain what screening has `shown` of
+    it: what comes of trusting the best of many. `taken`: names that it must not have."""
+    name = next(name for name in _names(seed)[0::2] if name not in taken)
+    draw = random.Random(f"descendant/{seed}/{name}")
+    ((idea, _),) = _disguise([DESCENDANT], {DESCENDANT: lambda _: parent.patch}, [name], draw, [parent])
+    return idea.model_copy(update={"forecast": shown})
 
 
 # --- patches ------------------------------------------------------------------------------------------

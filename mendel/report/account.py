@@ -10,33 +10,29 @@ from mendel.records import PlanKind, RunStatus, VerdictKind
 from mendel.report.facts import Facts, Judged
 from mendel.report.html import Child, Html, el, join, table
 from mendel.report.text import clean, cm_text, duration, quantity
-from mendel.store import IdeaState, LedgerRow
+from mendel.store import Blank, IdeaState, LedgerRow
 
 MOST_SHOWN = 15
 """Ideas listed openly in the ledger; the rest is folded away."""
 
 
 def blanks_section(found: Facts, summary: Mapping[str, Any], judged: Sequence[Judged]) -> Html:
-    """Every unblinded blank: what it was, how far it went, whether it was claimed; and the rate."""
+    """Everything planted and unblinded: what it was, how far it went, whether it was claimed; the rates."""
     planted, seen = summary.get("blanks_planted", 0), summary.get("blanks_judged", 0)
     confirmed = summary.get("blanks_confirmed", 0)
-    if not planted:
-        said = "No blanks were planted, so this campaign does not measure its own error."
-        return join(el("p", said), _rates(summary))
-    parts: list[Child] = [
-        el(
-            "p",
+    said = "No blanks were planted, so this campaign does not measure its own error."
+    if planted:
+        said = (
             f"{planted} blanks stood in the queue; {seen} were judged, {confirmed} of them in confirmation. "
             "The judge could not tell them from ideas. Only what enters "
-            "confirmation can be claimed at all.",
+            "confirmation can be claimed at all."
         )
-    ]
-    parts.append(_rates(summary))
+    parts: list[Child] = [el("p", said), _rates(summary)]
     intervals = {row.name: row for row in judged}
     rows = []
     for name, blank in sorted(found.blanks.items(), key=lambda item: (item[1].kind, item[0])):
         row = intervals.get(name)
-        claim = _claimed(found, name)
+        claim = _claimed(found, blank)
         rows.append(
             [
                 blank.kind,
@@ -44,7 +40,7 @@ def blanks_section(found: Facts, summary: Mapping[str, Any], judged: Sequence[Ju
                 _how_far(found, name),
                 str(row.pairs) if row else "–",
                 cm_text(row.log2_cm) if row else "–",
-                el("span", "claimed", cls="bad") if claim else "no",
+                _claim_words(blank) if claim else "no",
             ]
         )
     if rows:
@@ -64,7 +60,13 @@ def _rates(summary: Mapping[str, Any]) -> Html | None:
     if pooled["campaigns"] > 1:
         where = f"In {pooled['campaigns']} campaigns of this store with the same judge"
         lines.append(el("p", f"{where}: {rate_text(pooled)}."))
-    return join(lines, el("p", account["false_claims"]["words"]))
+    lines += [el("p", account[told]["words"]) for told in ("false_claims", "controls")]
+    kinds = account["kinds"]
+    if len(kinds) > 1:
+        rows = [[kind, str(one["confirmed"]), str(one["claimed"])] for kind, one in kinds.items()]
+        head = ("blanks by kind, all those campaigns", "in confirmation", "claimed")
+        lines.append(table(head, rows, numeric=(1, 2)))
+    return join(lines)
 
 
 def rate_text(rate: Mapping[str, Any]) -> str:
@@ -75,10 +77,15 @@ def rate_text(rate: Mapping[str, Any]) -> str:
     return f"{told}; Clopper-Pearson 95 %: {100 * rate['low']:.0f} to {100 * rate['high']:.0f}\u00a0%"
 
 
-def _claimed(found: Facts, name: str) -> bool:
-    plans = found.plans_of(name, PlanKind.CONFIRM)
-    claims = (VerdictKind.BETTER, VerdictKind.REJECTED)  # its numbers claimed it, an audit or not
+def _claimed(found: Facts, blank: Blank) -> bool:
+    plans = found.plans_of(blank.name, PlanKind.CONFIRM)
+    # Its numbers claimed a blank, an audit or not; a gain that an audit stops is lost.
+    claims = (VerdictKind.BETTER,) if blank.gain else (VerdictKind.BETTER, VerdictKind.REJECTED)
     return any(v.kind in claims for plan in plans for v in found.verdicts_of(plan.id))
+
+
+def _claim_words(blank: Blank) -> Html:
+    return el("span", "yes: found") if blank.gain else el("span", "claimed", cls="bad")
 
 
 def _how_far(found: Facts, name: str) -> str:

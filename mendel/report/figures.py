@@ -17,7 +17,7 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter, NullLocator
 from numpy.typing import NDArray
 
-from mendel.records import Interval, PlanKind
+from mendel.records import Interval, PlanKind, known_gain
 from mendel.report.drawing import (
     BLUE,
     FAINT,
@@ -208,7 +208,7 @@ def _forest_row(axes: Axes, place: int, row: Judged, span: tuple[float, float], 
     size = 4.2 if light else 6.2
     axes.plot([value], [place], shape, ms=size, color=face, mec=colour, mew=1.3, zorder=4)
     left, right = axes.get_yaxis_transform(), axes.get_yaxis_transform()
-    name = f"{row.name} (blank)" if row.blank else row.name
+    name = f"{row.name} ({'known gain' if known_gain(row.blank) else 'blank'})" if row.blank else row.name
     put_text(
         axes, -0.018, place, name, ha="right", va="center", transform=left, color=MUTED if light else INK
     )
@@ -238,7 +238,7 @@ def _forest_legend(figure: Figure, rows: Sequence[Judged], columns: int) -> None
         for group in groups
     ]
     if any(row.blank for row in rows):
-        handles.append(Line2D([], [], color=MUTED, lw=0, marker="D", ms=4.5, mfc="white", label="blank"))
+        handles.append(Line2D([], [], color=MUTED, lw=0, marker="D", ms=4.5, mfc="white", label="planted"))
     if handles:
         low = 0.04 / figure.get_figheight()
         figure.legend(

@@ -14,7 +14,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from mendel.records import Audit, Interval, Plan, Verdict
+from mendel.records import Audit, Interval, Plan, Verdict, known_gain
 from mendel.report.curves import read_text
 from mendel.report.facts import Facts, gather, overrides_between
 from mendel.report.repeat import repeat_command
@@ -231,7 +231,8 @@ def _render_idea(console: Console, found: Mapping[str, Any]) -> None:
     rows += [("mechanism", idea["mechanism"]), ("source", idea["citation"])]
     rows += [("forecast", f"log2 CM {forecast['mean']:+.2f} ± {forecast['sd']:.2f} by {idea['proposer']}")]
     if found["blank"]:
-        rows.append(("planted", f"a blank: {found['blank']}"))
+        gain = known_gain(found["blank"])
+        rows.append(("planted", f"known gain: log2 CM {gain:+.2f}" if gain else f"a blank: {found['blank']}"))
     if finding:
         rows.append(("finding", f"CM {cm_text(Interval.model_validate(finding['log2_cm']))} on fresh pairs"))
         rows.append(("at higher rungs", finding["transfer_words"] or finding["transfer"]))

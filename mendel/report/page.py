@@ -277,7 +277,7 @@ def _ideas(judged: Sequence[Judged]) -> Html:
         ]
         for row in judged
     ]
-    head = ("idea", "standing", "measured in", "pairs", "CM, 95 % interval", "blank")
+    head = ("idea", "standing", "measured in", "pairs", "CM, 95 % interval", "planted as")
     return join(
         el("figure", drawn, el("figcaption", told)),
         el("details", el("summary", f"All {len(judged)} as a table"), table(head, rows, numeric=(3, 4))),
@@ -301,7 +301,8 @@ def _reading() -> Html:
         "therefore measured once more, on pairs with fresh seeds.",
         "Screening intervals are for choosing what to test: the best of many noisy numbers is mostly lucky. "
         "Blanks are planted changes of no effect; the share of them that is claimed measures this lab's own "
-        "error.",
+        "error. Others are planted with a known gain: how many of these are found says how many gains are "
+        "lost. What is planted helps no claim.",
     )
     return el("ol", [el("li", line) for line in lines], cls="reading")
 

@@ -12,7 +12,7 @@ See `docs/store.md` for the tables and the folders.
 from mendel.store.entries import Blank, Campaign, Cost, Event, IdeaEntry, LedgerRow, Opening, RunEntry
 from mendel.store.errors import StoreError
 from mendel.store.folders import RunFolder, Tree, new_run_folder
-from mendel.store.history import Confirmation, Trial
+from mendel.store.history import Confirmation, Planted, Trial
 from mendel.store.store import Store
 from mendel.store.tables import CampaignState, IdeaState, RunState
 
@@ -27,6 +27,7 @@ __all__ = [
     "IdeaState",
     "LedgerRow",
     "Opening",
+    "Planted",
     "RunEntry",
     "RunFolder",
     "RunState",

@@ -9,7 +9,7 @@ from typing import Any
 
 from sqlalchemy import Text, type_coerce
 
-from mendel.records import Fingerprint, Idea, RunResult, RunSpec
+from mendel.records import Fingerprint, Idea, RunResult, RunSpec, known_gain
 from mendel.store.tables import CampaignState, IdeaRow, IdeaState, RunState
 
 IDEA_TEXT = type_coerce(IdeaRow.record, Text).label("text")
@@ -52,11 +52,16 @@ class IdeaEntry:
 
 @dataclass(frozen=True)
 class Blank:
-    """A planted idea: what kind of blank it is, and when it was unblinded."""
+    """A planted idea: what kind of blank (or control) it is, and when it was unblinded."""
 
     name: str
     kind: str
     unblinded: datetime | None
+
+    @property
+    def gain(self) -> float:
+        """log2 CM of a positive control; 0 for a blank."""
+        return known_gain(self.kind)
 
 
 @dataclass(frozen=True)

@@ -45,6 +45,16 @@ class Confirmation:
     kind: VerdictKind
 
 
+@dataclass(frozen=True)
+class Planted:
+    """A planted idea, and what its verdicts said, in the order in which they fell."""
+
+    campaign: str
+    kind: str
+    """As in `Blank`."""
+    judged: tuple[tuple[PlanKind, VerdictKind], ...]
+
+
 class History(RunQueue):
     """Questions to several campaigns at once."""
 
@@ -99,6 +109,29 @@ class History(RunQueue):
             return [
                 Confirmation(row.campaign, row.idea, row.kind, VerdictKind(row.record["kind"]))
                 for row in connection.execute(query)
+            ]
+
+    def planted(self, campaigns: Sequence[str]) -> list[Planted]:
+        """All planted ideas with their verdicts, blinded ones among them: for accounts, never for a judge."""
+        same_plan = and_(PlanRow.campaign == VerdictRow.campaign, PlanRow.id == VerdictRow.plan)
+        same_idea = and_(BlankRow.campaign == PlanRow.campaign, BlankRow.name == PlanRow.idea)
+        verdicts = (
+            select(PlanRow.campaign, PlanRow.idea, PlanRow.kind, VerdictRow.record)
+            .join(VerdictRow, same_plan)
+            .join(BlankRow, same_idea)
+            .where(PlanRow.campaign.in_(campaigns))
+            .order_by(VerdictRow.seq)
+        )
+        ideas = select(BlankRow.campaign, BlankRow.name, BlankRow.kind).where(
+            BlankRow.campaign.in_(campaigns)
+        )
+        judged: defaultdict[tuple[str, str], list[tuple[PlanKind, VerdictKind]]] = defaultdict(list)
+        with self._reading() as connection:
+            for row in connection.execute(verdicts):
+                judged[row.campaign, row.idea].append((PlanKind(row.kind), VerdictKind(row.record["kind"])))
+            return [
+                Planted(row.campaign, row.kind, tuple(judged[row.campaign, row.name]))
+                for row in connection.execute(ideas.order_by(BlankRow.campaign, BlankRow.name))
             ]
 
     def findings_of(self, campaigns: Sequence[str]) -> dict[str, list[Finding]]:

@@ -8,7 +8,7 @@ which runs happen to finish cannot matter.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from enum import StrEnum
 from functools import lru_cache
@@ -218,6 +218,35 @@ def judge_round(
         if decision.action is not Action.CONTINUE:
             state[name] = decision.judgement.log_e if decision.action is Action.CLAIM else -math.inf
     return Round(decisions=decisions, claimed=claimed, frozen=state)
+
+
+def judge_unaided(
+    rule: Rule,
+    entered: Sequence[str],
+    differences: Mapping[str, Sequence[float | None]],
+    frozen: Mapping[str, float],
+    barred: Callable[[Mapping[str, Judgement]], Collection[str]],
+) -> Round:
+    """`judge_round`, again and again until no claim is carried by one that does not count.
+
+    `barred` gets what would be claimed, and names those of it that do not count, such as what an audit
+    rejects. They are frozen at an e-value of zero and the others are decided on without their help, until
+    it names none. The ideas so barred have no decision.
+    """
+    out: dict[str, float] = {}
+    while True:
+        left = {name: found for name, found in differences.items() if name not in out}
+        looked = judge_round(rule, entered, left, {**frozen, **out})
+        claims = {n: one.judgement for n, one in looked.decisions.items() if one.action is Action.CLAIM}
+        named = barred(claims)
+        if not named:
+            return looked
+        out |= dict.fromkeys(named, -math.inf)
+
+
+def strongest_first(claims: Mapping[str, Judgement]) -> list[str]:
+    """Names of claims by their e-values: who is asked first whether it counts is helped by those after it."""
+    return sorted(claims, key=lambda name: (-claims[name].log_e, name))
 
 
 def _decide(rule: Rule, judgement: Judgement, claimed: bool) -> Decision:

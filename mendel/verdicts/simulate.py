@@ -1,13 +1,13 @@
 """Campaigns with a known truth, run through the real judge: does it err as rarely as it says?
 
 A simulated campaign has ideas of known effect in cohorts that share their controls, noise of a chosen kind,
-and a decision after every pair. It runs `judge_round` itself, not a copy, so a bug there shows here. The
+and a decision after every pair. It runs `judge_unaided` itself, not a copy, so a bug there shows here. The
 tests run a few hundred campaigns, `benchmarks/error_rates.py` thousands.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -16,7 +16,7 @@ from scipy.special import betaincinv, ndtr, ndtri, stdtrit
 
 from mendel.records import Rule
 from mendel.verdicts.effects import compute_multiplier
-from mendel.verdicts.judge import Judgement, judge_round
+from mendel.verdicts.judge import Judgement, judge_unaided, strongest_first
 from mendel.verdicts.noise import learn_noise
 
 Floats = NDArray[np.float64]
@@ -116,6 +116,8 @@ class _Outcome:
     trained: float
     """True mean difference of the runs that do not fail."""
     claimed: bool
+    planted: bool
+    """By the lab, with a known gain: its claim must not help the others, and does not count."""
     judgement: Judgement
 
 
@@ -157,13 +159,21 @@ def _plant(all_null: bool, rng: np.random.Generator) -> Floats:
 
 
 def run_campaign(
-    noise: Noise, all_null: bool, max_pairs: int, rng: np.random.Generator, screen_pairs: int = 0
+    noise: Noise,
+    all_null: bool,
+    max_pairs: int,
+    rng: np.random.Generator,
+    screen_pairs: int = 0,
+    controls: int = 0,
 ) -> list[_Outcome]:
     """One campaign: cohorts one after the other, a round per pair, until every idea has stopped.
 
-    With `screen_pairs` the noise is learned from so many other pairs of every idea first.
+    With `screen_pairs` the noise is learned from so many other pairs of every idea first. So many of the
+    ideas as `controls` are positive controls of the largest gain there is.
     """
     gains = _plant(all_null, rng)
+    planted = set(rng.choice(PLANNED, controls, replace=False).tolist()) if controls else set()
+    gains[list(planted)] = max(GAINS)
     means = MIN_GAIN + SD * gains
     learned = {}
     if screen_pairs:
@@ -174,6 +184,14 @@ def run_campaign(
     names = [str(i) for i in range(PLANNED)]
     frozen: dict[str, float] = {}
     last: dict[str, Judgement] = {}
+
+    def barred(claims: Mapping[str, Judgement]) -> list[str]:
+        """The strongest control among them, as `mendel.campaign.confirm` does it."""
+        found = next((name for name in strongest_first(claims) if int(name) in planted), None)
+        if found is not None:
+            last[found] = claims[found]
+        return [] if found is None else [found]
+
     claimed: frozenset[str] = frozenset()
     for start in range(0, PLANNED, COHORT):
         cohort = names[start : start + COHORT]
@@ -183,11 +201,11 @@ def run_campaign(
             running = {name: data[name][:n] for name in cohort if name not in frozen}
             if not running:
                 break
-            after = judge_round(rule, names[: start + COHORT], running, frozen)
+            after = judge_unaided(rule, names[: start + COHORT], running, frozen, barred)
             frozen, claimed = after.frozen, after.claimed
             last.update({name: one.judgement for name, one in after.decisions.items()})
     return [
-        _Outcome(float(g), float(truth), float(trained), name in claimed, last[name])
+        _Outcome(float(g), float(truth), float(trained), name in claimed, int(name) in planted, last[name])
         for name, g, truth, trained in zip(
             names, gains, true_mean(noise, means), mean_when_trained(noise, means), strict=True
         )
@@ -201,10 +219,15 @@ def simulate(
     max_pairs: int = 12,
     seed: int = 0,
     screen_pairs: int = 0,
+    controls: int = 0,
 ) -> ErrorRates:
-    """Run `campaigns` campaigns and count. An idea is null where its true mean is at most `MIN_GAIN`."""
+    """Run `campaigns` campaigns and count. An idea is null where its true mean is at most `MIN_GAIN`;
+    positive controls are left out."""
     rng = np.random.default_rng(seed)
-    runs = [run_campaign(noise, all_null, max_pairs, rng, screen_pairs) for _ in range(campaigns)]
+    runs = [
+        [i for i in run_campaign(noise, all_null, max_pairs, rng, screen_pairs, controls) if not i.planted]
+        for _ in range(campaigns)
+    ]
     ideas = [idea for run in runs for idea in run]
     claims = [i for i in ideas if i.claimed]
     false = np.array([sum(i.claimed and _is_null(i) for i in run) for run in runs])

@@ -6,10 +6,10 @@ import pytest
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
-from mendel.ideas.blanks import MAX_BLANKS, RHYTHM, Blanks, make_blanks, make_harms
+from mendel.ideas.blanks import GAINS, MAX_BLANKS, RHYTHM, Blanks, make_blanks, make_descendant, make_harms
 from mendel.ideas.catalog import load_catalog
 from mendel.ideas.triage import duplicates
-from mendel.records import Forecast, Idea, Patch
+from mendel.records import Forecast, Idea, Patch, known_gain
 from tests.ideas.trainer import make_config, score, train, trainer
 
 KINDS = ("initial stream", "batch order", "summation order")
@@ -85,9 +85,34 @@ def test_kinds_take_turns_and_a_seed_repeats():
     assert make_blanks(10, seed=2) != BLANKS[:10]
 
 
+def test_known_gains_come_after_the_blanks_and_have_patches_of_blanks():
+    made = make_blanks(10, seed=1, controls=4)
+    assert made[:10] == BLANKS[:10]
+    assert [known_gain(kind) for _, kind in made] == [0.0] * 10 + [*GAINS, *GAINS]
+    assert duplicates([idea for idea, _ in made]) == []
+    for idea, kind in made[10:]:
+        alike = [
+            blank for blank, of in made[:10] if of == ("initial stream", "batch order")[kind == "gain 0.15"]
+        ]
+        assert idea.patch.overrides.keys() == alike[0].patch.overrides.keys()
+        assert [edit.search for edit in idea.patch.edits] == [edit.search for edit in alike[0].patch.edits]
+
+
+def test_a_descendant_is_its_parent_in_other_words():
+    (parent, _), *_ = BLANKS
+    shown = Forecast(mean=0.07, sd=0.04)
+    taken = {idea.name for idea, _ in make_blanks(MAX_BLANKS - 1, 1)}
+    child = make_descendant(parent, shown, taken, seed=1)
+    assert child.name not in taken and child.hypothesis != parent.hypothesis
+    assert child == make_descendant(parent, shown, taken, seed=1)
+    changed = {"name", "hypothesis", "mechanism", "forecast"}
+    assert child.model_dump(exclude=changed) == parent.model_dump(exclude=changed)
+    assert child.forecast == shown
+
+
 def test_a_record_does_not_give_a_blank_away():
     catalog = load_catalog()
-    for idea, _ in BLANKS + make_harms(20, 1):
+    for idea, _ in make_blanks(60, 1, controls=4) + make_harms(20, 1):
         assert idea.proposer == "catalog"
         assert (idea.idea_class, idea.citation) in {(real.idea_class, real.citation) for real in catalog}
         assert idea.name not in {real.name for real in catalog}

@@ -8,7 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mendel.records import Rule, VerdictKind
-from mendel.verdicts import Action, judge, judge_round
+from mendel.verdicts import Action, judge, judge_round, judge_unaided
+from mendel.verdicts.judge import strongest_first
 
 RULE = Rule(planned=4, min_loss_gain=0.005, max_pairs=12)
 GOOD = [0.051, 0.048, 0.060, 0.044, 0.055, 0.049, 0.058]
@@ -121,6 +122,53 @@ def test_a_claim_lowers_the_bar_for_later_ideas_and_stays():
     second = judge_round(RULE, ["first", "good"], {"good": GOOD}, claim)
     assert second.claimed == {"first", "good"}
     assert second.frozen["first"] == claim["first"]
+
+
+STRONG = [d + 0.5 for d in GOOD]
+HELPED = Rule(planned=1000, min_loss_gain=0.005, max_pairs=7)
+"""Too many for the claim of GOOD by itself, few enough for it beside a strong one."""
+
+
+def leave_out(*planted):
+    """Of planted ideas the strongest that would be claimed, as in a campaign."""
+    return lambda claims: [name for name in strongest_first(claims) if name in planted][:1]
+
+
+def test_no_claim_is_carried_by_one_that_does_not_count():
+    names, data = ["planted", "good"], {"planted": STRONG, "good": GOOD}
+    aided = judge_round(HELPED, names, data, {})
+    assert aided.claimed == {"planted", "good"}
+    after = judge_unaided(HELPED, names, data, {}, leave_out("planted"))
+    assert after.claimed == frozenset()
+    assert after.frozen == {"planted": -math.inf, "good": -math.inf}
+    assert judge_unaided(HELPED, names, data, {}, leave_out()) == aided
+
+
+def test_what_is_left_out_is_taken_one_by_one_so_that_the_weaker_is_claimed_by_itself_or_not_at_all():
+    taken = []
+
+    def barred(claims):
+        found = leave_out("planted", "weak")(claims)
+        taken.extend(found)
+        return found
+
+    names, data = ["planted", "weak"], {"planted": STRONG, "weak": GOOD}
+    after = judge_unaided(HELPED, names, data, {}, barred)
+    assert taken == ["planted"]
+    assert after.decisions["weak"].judgement.kind is VerdictKind.NO_DIFFERENCE_SHOWN
+    taken.clear()
+    judge_unaided(RULE, names, data, {}, barred)
+    assert taken == ["planted", "weak"]
+
+
+def test_a_claim_that_needs_no_help_stands_and_what_runs_goes_on():
+    rule = HELPED.model_copy(update={"max_pairs": 12})
+    names = ["planted", "strong", "good"]
+    data = {"planted": STRONG, "strong": [d + 0.3 for d in GOOD], "good": GOOD[:5]}
+    after = judge_unaided(rule, names, data, {}, leave_out("planted"))
+    assert after.claimed == {"strong"}
+    assert after.decisions["good"].action is Action.CONTINUE
+    assert set(after.frozen) == {"planted", "strong"}
 
 
 def test_every_idea_that_entered_raises_the_bar_for_those_beyond_the_plan():

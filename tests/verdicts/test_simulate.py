@@ -35,6 +35,16 @@ def test_campaigns_of_nulls_alone_rarely_claim_anything():
     assert rates.pairs_per_idea < 8  # futility: most useless ideas stop well before 12 pairs
 
 
+def test_known_gains_among_them_make_no_claim_of_a_null_cheaper():
+    """30 % of the ideas are planted and nearly always claimed. Were they to help, every sixteenth of these
+    campaigns would claim a null, and none of the other claims is there to make up for it."""
+    rates = simulate(NOISES["gaussian"], campaigns=200, all_null=True, seed=3, controls=6)
+    assert rates.nulls == 200 * 14
+    assert rates.fdr <= 0.02
+    mixed = simulate(NOISES["gaussian"], campaigns=60, seed=3, screen_pairs=2, controls=6)
+    assert mixed.fdr <= 0.05 and mixed.power["3"] >= 0.9
+
+
 def test_failures_make_no_false_claim_about_the_runs_that_train():
     rates = simulate(NOISES["5 % diverge"], campaigns=30, seed=3)
     assert rates.claims > 10
