@@ -87,9 +87,10 @@ class Shelf:
         return Line(trunk, recipe, excess)
 
     def stack(self, line: Line, ideas: Sequence[Idea], charges: dict[str, Charge], label: str) -> Line:
-        """`line` with as many of `ideas` as compose, first come first served; one idea of each slot."""
+        """`line` with as many of `ideas` as compose, first come first served; one idea of each slot. What is
+        nothing but tuned values comes last: code that tuned the same has these already."""
         best = line
-        for idea in ideas:
+        for idea in sorted(ideas, key=lambda one: _within(one.patch, one.patch)):
             joined = [held for held in best.trunk.adopted if held in ideas]
             if any(_alternatives(held.patch, idea.patch) for held in joined):
                 continue
@@ -143,12 +144,15 @@ class Shelf:
 
 
 def _alternatives(held: Patch, other: Patch) -> bool:
-    """Whether two patches for one trunk exclude each other: they share a slot, or a knob that was tuned
-    without regard to the other patch."""
-    if held.slot is not None and held.slot == other.slot:
-        return True
-    shared = held.overrides.keys() & other.overrides.keys() & {*held.tuned, *other.tuned}
-    return any(held.overrides[key] != other.overrides[key] for key in shared)
+    """Whether two patches for one trunk exclude each other: they share a slot, or one would leave nothing of
+    the other."""
+    same_slot = held.slot is not None and held.slot == other.slot
+    return same_slot or _within(held, other) or _within(other, held)
+
+
+def _within(patch: Patch, other: Patch) -> bool:
+    """Whether a patch is nothing but values of knobs that the other one has tuned."""
+    return not patch.edits and patch.overrides.keys() <= {*other.tuned}
 
 
 def tokens_at(lab: Lab, line: Line, rung: int, multiple: float = 1.0) -> int:

@@ -3,10 +3,11 @@
 An idea that is nothing but knobs becomes the best point of a search on the trunk. An idea with code is
 searched on top of its patch, and then compared not with the trunk but with the trunk whose same knobs were
 searched as long, by the same sampler with the same seed: else every idea that brings a tuned knob along would
-gain what tuning alone gains. Ideas that tune the same share the search of that control.
+gain what tuning alone gains.
 
-All runs of all searches on a trunk have one seed, of a block of their own. They choose and prove nothing:
-what they found is screened and confirmed on seeds that no search has seen.
+All runs of all searches on a trunk have one seed, of a block of their own: so ideas that tune the same share
+the runs of their control, in whatever round. These runs choose and prove nothing: what they found is screened
+and confirmed on seeds that no search has seen.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ from mendel.campaign.trunk import Candidate, Line, Refused, prepare, tokens_at, 
 from mendel.patches import PatchError, Stale, adopt
 from mendel.plans.seeds import seed_block
 from mendel.plans.tuner import Number, Point, Search, best_of
-from mendel.records import Idea, Patch, PlanKind, Range, Recipe, RunStatus, Trunk, content_hash
+from mendel.records import Idea, Patch, PlanKind, Range, Recipe, RunStatus, Trunk
 from mendel.report.curves import read_text
 
 TUNED = "/tuned"
@@ -130,7 +131,6 @@ def _search(round: Round, ideas: Sequence[tuple[Idea, Line]]) -> dict[str, Any]:
     trials = round.config.policy.tune_trials
     arms: dict[str, _Arm] = {}
     controls: dict[str, _Arm] = {}
-    shared: dict[str, _Arm] = {}
     for idea, line in ideas:
         ranges: dict[str, Range] = {}
         if not idea.patch.only_tunes:
@@ -139,11 +139,8 @@ def _search(round: Round, ideas: Sequence[tuple[Idea, Line]]) -> dict[str, Any]:
         own = trials - 1 if ranges else trials
         arms[idea.name] = _arm(round, line, idea.patch.tune, own, seed, idea.name)
         if ranges:
-            same = content_hash({key: one.model_dump() for key, one in ranges.items()})
-            if same not in shared:
-                shared[same] = _arm(round, round.control, ranges, own, seed, None)
-            controls[idea.name] = shared[same]
-    _train(round, [*arms.values(), *shared.values()], seed)
+            controls[idea.name] = _arm(round, round.control, ranges, own, seed, None)
+    _train(round, [*arms.values(), *controls.values()], seed)
     best = {name: (arm.search.best, Point()) for name, arm in arms.items()}
     best |= _exchange(round, arms, controls, seed)
     told = {

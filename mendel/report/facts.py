@@ -120,8 +120,8 @@ class Facts:
 
     @cached_property
     def tuned(self) -> dict[tuple[int, str], dict[str, Any]]:
-        """(round, idea) -> what the search for its knobs came to, in `words`, and its `control`; `equal`: that
-        is no trunk, but one with the same knobs as well tuned."""
+        """(round, idea) -> what the search for its knobs came to in `words`, and its `control`; `equal`:
+        that is not the trunk, but the trunk with the same knobs as well tuned."""
         found = {}
         for key, kept in self.store.decisions([self.campaign.id], "/tuned")[self.campaign.id].items():
             for name, one in kept["ideas"].items():
