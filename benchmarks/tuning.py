@@ -33,7 +33,7 @@ CASES = (
 )
 OCTAVES = 4.0
 M = 0.1
-"""The smallest gain that counts, in paired sd: 1 % of compute on the built-in testbed."""
+"""The smallest gain that counts, in paired sd."""
 RULE = Rule(planned=20, min_loss_gain=M, bound=100.0)
 SCREEN = 2
 """Pairs; an idea goes on where their mean is above zero."""
