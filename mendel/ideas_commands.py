@@ -25,6 +25,7 @@ def ideas_list(*, file: Path | None = None, json: Json = False) -> None:
         table.add_column(name)
     for idea in ideas:
         patch = "source" if idea.patch.edits else "knobs"
+        patch += ", tuned" if idea.patch.tune else ""
         forecast = f"{idea.forecast.mean:+.2f} ± {idea.forecast.sd:.2f}"
         table.add_row(idea.name, idea.idea_class, patch, forecast, idea.mechanism)
     Console().print(table)
@@ -47,6 +48,9 @@ def ideas_show(name: str, /, *, json: Json = False) -> None:
         console.print(text, markup=False, highlight=False)
     for key, value in idea.patch.overrides.items():
         console.print(f"  {key} = {value!r}", markup=False)
+    for key, one in idea.patch.tune.items():
+        scale = ", by its logarithm" * one.log + ", whole numbers" * one.integer
+        console.print(f"  {key} tuned from {one.low:g} to {one.high:g}{scale}", markup=False)
     for edit in idea.patch.edits:
         console.print(f"--- {edit.path}", markup=False)
         for sign, text in (("-", edit.search), ("+", edit.replace)):

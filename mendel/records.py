@@ -11,11 +11,19 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 from collections.abc import Mapping
 from enum import StrEnum
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    SerializerFunctionWrapHandler,
+    model_serializer,
+    model_validator,
+)
 
 Scalar = bool | int | float | str
 
@@ -132,19 +140,76 @@ class Edit(Record):
     replace: str
 
 
+class Range(Record):
+    """Where a numeric knob is searched, both ends included."""
+
+    low: float = Field(strict=True, allow_inf_nan=False)
+    high: float = Field(strict=True, allow_inf_nan=False)
+    log: bool = Field(default=False, strict=True)
+    """Search its logarithm: for knobs whose ratios matter."""
+    integer: bool = Field(default=False, strict=True)
+
+    @model_validator(mode="after")
+    def _holds_a_number(self) -> Range:
+        if self.low >= self.high:
+            raise ValueError(f"low = {self.low:g} must be below high = {self.high:g}")
+        if self.log and self.low <= 0:
+            raise ValueError(f"low = {self.low:g} must be above 0 where log = true")
+        if self.integer and not (self.low.is_integer() and self.high.is_integer()):
+            raise ValueError(
+                f"low = {self.low:g} and high = {self.high:g} must be whole where integer = true"
+            )
+        return self
+
+    @property
+    def middle(self) -> int | float:
+        """The value half way, as searched."""
+        middle = math.sqrt(self.low) * math.sqrt(self.high) if self.log else self.low / 2 + self.high / 2
+        return round(middle) if self.integer else middle
+
+
 class Patch(Record):
-    """An idea as code: exact edits and/or configuration overrides against one recipe."""
+    """An idea as code: exact edits and/or configuration overrides against one recipe, and knobs to tune."""
 
     edits: tuple[Edit, ...] = ()
     overrides: dict[str, Scalar] = {}
     slot: str | None = None
     """Patches of one slot are alternatives to the same thing (the optimiser, the activation)."""
+    tune: dict[str, Range] = {}
+    """Knobs whose values are searched before the idea is compared with anything; an override of one is where
+    the search begins. Empty once they are found."""
+    tuned: tuple[str, ...] = ()
+    """Overrides whose values such a search found: they may replace those of the trunk it was made on."""
 
     @model_validator(mode="after")
     def _not_empty(self) -> Patch:
-        if not self.edits and not self.overrides:
-            raise ValueError("a patch needs at least one edit or one override")
+        if not self.edits and not self.overrides and not self.tune:
+            raise ValueError("a patch needs at least one edit or one override, or a knob to tune")
         return self
+
+    @model_validator(mode="after")
+    def _tunes_numbers(self) -> Patch:
+        for key in self.tune.keys() & self.overrides.keys():
+            if isinstance(self.overrides[key], bool | str):
+                raise ValueError(f"{key} = {self.overrides[key]!r}: a tuned knob starts at a number")
+        if self.overrides and not self.edits and self.overrides.keys() <= self.tune.keys():
+            named = ", ".join(self.overrides)
+            raise ValueError(f"{named}: tuned, and nothing else is changed: leave out the overrides")
+        for key in self.tuned:
+            if key not in self.overrides:
+                raise ValueError(f"tuned: {key!r} is not one of the overrides ({', '.join(self.overrides)})")
+        return self
+
+    @model_serializer(mode="wrap")
+    def _without_unused(self, write: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """Leave out what patches without tuned knobs have not: their ids are older than these keys."""
+        written: dict[str, Any] = write(self)
+        return {key: value for key, value in written.items() if value or key not in ("tune", "tuned")}
+
+    @property
+    def only_tunes(self) -> bool:
+        """Whether it is nothing but knobs whose values are yet to be found."""
+        return not self.edits and not self.overrides
 
 
 class Forecast(Record):
@@ -335,6 +400,8 @@ class PlanKind(StrEnum):
     """The trunk against the original, and against itself without each adopted change."""
     CLIMB = "climb"
     """An adopted idea at a higher rung, against the control that it was claimed on."""
+    TUNE = "tune"
+    """Runs in search of knobs' values. They choose and are no evidence; no plan is made of them."""
 
 
 class Rule(Record):

@@ -1,5 +1,7 @@
 """The nouns: identity is content, values are frozen, and a type enforces its state."""
 
+import math
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -16,6 +18,7 @@ from mendel.records import (
     Patch,
     Plan,
     PlanKind,
+    Range,
     Recipe,
     Record,
     RunResult,
@@ -111,6 +114,59 @@ def test_a_patch_does_something():
         Patch(slot="norm")
     with pytest.raises(ValidationError):
         Edit(path="a.py", search="", replace="x")
+
+
+NUMBERS = st.floats(-1e6, 1e6) | st.integers(-1000, 1000) | st.sampled_from([0.0, math.inf, math.nan])
+
+
+@given(low=NUMBERS, high=NUMBERS, log=st.booleans(), integer=st.booleans())
+def test_a_range_holds_numbers_that_can_be_searched_as_it_says(low, high, log, integer):
+    able = math.isfinite(low) and math.isfinite(high) and low < high
+    able = (
+        able
+        and (low > 0 or not log)
+        and (float(low).is_integer() and float(high).is_integer() or not integer)
+    )
+    fields = {"low": low, "high": high, "log": log, "integer": integer}
+    if not able:
+        with pytest.raises(ValidationError):
+            Range(**fields)
+        return
+    found = Range(**fields)
+    assert Range.model_validate_json(found.model_dump_json()) == found
+    assert (
+        low <= found.middle <= high or found.middle == pytest.approx(low) or math.isclose(found.middle, high)
+    )
+    assert isinstance(found.middle, int) or not integer
+
+
+@pytest.mark.parametrize("value", [True, "1", None, [1]])
+def test_a_range_takes_nothing_for_a_number_that_is_none(value):
+    with pytest.raises(ValidationError):
+        Range(low=value, high=3)
+
+
+def test_a_patch_without_tuned_knobs_has_the_id_that_it_always_had():
+    patch = Patch(overrides={"lr": 1.0}, edits=(Edit(path="a.py", search="x", replace="y"),))
+    edits = [{"path": "a.py", "search": "x", "replace": "y"}]
+    assert patch.id == content_hash({"edits": edits, "overrides": {"lr": 1.0}, "slot": None})
+    tuned = Patch(tune={"lr": Range(low=1, high=2)})
+    assert Patch.model_validate_json(tuned.model_dump_json()) == tuned
+    assert tuned.id != Patch(tune={"lr": Range(low=1, high=3)}).id
+
+
+def test_a_patch_that_tunes_all_that_it_sets_would_compare_a_knob_with_itself():
+    lr = {"lr": Range(low=1, high=2)}
+    with pytest.raises(
+        ValidationError, match="lr: tuned, and nothing else is changed: leave out the overrides"
+    ):
+        Patch(overrides={"lr": 1.5}, tune=lr)
+    with pytest.raises(ValidationError, match="lr = 'high': a tuned knob starts at a number"):
+        Patch(overrides={"lr": "high", "beta": 0.9}, tune=lr)
+    with pytest.raises(ValidationError, match="tuned: 'beta' is not one of the overrides"):
+        Patch(overrides={"lr": 1.5}, tuned=("beta",))
+    assert Patch(tune=lr).only_tunes
+    assert not Patch(overrides={"lr": 1.5, "beta": 0.9}, tune=lr).only_tunes
 
 
 @pytest.mark.parametrize("name", ["", "Upper", "-dash", "with space", "a" * 61, "ü"])

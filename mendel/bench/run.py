@@ -6,7 +6,6 @@ import importlib
 import multiprocessing
 import sys
 from collections.abc import Callable, Iterable, Sequence
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -130,7 +129,7 @@ def _simulated(
     part: tuple[Regime, tuple[int, ...], tuple[str, ...], dict[str, tuple[float, ...]], int, int],
 ) -> dict[str, list[Score]]:
     regime, numbers, own, tuned, first, campaigns = part
-    with_tpe = find_spec("optuna") is not None and regime.ideas <= TPE_IDEAS
+    with_tpe = regime.ideas <= TPE_IDEAS
     tpe_until = first + max(TPE_LEAST, int(TPE_SHARE * campaigns)) if with_tpe else first
     found: dict[str, list[Score]] = {}
     for number in numbers:
@@ -160,7 +159,7 @@ def _replayed(part: tuple[Table, Replay, tuple[int, ...], tuple[str, ...]]) -> d
             **{path: load_policy(path) for path in own},
             "oracle": _oracle(truth),
         }
-        if find_spec("optuna") is not None and number - numbers[0] < TPE_LEAST:
+        if number - numbers[0] < TPE_LEAST:
             makers["tpe with hyperband"] = Tpe if early else lambda: Tpe(shares=(1.0,))
         for name, make in makers.items():
             _play_all(found, name, make(), draw_replay(table, how, ALPHA, strong, number))

@@ -35,6 +35,8 @@ from mendel.verdicts.effects import compute_multiplier, paired_interval
 
 STACK, ORIGINAL = "+stack", "+original"
 """Arms beside the ideas; no idea can have such a name."""
+OVER_TRUNK = "+trunk"
+"""Ends the name of an arm that has a control of its own and is compared with the trunk as well."""
 
 
 def adopt_claims(round: Round, claims: Sequence[Claim], original_points: Points) -> Line:
@@ -49,8 +51,13 @@ def adopt_claims(round: Round, claims: Sequence[Claim], original_points: Points)
     label = f"trunk of round {round.number + 1}"
     stack = round.shelf.stack(round.control, ideas, prices, label)
     arms = {claim.candidate.idea.name: claim.candidate.line for claim in real}
-    plans, pairs = _measure(round, arms, stack)
-    effects = {name: _estimate(round, plans[name], pairs[plans[name].id]) for name in arms if name in plans}
+    controls = {claim.candidate.idea.name: claim.candidate.control for claim in real}
+    plans, pairs = _measure(round, arms, controls, stack)
+    leads = {name: _lead(round, name, plans, pairs) for name in arms if name in plans}
+    effects = {
+        name: _estimate(replace(round, ahead=round.ahead + lead), plans[name], pairs[plans[name].id])
+        for name, lead in leads.items()
+    }
     gone = {name for name in effects if _withdrawn(round, plans[name], effects[name], pairs[plans[name].id])}
     if gone:  # and with them the stack that holds them
         effects = {name: verdict for name, verdict in effects.items() if name not in gone}
@@ -67,15 +74,19 @@ def adopt_claims(round: Round, claims: Sequence[Claim], original_points: Points)
     if not chosen:
         return new
     joined = {name: line for name, line in arms.items() if name in new.names}
-    round.shelf.adopted(round.number, round.control, joined, prices)
+    controls = {name: replace(controls[name], ahead=round.control.ahead + leads[name]) for name in joined}
+    round.shelf.adopted(round.number, controls, joined, prices)
     over, windows = _over_original(plans, pairs, chosen)
     log2_cm = compute_multiplier(original_points, round.flops, over, by_window=windows)
     record_trunk(round, new, log2_cm, checked=False)
     return replace(new, ahead=log2_cm.value)
 
 
-def _measure(round: Round, arms: dict[str, Line], stack: Line) -> tuple[dict[str, Plan], Pairs]:
-    """Pairs of the trunk with each arm, with the stack of them all, and with the original recipe."""
+def _measure(
+    round: Round, arms: dict[str, Line], controls: dict[str, Line], stack: Line
+) -> tuple[dict[str, Plan], Pairs]:
+    """Pairs of each arm with its control; and of the trunk with each arm, with the stack of them all, and
+    with the original recipe."""
     wanted = dict(arms)
     if stack.recipe not in {line.recipe for line in [round.control, *wanted.values()]}:
         wanted[STACK] = stack
@@ -89,8 +100,13 @@ def _measure(round: Round, arms: dict[str, Line], stack: Line) -> tuple[dict[str
             runs = smoked[line.recipe, round.rung].status is RunStatus.DONE
             if runs and affords(round.lab, line, round.rung):
                 idea = name if name in arms else None
-                plans[name] = round.plan(PlanKind.ESTIMATE, idea, line, seeds, Shard.VALIDATION)
-                round.lab.store.put_plan(round.campaign, plans[name])
+                control = controls.get(name, round.control)
+                plans[name] = round.plan(PlanKind.ESTIMATE, idea, line, seeds, Shard.VALIDATION, control)
+                if control.recipe != round.control.recipe:
+                    over = round.plan(PlanKind.ESTIMATE, None, line, seeds, Shard.VALIDATION)
+                    plans[name + OVER_TRUNK] = over
+        for plan in plans.values():
+            round.lab.store.put_plan(round.campaign, plan)
     return plans, run_pairs(round.lab, list(plans.values()), 0, len(seeds))
 
 
@@ -177,6 +193,20 @@ def kind_of(log2_cm: Interval) -> VerdictKind:
     return VerdictKind.WORSE if log2_cm.high < 0 else VerdictKind.NO_DIFFERENCE_SHOWN
 
 
+def _lead(round: Round, arm: str, plans: dict[str, Plan], pairs: Pairs) -> float:
+    """log2 CM over the trunk of an arm's own control, 0 where that is the trunk: gains over a better control
+    are read off the curve where that stands."""
+    own, over = plans[arm], _over_trunk(plans, arm)
+    gains = [at_bound(differences(pairs[plan.id]), plan.rule) for plan in (over, own)]
+    ahead = [gain - rest for gain, rest in zip(*gains, strict=True)]
+    return round.multiplier(ahead, over.rule).value if over is not own else 0.0
+
+
+def _over_trunk(plans: dict[str, Plan], arm: str) -> Plan:
+    """The pairs of an arm with the trunk, also where its effect is measured against a control of its own."""
+    return plans.get(arm + OVER_TRUNK, plans[arm])
+
+
 def _choose(
     round: Round, arms: dict[str, Line], stack: Line, plans: dict[str, Plan], pairs: Pairs
 ) -> tuple[str, Line]:
@@ -185,7 +215,8 @@ def _choose(
     lines = {name: line for name, line in {**arms, STACK: stack}.items() if name in plans}
 
     def gain(name: str) -> float:
-        values = at_bound(differences(pairs[plans[name].id]), plans[name].rule)
+        plan = _over_trunk(plans, name)
+        values = at_bound(differences(pairs[plan.id]), plan.rule)
         return sum(values) / len(values)
 
     best = max(sorted(lines), key=gain, default="")
@@ -197,8 +228,9 @@ def _over_original(
 ) -> tuple[list[float], list[list[float]] | None]:
     """Loss of the original minus loss of the new trunk, seed by seed, through the control they share; and the
     same window by window of the text."""
-    own = pairs[plans[chosen].id]
-    gains, windows = at_bound(differences(own), plans[chosen].rule), by_window(own)
+    plan = _over_trunk(plans, chosen)
+    own = pairs[plan.id]
+    gains, windows = at_bound(differences(own), plan.rule), by_window(own)
     if ORIGINAL not in plans:
         return gains, windows
     base = pairs[plans[ORIGINAL].id]
@@ -225,7 +257,7 @@ def _record(
         finding = make_finding(
             idea,
             round=round.number,
-            control=round.control.recipe,
+            control=claim.candidate.control.recipe,
             treatment=claim.candidate.line.recipe,
             rung=round.rung,
             cost_ratio=claim.charge.ratio,

@@ -8,12 +8,14 @@ from __future__ import annotations
 
 import math
 from collections import Counter
+from collections.abc import Mapping, Sequence
 
 from mendel.campaign.config import CampaignConfig
 from mendel.campaign.forecasts import EARLIER, earlier_campaigns, track_record
 from mendel.campaign.lab import Lab
 from mendel.campaign.rounds import CURVE, SHORT_CURVE
 from mendel.campaign.trunk import Line
+from mendel.campaign.tuning import TUNED, tuning_price
 from mendel.ideas.stream import choose
 from mendel.ideas.triage import balanced, rank
 from mendel.records import Verdict, VerdictKind
@@ -21,6 +23,8 @@ from mendel.store import IdeaState
 
 LEAST_IDEAS = 3
 """A round that could screen fewer is not begun."""
+MORE_PAIRS = 0.3
+"""Share of the ideas that get further screening pairs."""
 CURVE_SEEDS = 2
 """Seeds of each point of a curve that is measured for the last check."""
 TIMID = 1.1
@@ -38,7 +42,10 @@ def next_ideas(lab: Lab, config: CampaignConfig, number: int, trunk: Line) -> di
     spent = Counter(entry.idea.idea_class for entry in entries if entry.state is not IdeaState.QUEUED)
     fresh = [entry.idea for entry in entries if entry.state is IdeaState.QUEUED]
     lab.once(EARLIER, lambda: earlier_campaigns(lab.store, lab.campaign))
-    ranked = rank(fresh, track_record(lab.store, lab.campaign), spent)
+    tuning = {entry.idea.name: tuning_price(policy, entry.idea.patch) for entry in entries}
+    screening = policy.screen_pairs + MORE_PAIRS * policy.more_screen_pairs
+    costs = {name: 1 + price / screening for name, price in tuning.items()}
+    ranked = rank(fresh, track_record(lab.store, lab.campaign), spent, costs)
     chances = second_chances(lab, trunk)
     names = [item.name for item in ranked] + chances
     if not names:
@@ -52,16 +59,32 @@ def next_ideas(lab: Lab, config: CampaignConfig, number: int, trunk: Line) -> di
         count -= 1
     if count < least:
         return {}
-    names = balanced(ranked, {idea.name: idea.idea_class for idea in fresh}, count) + chances
-    return choose(names, len(fresh), count, config.seed, number)
+    waiting = balanced(ranked, {idea.name: idea.idea_class for idea in fresh}, count)
+    room = left - _round_price(config, count, number)
+    names = _affordable(waiting + chances, tuning, room)
+    if len(names) < least:
+        return {}
+    return choose(names, len(set(waiting) & set(names)), min(count, len(names)), config.seed, number)
+
+
+def _affordable(names: Sequence[str], tuning: Mapping[str, float], room: float) -> list[str]:
+    """The names in their order without those whose tuning takes more than is left of `room`: they wait."""
+    kept = []
+    for name in names:
+        if not tuning[name] or tuning[name] <= room:
+            room -= tuning[name]
+            kept.append(name)
+    return kept
 
 
 def too_small(lab: Lab, config: CampaignConfig) -> str:
     """Why the budget is not enough to begin, in one line."""
-    count = min(LEAST_IDEAS, len(lab.store.ideas(lab.campaign.id)))
+    entries = lab.store.ideas(lab.campaign.id)
+    count = min(LEAST_IDEAS, len(entries))
     if not count:
         return f"ideas: {config.ideas!r} holds no idea"
-    needed = TIMID * (_round_price(config, count, 0) + verify_price(lab, config))
+    tuning = sum(sorted(tuning_price(config.policy, entry.idea.patch) for entry in entries)[:count])
+    needed = TIMID * (_round_price(config, count, 0) + tuning + verify_price(lab, config))
     unit = f"{math.ceil(needed + lab.meter.runs)} runs"
     if not lab.meter.counts_runs:
         unit = f"{lab.meter.elapsed + needed * lab.meter.run_seconds / lab.meter.workers:.0f} s here"
@@ -83,6 +106,9 @@ def second_chances(lab: Lab, trunk: Line) -> list[str]:
         if plan is not None and plan.idea is not None:
             last[plan.idea] = verdict
             judged_on.setdefault(plan.idea, set()).add(plan.control)
+    for tuned in lab.store.decisions([campaign], TUNED)[campaign].values():
+        for name in tuned["ideas"]:  # compared with the trunk as well tuned, and so with this trunk
+            judged_on.setdefault(name, set()).add(tuned["on"])
     chances = []
     for entry in lab.store.ideas(campaign):
         name = entry.idea.name
@@ -98,12 +124,12 @@ def second_chances(lab: Lab, trunk: Line) -> list[str]:
 
 
 def _round_price(config: CampaignConfig, ideas: int, number: int) -> float:
-    """Expected price of a round in runs of the lowest rung."""
+    """Expected price of a round in runs of the lowest rung, tuning not included."""
     policy = config.policy
     counted = config.budget.runs is not None
     points = () if number == 0 else SHORT_CURVE  # the original's curve is there before the first round
     curve = len(points) if counted else sum(points)
-    screening = (ideas + 1) * policy.screen_pairs + 0.3 * ideas * policy.more_screen_pairs
+    screening = (ideas + 1) * policy.screen_pairs + MORE_PAIRS * ideas * policy.more_screen_pairs
     entering = min(policy.cohort, max(1.0, ideas / 4))
     confirming = (entering + 1) * 6
     return curve * policy.curve_seeds + screening + confirming + _estimate_price(config)

@@ -82,6 +82,11 @@ class Policy(Record):
     target_flops: float = Field(default=0.0, ge=0)
     """Compute of the run that the campaign is for: gains are extrapolated to it, and no rung above it is
     climbed; 0 for the highest rung."""
+    tune_trials: int = Field(default=8, ge=3)
+    """Runs of a search for the knobs of an idea, the recipe as it stands among them; so many again for its
+    control."""
+    tune_sampler: Literal["tpe", "cma-es"] = "tpe"
+    """How knobs are searched; "cma-es" takes two or more that are no whole numbers, else it is TPE."""
     curve_seeds: int = Field(default=3, ge=2)
     """Seeds at each budget of a scaling curve."""
     enter: float = Field(default=1.0, ge=0)

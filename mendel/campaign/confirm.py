@@ -166,7 +166,9 @@ def cohort(round: Round, screened: Sequence[Screened]) -> tuple[list[Plan], list
                 round.move(name, IdeaState.FAILED, price.too_dear, "confirm")
                 continue
             try:
-                plan = round.plan(PlanKind.CONFIRM, name, candidate.line, seeds, Shard.HELD_OUT)
+                plan = round.plan(
+                    PlanKind.CONFIRM, name, candidate.line, seeds, Shard.HELD_OUT, candidate.control
+                )
             except Refused as error:  # as charged by the clock; FLOPs alone let it through
                 round.move(name, IdeaState.FAILED, str(error), "confirm")
                 continue

@@ -74,6 +74,8 @@ def of_campaign(store: Store, campaign: Campaign, names: Sequence[str] = ()) -> 
     _check_source(store, campaign)
     chosen = _chosen(held, names, f"the trunk of campaign {campaign.id}")
     ideas = {entry.idea.name: entry.idea for entry in store.ideas(campaign.id)}
+    # Of tuned ideas the finding holds the values that the search found.
+    ideas |= {finding.idea.name: finding.idea for finding in store.findings(campaign.id)}
     return [Factor(name, ideas[name], excess=_excess(store, campaign, name)) for name in chosen]
 
 

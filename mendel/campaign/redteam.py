@@ -236,7 +236,7 @@ class _Bench:
                 trial.refuse(str(error))
                 continue
             ratio = lab.flops_per_token(line.recipe, rung) / own
-            trial.candidate = Candidate(trial.suspect.idea, line, ratio)
+            trial.candidate = Candidate(trial.suspect.idea, line, ratio, self.original)
 
     def _pairs(self, round: Round, trials: Sequence[Trial], count: int) -> None:
         """Screening pairs for what a patch is charged, then pairs of confirmation, audited."""

@@ -109,16 +109,24 @@ class Round:
         return max(float(curve.slope(self.flops * 2**self.ahead)), LEAST_SLOPE)
 
     def plan(
-        self, kind: PlanKind, idea: str | None, treatment: Line, seeds: tuple[int, ...], shard: Shard
+        self,
+        kind: PlanKind,
+        idea: str | None,
+        treatment: Line,
+        seeds: tuple[int, ...],
+        shard: Shard,
+        control: Line | None = None,
     ) -> Plan:
-        """Control and `treatment` at equal charged compute. Raises Refused as `tokens_at` does."""
-        control_tokens = tokens_at(self.lab, self.control, self.rung)
+        """Control (the round's, unless another is given) and `treatment` at equal charged compute. Raises
+        Refused as `tokens_at` does."""
+        control = control or self.control
+        control_tokens = tokens_at(self.lab, control, self.rung)
         treatment_tokens = tokens_at(self.lab, treatment, self.rung)
         return Plan(
             kind=kind,
             round=self.number,
             idea=idea,
-            control=self.control.recipe,
+            control=control.recipe,
             treatment=treatment.recipe,
             rung=self.rung,
             seeds=seeds,

@@ -11,7 +11,8 @@ from mendel.campaign.claim_audits import any_rejected
 from mendel.campaign.early_stop import EarlyStop
 from mendel.campaign.forecasts import track_record
 from mendel.campaign.rounds import Round, at_bound
-from mendel.campaign.trunk import Candidate, Pairs, differences, prepare, run_pairs
+from mendel.campaign.trunk import Candidate, Pairs, differences, run_pairs
+from mendel.campaign.tuning import prepare_tuned
 from mendel.plans.costs import Charge, charge, cpu_intervals, done_once
 from mendel.plans.index import GAINS
 from mendel.plans.screening import Outlook, Prospect, Subject, entering, price_of_compute, prospects
@@ -30,7 +31,7 @@ USUAL_NOISE = 0.05
 def screen(round: Round, ideas: Sequence[Idea]) -> list[Screened]:
     """Smoke-test and screen; returns the candidates that enter confirmation, best first."""
     policy = round.config.policy
-    ready, lost = prepare(round.lab, round.shelf, round.control, ideas, round.rung)
+    ready, lost = prepare_tuned(round, ideas)
     for name, (state, reason) in lost.items():
         _lose(round, name, IdeaState(state), reason)
     round.measure_curve()
@@ -70,7 +71,8 @@ def screening_plans(round: Round, ready: Sequence[Candidate]) -> list[Plan]:
     plans = []
     with round.lab.store.transaction():
         for candidate in ready:
-            plan = round.plan(PlanKind.SCREEN, candidate.idea.name, candidate.line, seeds, Shard.VALIDATION)
+            name, control = candidate.idea.name, candidate.control
+            plan = round.plan(PlanKind.SCREEN, name, candidate.line, seeds, Shard.VALIDATION, control)
             round.lab.store.put_plan(round.campaign, plan)
             plans.append(plan)
     return plans
@@ -233,7 +235,7 @@ def _smoke_difference(round: Round, candidate: Candidate) -> tuple[float, int]:
     """CPU seconds by which a candidate's smoke run took longer than its control's, and tokens of both."""
     costs = [
         round.lab.store.cost(round.campaign, recipe, round.rung)
-        for recipe in (candidate.line.recipe, round.control.recipe)
+        for recipe in (candidate.line.recipe, candidate.control.recipe)
     ]
     treatment, control = (cost.result if cost else RunResult(status=RunStatus.DONE) for cost in costs)
     return treatment.cpu_seconds - control.cpu_seconds, control.tokens

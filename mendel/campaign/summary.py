@@ -20,8 +20,9 @@ def summarise(store: Store, campaign: Campaign) -> dict[str, Any]:
     """Adopted changes, the trunk, blanks and spending, as one JSON object.
 
     CMs are plain multipliers (not logarithms). `adopted` holds the fresh-pair estimates, each over the trunk
-    of its round; `trunk_cm` is the newest measurement of the whole trunk at the lowest rung, null before the
-    first, and `trunk_checked` says whether that was the last check, on seeds that had no part in choosing it.
+    of its round, or over that trunk as well tuned; `trunk_cm` is the newest measurement of the whole trunk at
+    the lowest rung, null before the first, and `trunk_checked` says whether that was the last check, on seeds
+    that had no part in choosing it.
     """
     points = trunk_points(store, campaign)
     lowest = [point for point in points if point["rung"] == campaign.config["rungs"][0]]

@@ -15,6 +15,7 @@ from mendel.patches import PatchError, Stale, Tree, adopt, apply_patch, build
 from mendel.plans.costs import Charge
 from mendel.records import (
     Idea,
+    Patch,
     Plan,
     PlanKind,
     Recipe,
@@ -55,6 +56,8 @@ class Candidate:
     line: Line
     flops_ratio: float
     """Its FLOPs per token over its control's."""
+    control: Line
+    """What it is compared with: the trunk, or the trunk with the same knobs as well tuned."""
 
 
 @dataclass(frozen=True)
@@ -88,11 +91,12 @@ class Shelf:
         return Line(trunk, recipe, excess)
 
     def stack(self, line: Line, ideas: Sequence[Idea], charges: dict[str, Charge], label: str) -> Line:
-        """`line` with as many of `ideas` as compose, first come first served; one idea of each slot."""
+        """`line` with as many of `ideas` as compose, first come first served; one idea of each slot. What is
+        nothing but tuned values comes last: code that tuned the same has these already."""
         best = line
-        for idea in ideas:
-            taken = {held.patch.slot for held in best.trunk.adopted if held in ideas and held.patch.slot}
-            if idea.patch.slot in taken:
+        for idea in sorted(ideas, key=lambda one: _within(one.patch, one.patch)):
+            joined = [held for held in best.trunk.adopted if held in ideas]
+            if any(_alternatives(held.patch, idea.patch) for held in joined):
                 continue
             charge = charges[idea.name]
             left = 1 - best.fixed - charge.fixed
@@ -106,12 +110,16 @@ class Shelf:
         return best
 
     def adopted(
-        self, round: int, control: Line, lines: Mapping[str, Line], charges: Mapping[str, Charge]
+        self,
+        round: int,
+        controls: Mapping[str, Line],
+        lines: Mapping[str, Line],
+        charges: Mapping[str, Charge],
     ) -> None:
-        """Remember what changes were compared with and charged when they joined `control`: to be able to
+        """Remember what changes were compared with and charged when they joined the trunk: to be able to
         leave one out, and to measure it at another rung."""
         for name, line in lines.items():
-            charge = charges[name]
+            charge, control = charges[name], controls[name]
             excess = charge.excess(control.fixed)
             self.shares[name] = Share(round, control, line, excess, charge.fixed)
 
@@ -137,6 +145,18 @@ class Shelf:
         except PatchError as error:
             return f"idea {idea.name!r}: {error.summary}"
         return ""
+
+
+def _alternatives(held: Patch, other: Patch) -> bool:
+    """Whether two patches for one trunk exclude each other: they share a slot, or one would leave nothing of
+    the other."""
+    same_slot = held.slot is not None and held.slot == other.slot
+    return same_slot or _within(held, other) or _within(other, held)
+
+
+def _within(patch: Patch, other: Patch) -> bool:
+    """Whether a patch is nothing but values of knobs that the other one has tuned."""
+    return not patch.edits and patch.overrides.keys() <= {*other.tuned}
 
 
 def tokens_at(lab: Lab, line: Line, rung: int, multiple: float = 1.0) -> int:
@@ -246,7 +266,7 @@ def prepare(
         except Refused as error:
             lost[idea.name] = ("failed", str(error))
             continue
-        ready.append(Candidate(idea, line, ratio))
+        ready.append(Candidate(idea, line, ratio, control))
     return ready, lost
 
 

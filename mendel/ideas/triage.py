@@ -99,8 +99,9 @@ def expected_gain(mean: float, sd: float) -> float:
 def duplicates(ideas: Sequence[Idea]) -> list[tuple[str, str]]:
     """Pairs (name, name of the earlier idea with the same patch).
 
-    The same patch: equal overrides (2 and 2.0 are equal, True and 1 are not) and equal edits up to their
-    order between files and white space at line ends. Slots and words do not count.
+    The same patch: equal overrides (2 and 2.0 are equal, True and 1 are not), equal edits up to their order
+    between files and white space at line ends, and the same knobs tuned within the same ranges. Slots and
+    words do not count.
     """
     first: dict[str, str] = {}
     pairs = []
@@ -162,7 +163,8 @@ def _patch_key(patch: Patch) -> str:
     edits: dict[str, list[list[str]]] = {}
     for edit in patch.edits:
         edits.setdefault(edit.path, []).append([_trimmed(edit.search), _trimmed(edit.replace)])
-    return content_hash([overrides, edits])
+    tune = {key: one.model_dump() for key, one in patch.tune.items()}
+    return content_hash([overrides, edits, tune])
 
 
 def _trimmed(text: str) -> str:

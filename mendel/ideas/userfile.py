@@ -15,13 +15,16 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from mendel.records import Finding, Idea
+from mendel.records import Finding, Idea, Range
 
 REQUIRED = ("name", "class", "hypothesis", "mechanism", "citation", "forecast")
-OPTIONAL = ("proposer", "slot", "overrides", "edits")
+PATCH = ("slot", "overrides", "edits", "tune")
+OPTIONAL = ("proposer", *PATCH)
 MARKDOWN_KEYS = ("class", "forecast", "slot", "citation", "proposer", "hypothesis", "mechanism")
 BUILT_IN = "catalog"
 """Proposer of the ideas that ship with the package, and of no others: they are trusted more."""
+TABLES = {"toml": "overrides", "toml tune": "tune"}
+"""Info string of a fenced block in Markdown -> the key that it gives."""
 MARKERS = ("<<<<<<< SEARCH", "=======", ">>>>>>> REPLACE")
 
 
@@ -88,7 +91,7 @@ def _to_idea(table: dict[str, Any], source: str, number: int, proposer: str) -> 
     for key in REQUIRED:
         if key not in table:
             raise IdeasError(f"{where}: {key}: missing; every idea has {', '.join(REQUIRED)}")
-    patch = {key: table[key] for key in ("edits", "overrides", "slot") if key in table}
+    patch = {key: table[key] for key in PATCH if key in table}
     words = {key: table[key] for key in ("name", "hypothesis", "mechanism", "citation", "forecast")}
     fields = {
         **words,
@@ -103,7 +106,11 @@ def _to_idea(table: dict[str, Any], source: str, number: int, proposer: str) -> 
     except ValidationError as error:
         first = error.errors()[0]
         key = ".".join(str(part) for part in first["loc"] if part not in ("bool", "int", "float", "str"))
-        raise IdeasError(f"{where}: {key or 'class'}: {first['msg']}{_found(first['input'])}") from None
+        allowed = ""
+        if key.startswith("patch.tune.") and first["type"] == "extra_forbidden":
+            allowed = f"; allowed are {', '.join(Range.model_fields)}"
+        found = _found(first["input"])
+        raise IdeasError(f"{where}: {key or 'class'}: {first['msg']}{found}{allowed}") from None
     _check_finite(idea, where)
     return idea
 
@@ -139,7 +146,8 @@ def _read_toml(text: str, source: str) -> list[dict[str, Any]]:
 
 
 def to_toml(idea: Idea) -> str:
-    """The idea as an [[idea]] table that `load_ideas` reads back as an equal record."""
+    """The idea as an [[idea]] table that `load_ideas` reads back as an equal record; which of its values a
+    search found is not said."""
     f = idea.forecast
     rows = ["[[idea]]", f"name = {_value(idea.name)}", f"class = {_value(idea.idea_class)}"]
     rows += [f"{key} = {_value(getattr(idea, key))}" for key in ("hypothesis", "mechanism", "citation")]
@@ -150,10 +158,22 @@ def to_toml(idea: Idea) -> str:
     if idea.patch.overrides:
         pairs = (f"{_value(key)} = {_value(value)}" for key, value in idea.patch.overrides.items())
         rows.append(f"overrides = {{ {', '.join(pairs)} }}")
+    if idea.patch.tune:
+        rows.append(f"tune = {{ {', '.join(_ranges(idea))} }}")
     for edit in idea.patch.edits:
         rows += ["", "[[idea.edits]]", f"path = {_value(edit.path)}"]
         rows += [f"search = {_block(edit.search)}", f"replace = {_block(edit.replace)}"]
     return "\n".join(rows) + "\n"
+
+
+def _ranges(idea: Idea) -> list[str]:
+    """What is tuned, as TOML: `"lr" = { low = 0.001, high = 0.02, log = true }`."""
+    rows = []
+    for key, one in idea.patch.tune.items():
+        words = [f"low = {one.low!r}", f"high = {one.high!r}"]
+        words += [f"{name} = true" for name in ("log", "integer") if getattr(one, name)]
+        rows.append(f"{_value(key)} = {{ {', '.join(words)} }}")
+    return rows
 
 
 def _value(value: bool | int | float | str) -> str:
@@ -235,20 +255,23 @@ def _forecast(text: str, where: str) -> dict[str, float]:
 
 
 def _read_block(table: dict[str, Any], info: str, body: list[str], source: str, line: int) -> None:
-    """A fenced block: overrides (info string `toml`), or edits (its last word is the path of a file)."""
+    """A fenced block: a table (its info string is in TABLES), or edits (its last word is a file's path)."""
     name, where = table["name"], f"{source}: line {line}"
-    if info == "toml":
-        if "overrides" in table:
-            raise IdeasError(f"{where}: overrides: given twice for idea {name!r}; give one ```toml block")
+    if info in TABLES:
+        key = TABLES[info]
+        if key in table:
+            raise IdeasError(f"{where}: {key}: given twice for idea {name!r}; give one ```{info} block")
         try:
-            table["overrides"] = tomllib.loads("\n".join(body))
+            table[key] = tomllib.loads("\n".join(body))
         except (ValueError, RecursionError) as error:
-            raise IdeasError(f"{where}: overrides of idea {name!r}: not valid TOML: {error}") from None
+            raise IdeasError(f"{where}: {key} of idea {name!r}: not valid TOML: {error}") from None
     elif info:
         edits = _edits(info.split()[-1], body, source, line)
         table["edits"] = [*table.get("edits", []), *edits]
     else:
-        raise IdeasError(f"{where}: a bare ``` block; allowed are ```toml (overrides) and ```FILE (edits)")
+        raise IdeasError(
+            f"{where}: a bare ``` block; allowed are ```toml (overrides), ```toml tune and ```FILE (edits)"
+        )
 
 
 def _edits(path: str, body: list[str], source: str, first: int) -> list[dict[str, str]]:
@@ -290,6 +313,8 @@ def to_markdown(idea: Idea) -> str:
     if idea.patch.overrides:
         pairs = [f"{_value(key)} = {_value(value)}" for key, value in idea.patch.overrides.items()]
         rows += ["", "```toml", *pairs, "```"]
+    if idea.patch.tune:
+        rows += ["", "```toml tune", *_ranges(idea), "```"]
     for edit in idea.patch.edits:
         code = [edit.search, edit.replace]
         if any(line.rstrip() in MARKERS for text in code for line in text.split("\n")):

@@ -184,7 +184,8 @@ def _stack(layer: _Layer, idea: Idea, base_tree: Mapping[str, str], editable: Co
     overrides = {**layer.overrides, **patch.overrides}
     # Equality of the JSON that a recipe's id is made of: 1, 1.0 and True are different settings there.
     if tree == layer.tree and _typed(overrides) == _typed(layer.overrides):
-        raise Stale(f"idea {idea.name!r}: nothing is left to change, the trunk has all of it already")
+        why = "nothing is left to change, the trunk has all of it already"
+        raise Stale(f"idea {idea.name!r}: {'its knobs have no values yet' if patch.only_tunes else why}")
     return _Layer(
         tree,
         overrides,
@@ -198,10 +199,12 @@ def _check_overrides(layer: _Layer, idea: Idea) -> None:
     """Two ideas that want different values for one key cannot both be judged as adopted.
 
     Equal values do not clash. Alternatives never meet here: `adopt` supersedes within a slot. The values
-    of the base recipe are nobody's claim and simply give way.
+    of the base recipe are nobody's claim and simply give way; so do all to a value that was searched on the
+    trunk that holds them.
     """
     for key, value in idea.patch.overrides.items():
-        owner = layer.owners.get(key)
+        searched = key in idea.patch.tune or key in idea.patch.tuned
+        owner = None if searched else layer.owners.get(key)
         if owner is not None and _typed({key: value}) != _typed({key: layer.overrides[key]}):
             raise Stale(
                 f"idea {idea.name!r}: it sets {key} = {value!r}, but idea {owner!r} set "

@@ -42,6 +42,8 @@ def _claim(found: Facts, finding: Finding, place: int) -> Html:
     ]
     if fresh and place < MOST_FIGURES:
         control = found.campaign.recipe if fresh.control == found.original else "trunk"
+        if found.tuned.get((finding.round, idea.name), {}).get("equal"):
+            control = "tuned trunk"
         caption = (
             "Left: training loss as the runs printed it, one thin line for each fresh seed, against compute "
             "as charged; for orientation only. Right: what is judged, the scored loss, pair by pair. Grey "
@@ -72,6 +74,10 @@ def _numbers(found: Facts, finding: Finding, confirm: Plan | None, fresh: Plan |
     rows: list[tuple[str, Child]] = []
     estimate, claimed = _verdict(found, finding, fresh), _verdict(found, finding, confirm)
     rows.append(("Compute multiplier", join(el("b", cm_text(finding.log2_cm)), " on fresh pairs")))
+    tuned = found.tuned.get((finding.round, idea.name))
+    if tuned:
+        equal = "; compared with the trunk whose knobs were searched as long" if tuned["equal"] else ""
+        rows.append(("Knobs", f"{tuned['words']}{equal}"))
     if estimate and estimate.difference:
         rows.append(
             (

@@ -118,6 +118,17 @@ class Facts:
             return curves[0].spec.recipe
         return next((plan.control for plan in self.plans.values()), None)
 
+    @cached_property
+    def tuned(self) -> dict[tuple[int, str], dict[str, Any]]:
+        """(round, idea) -> what the search for its knobs came to in `words`, and its `control`; `equal`:
+        that is not the trunk, but the trunk with the same knobs as well tuned."""
+        found = {}
+        for key, kept in self.store.decisions([self.campaign.id], "/tuned")[self.campaign.id].items():
+            for name, one in kept["ideas"].items():
+                equal = one["control"] != kept["on"]
+                found[int(key.partition("/")[0]), name] = {**one, "equal": equal}
+        return found
+
     def flops_per_token(self, recipe: str, rung: int) -> float | None:
         if (recipe, rung) not in self.per_token:
             cost = self.store.cost(self.campaign.id, recipe, rung)

@@ -177,7 +177,10 @@ def _particulars(found: Facts, summary: Mapping[str, Any]) -> list[tuple[str, Ch
         target = f"#finding-{row['id']}" if row["id"] in claimed else None
         adopted.append(el("div", el("a", row["id"], href=target), el("span", numbers, cls="muted")))
     if adopted:
-        adopted.append(el("div", "Each CM is over the trunk that the change joined.", cls="note"))
+        note = "Each CM is over the trunk that the change joined"
+        if any(one["equal"] for one in found.tuned.values()):
+            note += "; of code with tuned knobs, over that trunk as well tuned"
+        adopted.append(el("div", f"{note}.", cls="note"))
         rows.append(("Adopted", adopted))
     by_rung = summary.get("trunk_by_rung", {})
     if len(by_rung) > 1:

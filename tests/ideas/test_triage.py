@@ -10,7 +10,7 @@ from scipy import integrate, stats
 from mendel.ideas import PROPOSERS, load_proposer
 from mendel.ideas.track_record import Past
 from mendel.ideas.triage import Triage, balanced, duplicates, expected_gain, rank
-from mendel.records import Edit, Forecast, Idea, Patch
+from mendel.records import Edit, Forecast, Idea, Patch, Range
 
 
 def idea(name, mean=0.1, sd=0.1, *, proposer="catalog", idea_class="attention", p_runs=1.0, patch=None):
@@ -125,8 +125,11 @@ def test_equal_patches_are_duplicates_whatever_they_are_called():
         with_patch("another", overrides={"n": 2}, edits=(edit("w"), edit("z", "b.py"))),
         with_patch("number", overrides={"bias": 1}),
         with_patch("switch", overrides={"bias": True}),
+        with_patch("tuned", tune={"n": Range(low=1, high=2)}),
+        with_patch("wider", tune={"n": Range(low=1, high=3)}),
+        with_patch("again", tune={"n": Range(low=1, high=2)}),
     ]
-    assert duplicates(ideas) == [("float", "first"), ("reordered", "first")]
+    assert duplicates(ideas) == [("float", "first"), ("reordered", "first"), ("again", "tuned")]
 
 
 def test_proposers_are_reached_by_a_short_name(tmp_path):

@@ -16,7 +16,7 @@ from mendel.ideas.userfile import (
     to_markdown,
     to_toml,
 )
-from mendel.records import IDEA_CLASSES, Edit, Forecast, Idea, Patch
+from mendel.records import IDEA_CLASSES, Edit, Forecast, Idea, Patch, Range
 
 TOML = """
 [[idea]]
@@ -28,6 +28,10 @@ citation = "folklore"
 forecast = { mean = 0.1, sd = 0.2 }
 slot = "lr"
 overrides = { lr = 6e-3, bias = false, schedule = "wsd", depth = 3 }
+
+[idea.tune]
+lr = { low = 1e-3, high = 2e-2, log = true }
+warmup = { low = 5, high = 100, integer = true }
 
 [[idea.edits]]
 path = "model.py"
@@ -58,6 +62,11 @@ schedule = "wsd"
 depth = 3
 ```
 
+```toml tune
+lr = { low = 1e-3, high = 2e-2, log = true }
+warmup = { low = 5, high = 100, integer = true }
+```
+
 ```python model.py
 <<<<<<< SEARCH
 gelu
@@ -81,6 +90,8 @@ def test_both_formats_say_the_same(tmp_path):
     assert idea.hypothesis == "A hotter run learns more."
     assert idea.patch.overrides == {"lr": 6e-3, "bias": False, "schedule": "wsd", "depth": 3}
     assert [type(value) for value in idea.patch.overrides.values()] == [float, bool, str, int]
+    lr, warmup = Range(low=1e-3, high=2e-2, log=True), Range(low=5, high=100, integer=True)
+    assert idea.patch.tune == {"lr": lr, "warmup": warmup}
     assert idea.patch.edits == (Edit(path="model.py", search="gelu", replace="silu"),)
 
 
@@ -113,6 +124,15 @@ def test_several_edits_of_one_file_keep_their_order_and_their_line_ends(tmp_path
         ("sd = 0.2", "", "not valid TOML|forecast.sd: Field required"),
         ("mean = 0.1", "mean = nan", "forecast.mean: nan is not allowed; give a finite number"),
         ("lr = 6e-3", "lr = inf", "overrides.lr: inf is not allowed"),
+        ("lr = 6e-3", 'lr = "fast"', "lr = 'fast': a tuned knob starts at a number"),
+        ("low = 1e-3", "low = 0.02", "patch.tune.lr: .*low = 0.02 must be below high = 0.02"),
+        ("low = 1e-3", "low = 0", "patch.tune.lr: .*low = 0 must be above 0 where log = true"),
+        ("low = 1e-3", 'low = "1e-3"', "patch.tune.lr.low: .*valid number.*found '1e-3'"),
+        ("high = 2e-2", "high = inf", "patch.tune.lr.high: .*finite number.*found inf"),
+        ("low = 5,", "low = 5.5,", "patch.tune.warmup: .*low = 5.5 and .* must be whole where integer"),
+        ("low = 5,", "", "patch.tune.warmup.low: Field required"),
+        ("log = true", "logs = true", "tune.lr.logs: .*found True.; allowed are low, high, log, integer"),
+        ("lr = { low = 1e-3, high = 2e-2, log = true }", "lr = [1, 2]", r"patch.tune.lr: .*found \[1, 2\]"),
         ("depth = 3", "depth = [3]", r"overrides.depth: .*found \[3\]"),
         ('search = "gelu"', 'search = ""', "edits.0.search: .*at least 1 character"),
         ('path = "model.py"', "", "edits.0.path: Field required"),
@@ -137,12 +157,14 @@ def test_a_wrong_table_is_refused_by_name_key_and_value(old, new, message, tmp_p
         ("mean=0.1", "0.1", "line 8: forecast: found '0.1'; write it as mean=0.1"),
         ("class: optimiser\n", "", "idea 'hot': class: missing"),
         ("lr = 6e-3", "lr 6e-3", "line 17: overrides of idea 'hot': not valid TOML"),
+        ("warmup = { low", "warmup { low", "line 24: tune of idea 'hot': not valid TOML"),
+        ("```toml tune", "```toml", "line 24: overrides: given twice for idea 'hot'; give one ```toml block"),
         ("```python model.py", "```", "a bare ``` block; allowed are"),
-        ("=======\n", "", "line 28: found '>>>>>>> REPLACE'; expected '======='"),
-        (">>>>>>> REPLACE\n", "", "line 29: the block of model.py ends; expected '>>>>>>> REPLACE'"),
-        ("<<<<<<< SEARCH\n", "", "line 25: found 'gelu'; expected '<<<<<<< SEARCH'"),
+        ("=======\n", "", "line 33: found '>>>>>>> REPLACE'; expected '======='"),
+        (">>>>>>> REPLACE\n", "", "line 34: the block of model.py ends; expected '>>>>>>> REPLACE'"),
+        ("<<<<<<< SEARCH\n", "", "line 30: found 'gelu'; expected '<<<<<<< SEARCH'"),
         ("depth = 3\n```", "depth = 3", "line 17|never closed|not valid TOML"),
-        ("REPLACE\n```\n", "REPLACE\n", "line 24: the block .* is never closed; end it with ```"),
+        ("REPLACE\n```\n", "REPLACE\n", "line 29: the block .* is never closed; end it with ```"),
         ("## hot", "# hot", "no ideas found; write at least one `## name` heading"),
     ],
 )
@@ -211,6 +233,9 @@ CODE = st.text("ab \n'\"\\`=\t", min_size=1, max_size=30).filter(
     lambda text: not any(line.rstrip() in MARKERS for line in text.split("\n"))
 )
 NUMBERS = st.floats(-5, 5, allow_nan=False)
+RANGES = st.builds(
+    Range, low=st.floats(0.001, 1), high=st.floats(1.5, 9), log=st.booleans(), integer=st.just(False)
+) | st.builds(Range, low=st.integers(-9, 0), high=st.integers(1, 9), integer=st.just(True))
 EDITS = st.builds(Edit, path=st.just("model.py"), search=CODE, replace=CODE | st.just(""))
 IDEAS = st.builds(
     Idea,
@@ -227,6 +252,7 @@ IDEAS = st.builds(
         ),
         overrides=st.dictionaries(WORDS, st.booleans() | st.integers() | NUMBERS | WORDS, max_size=3),
         slot=st.none() | st.just("lr"),
+        tune=st.dictionaries(WORDS.map(lambda word: f"{word}!"), RANGES, max_size=3),
     ),
     proposer=st.just("someone"),
 )

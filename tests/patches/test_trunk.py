@@ -3,7 +3,7 @@
 import pytest
 
 from mendel.patches import PatchError, Stale, adopt, build, diff, rebase, remove
-from mendel.records import Idea, Patch, Recipe, Trunk
+from mendel.records import Idea, Patch, Range, Recipe, Trunk
 
 from .trees import EDITABLE, MODEL, TREE, base_recipe, base_trunk, edit, idea
 
@@ -70,6 +70,26 @@ def test_names_are_checked():
 def test_a_testbed_changed_under_the_campaign_is_noticed():
     with pytest.raises(ValueError, match="content hash .* but the trunk began at"):
         build(base_trunk(), TREE | {"model.py": MODEL + "# touched\n"}, EDITABLE)
+
+
+def with_patch(name, **patch):
+    return idea(name, lr=1.0).model_copy(update={"patch": Patch(**patch)})
+
+
+def test_a_value_searched_on_the_trunk_replaces_that_of_an_adopted_idea():
+    with pytest.raises(Stale, match="'rival': it sets lr = 0.02, but idea 'decay' set lr = 0.01"):
+        built(DECAY, idea("rival", lr=0.02))
+    found = with_patch("found", overrides={"lr": 0.02}, tuned=("lr",))
+    begins = with_patch("begins", overrides={"lr": 0.02, "beta": 0.9}, tune={"lr": Range(low=0.01, high=1)})
+    for one in (found, begins):
+        assert built(DECAY, one).recipe.overrides["lr"] == 0.02
+    with pytest.raises(Stale, match="'third': it sets lr = 0.03, but idea 'found' set lr = 0.02"):
+        built(DECAY, found, idea("third", lr=0.03))
+
+
+def test_knobs_whose_values_are_yet_to_be_found_change_nothing():
+    with pytest.raises(Stale, match="'bare': its knobs have no values yet"):
+        built(with_patch("bare", tune={"lr": Range(low=0.001, high=1.0)}))
 
 
 # --- rebasing -----------------------------------------------------------------------------------------
