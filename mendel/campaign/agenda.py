@@ -92,7 +92,8 @@ def too_small(lab: Lab, config: CampaignConfig) -> str:
 
 
 def second_chances(lab: Lab, trunk: Line) -> list[str]:
-    """Ideas that may be tried on this trunk although they were judged on an earlier one, best first.
+    """Ideas that may be tried on this trunk although they were judged on an earlier one, best first; among
+    them knobs that stood well there, as if they were worth nothing.
 
     Left out: what was claimed, what was shown to be worse or not to run, and what the interval of its last
     verdict says is hardly a gain.
@@ -106,13 +107,19 @@ def second_chances(lab: Lab, trunk: Line) -> list[str]:
         if plan is not None and plan.idea is not None:
             last[plan.idea] = verdict
             judged_on.setdefault(plan.idea, set()).add(plan.control)
+    stood_well: set[str] = set()
     for tuned in lab.store.decisions([campaign], TUNED)[campaign].values():
-        for name in tuned["ideas"]:  # compared with the trunk as well tuned, and so with this trunk
+        for name, one in tuned["ideas"].items():
+            # Compared with the trunk as well tuned, and so with this trunk.
             judged_on.setdefault(name, set()).add(tuned["on"])
+            if one["lost"] == IdeaState.DROPPED:
+                stood_well.add(name)
     chances = []
     for entry in lab.store.ideas(campaign):
         name = entry.idea.name
         found = last.get(name)
+        if found is None and name in stood_well and trunk.recipe not in judged_on[name]:
+            chances.append((0.0, name))
         if found is None or found.log2_cm is None or trunk.recipe in judged_on[name]:
             continue
         if entry.state in (IdeaState.ADOPTED, IdeaState.STALE, IdeaState.FAILED, IdeaState.REJECTED):

@@ -217,6 +217,10 @@ def test_a_knob_that_stands_well_is_dropped_and_not_judged(campaign):
         "tuned: gain_b 1 as it was (8 trials): no better values than the trunk has",
     )
     assert not store.plans(found, idea="worse")
+    rounds = store.decisions([found], "/tuned")[found]
+    assert set(rounds["0/tuned"]["ideas"]) == {"worse", "knob"}
+    assert set(rounds["1/tuned"]["ideas"]) == {"worse"}, "the trunk is another one now"
+    assert len(rounds) == 2
 
 
 def test_an_idea_is_tuned_anew_on_a_new_trunk_and_not_twice_on_one(campaign):
