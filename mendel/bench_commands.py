@@ -21,7 +21,7 @@ BENCH_ERRORS = (RegimeError, TableError, PolicyError)
 def decisions(
     *,
     regime: Annotated[list[Path] | None, Parameter(consume_multiple=True)] = None,
-    campaigns: int = 1000,
+    campaigns: int = 70,
     policy: Annotated[list[str] | None, Parameter(consume_multiple=True)] = None,
     table: Path | None = None,
     rung: int = 0,
@@ -39,7 +39,7 @@ def decisions(
     regime
         TOML files of regimes (default: those of the package, or none where a table is given).
     campaigns
-        Campaigns per regime.
+        Campaigns per regime: about a thousand over the regimes of the package.
     policy
         A policy of your own: package.module:Class with a method run(lab) that returns the ideas to adopt.
     table
