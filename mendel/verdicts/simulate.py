@@ -165,11 +165,13 @@ def run_campaign(
     rng: np.random.Generator,
     screen_pairs: int = 0,
     controls: int = 0,
+    helped: bool = False,
 ) -> list[_Outcome]:
     """One campaign: cohorts one after the other, a round per pair, until every idea has stopped.
 
     With `screen_pairs` the noise is learned from so many other pairs of every idea first. So many of the
-    ideas as `controls` are positive controls of the largest gain there is.
+    ideas as `controls` are positive controls of the largest gain there is; `helped` lets their claims help
+    the others, which no campaign does.
     """
     gains = _plant(all_null, rng)
     planted = set(rng.choice(PLANNED, controls, replace=False).tolist()) if controls else set()
@@ -187,10 +189,9 @@ def run_campaign(
 
     def barred(claims: Mapping[str, Judgement]) -> list[str]:
         """The strongest control among them, as `mendel.campaign.confirm` does it."""
-        found = next((name for name in strongest_first(claims) if int(name) in planted), None)
-        if found is not None:
-            last[found] = claims[found]
-        return [] if found is None else [found]
+        found = [name for name in strongest_first(claims) if int(name) in planted and not helped][:1]
+        last.update({name: claims[name] for name in found})
+        return found
 
     claimed: frozenset[str] = frozenset()
     for start in range(0, PLANNED, COHORT):
@@ -220,14 +221,13 @@ def simulate(
     seed: int = 0,
     screen_pairs: int = 0,
     controls: int = 0,
+    helped: bool = False,
 ) -> ErrorRates:
     """Run `campaigns` campaigns and count. An idea is null where its true mean is at most `MIN_GAIN`;
     positive controls are left out."""
     rng = np.random.default_rng(seed)
-    runs = [
-        [i for i in run_campaign(noise, all_null, max_pairs, rng, screen_pairs, controls) if not i.planted]
-        for _ in range(campaigns)
-    ]
+    settings = (noise, all_null, max_pairs, rng, screen_pairs, controls, helped)
+    runs = [[idea for idea in run_campaign(*settings) if not idea.planted] for _ in range(campaigns)]
     ideas = [idea for run in runs for idea in run]
     claims = [i for i in ideas if i.claimed]
     false = np.array([sum(i.claimed and _is_null(i) for i in run) for run in runs])
