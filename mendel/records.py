@@ -347,8 +347,8 @@ class Stopped(Record):
 
 
 class RunResult(Record):
-    """What the lab measured of a run; nothing here is a number that the run printed of itself,
-    but `tokens`, which its reader counted."""
+    """What the lab measured of a run; nothing here is a number that the run printed of itself, but `tokens`,
+    which its reader counted, and what is expected of one that was stopped early by its log."""
 
     status: RunStatus
     bits_per_byte: float | None = None
@@ -492,6 +492,10 @@ class Verdict(Record):
     """Natural logarithm of the t-mixture e-value."""
     log_e_sign: float = 0.0
     """Natural logarithm of the sign-flip e-value."""
+    per_bit: float | None = None
+    """log2 CM of one bit per byte at the control's place on its curve."""
+    stopped: int = 0
+    """Pairs whose treatment was stopped early: what was expected of it stands for it."""
     selected: Interval | None = None
     """Of a claim: the difference with an interval that holds although it was claimed (e-BY)."""
     reason: str = ""

@@ -106,11 +106,11 @@ def show_summary(console: Console, summary: dict[str, Any]) -> None:
     for told in ("false_claims", "controls"):
         console.print(summary["blanks"][told]["words"], highlight=False, soft_wrap=True)
     stops = summary["early_stops"]["all"]
-    if stops["stopped"]:
+    if stops["stopped"] or stops["spared"]:
         console.print(
-            f"Stopped early: {stops['stopped']} of {stops['runs']} screening runs, which saved "
-            f"{stops['saved']:.1f}; {stops['spared']} more were finished all the same, of these "
-            f"{stops['spared_gains']} gained.",
+            f"Stopped early, earlier campaigns counted too: {stops['stopped']} of {stops['runs']} screening "
+            f"runs, which saved {stops['saved']:.1f}; {stops['spared']} more were finished all the same, of "
+            f"these {stops['spared_gains']} gained.",
             highlight=False,
             soft_wrap=True,
         )

@@ -178,6 +178,7 @@ def put_measured(
         failures=sum(d is None for d in found),
         difference=paired_interval(at_bound(found, plan.rule)),
         log2_cm=log2_cm,
+        per_bit=1 / round.slope(),
         reason=full(violation) if violation else reason,
     )
     round.lab.store.put_verdict(round.campaign, verdict)
@@ -199,7 +200,7 @@ def _lead(round: Round, arm: str, plans: dict[str, Plan], pairs: Pairs) -> float
     own, over = plans[arm], _over_trunk(plans, arm)
     gains = [at_bound(differences(pairs[plan.id]), plan.rule) for plan in (over, own)]
     ahead = [gain - rest for gain, rest in zip(*gains, strict=True)]
-    return round.multiplier(ahead, over.rule).value if over is not own else 0.0
+    return round.in_compute(ahead).value if over is not own else 0.0
 
 
 def _over_trunk(plans: dict[str, Plan], arm: str) -> Plan:

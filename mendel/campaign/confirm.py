@@ -95,7 +95,7 @@ def _judge(round: Round, entries: dict[str, Entry]) -> None:
             live[name].judgement = decision.judgement
         going = {n for n, decision in looked.decisions.items() if decision.action is Action.CONTINUE}
         live = {name: entry for name, entry in live.items() if name in going}
-        if live and not _may_go_on(round, at, len(live), len(entries)):
+        if live and not _may_go_on(round, at, live, entries):
             # Stopped by the clock and not by their numbers; they can no longer be claimed.
             errors.frozen |= dict.fromkeys(live, -math.inf)
             for entry in live.values():
@@ -178,12 +178,18 @@ def cohort(round: Round, screened: Sequence[Screened]) -> tuple[list[Plan], list
     return plans, candidates
 
 
-def _may_go_on(round: Round, at: int, live: int, cohort: int) -> bool:
-    """Whether the budget has room for another look, and then for measuring the claims (their stack, the trunk
-    and the original beside them) and the last check; what the clock said is kept."""
+def _may_go_on(round: Round, at: int, live: Mapping[str, Entry], cohort: Mapping[str, Entry]) -> bool:
+    """Whether the budget has room for another look, and then for measuring the claims (their controls, their
+    stack and the original beside them) and the last check; what the clock said is kept."""
     meter = round.lab.meter
-    price = STEP * (live + 1) + (cohort + 3) * round.config.policy.estimate_pairs + round.reserve
+    looks, arms = len(live) + len(_controls(live)), len(cohort) + len(_controls(cohort)) + 2
+    price = STEP * looks + arms * round.config.policy.estimate_pairs + round.reserve
     return round.lab.once(f"{round.number}/look/{at}", lambda: meter.remaining() > price)
+
+
+def _controls(entries: Mapping[str, Entry]) -> set[str]:
+    """Recipes that entries are compared with: the trunk, and the tuned controls of some."""
+    return {entry.plan.control for entry in entries.values()}
 
 
 def _selected(round: Round, name: str, entry: Entry) -> Interval | None:
@@ -205,6 +211,7 @@ def _record(round: Round, entry: Entry, selected: Interval | None) -> Verdict:
         failures=judgement.failures,
         difference=judgement.difference,
         log2_cm=round.multiplier(entry.pairs, plan.rule),
+        per_bit=1 / round.slope(),
         log_e_t=judgement.log_e_t,
         log_e_sign=judgement.log_e_sign,
         selected=selected,

@@ -20,7 +20,7 @@ from mendel.campaign.rounds import Round
 from mendel.campaign.scoring import has_own_objective
 from mendel.campaign.trunk import Pairs, differences
 from mendel.plans.early_stop import CHECKS, SPARED, Course, StopRule, learn
-from mendel.records import Plan, Record, RunResult, RunSpec, RunStatus, Stopped
+from mendel.records import Plan, Record, RunResult, RunSpec, RunStatus, Stopped, content_hash
 from mendel.runs.outcome import tokens_read
 from mendel.store import Campaign, Store
 from mendel.yardstick import early_losses
@@ -34,6 +34,8 @@ class Seen(Record):
     """One screening pair as the account needs it; gains in bits per byte."""
 
     idea_class: str
+    tokenizer: str = ""
+    """Hash of the control's; empty for bytes. Early losses are per token."""
     early: tuple[float, ...] = ()
     """Differences of training loss at CHECKS, bits per token; empty where they say nothing."""
     final: float | None = None
@@ -49,8 +51,11 @@ class EarlyStop:
     def __init__(self, round: Round, classes: Mapping[str, str]) -> None:
         """`classes`: of the round's ideas, by name."""
         self._round, self._classes = round, classes
-        self._tokenizers: dict[str, bytes | None] = {}
-        kept = round.lab.once(f"{round.number}/stop rule", lambda: learn(_courses(round)).model_dump())
+        self._tokenizers: dict[str, str] = {}
+        tokenizer = self._tokenizer(round.control.recipe)
+        kept = round.lab.once(
+            f"{round.number}/stop rule", lambda: learn(_courses(round, tokenizer)).model_dump()
+        )
         self.rule = StopRule.model_validate(kept)
 
     def watch(self, plan: Plan, control: RunSpec, treatment: RunSpec) -> Watch | None:
@@ -102,10 +107,12 @@ class EarlyStop:
             return False
         return self._tokenizer(control) == self._tokenizer(treatment)
 
-    def _tokenizer(self, recipe: str) -> bytes | None:
+    def _tokenizer(self, recipe: str) -> str:
         if recipe not in self._tokenizers:
             file = self._round.lab.out(smoke_name(recipe, self._round.rung)) / TOKENIZER
-            self._tokenizers[recipe] = file.read_bytes() if file.is_file() else None
+            self._tokenizers[recipe] = (
+                content_hash(file.read_text("utf-8", "replace")) if file.is_file() else ""
+            )
         return self._tokenizers[recipe]
 
     def _spared(self, treatment: RunSpec) -> bool:
@@ -127,8 +134,14 @@ class EarlyStop:
         would = case.stops(early)
         at = None if would is None else would.at
         # What is not whole teaches nothing.
-        early = early if len(early) == len(CHECKS) else ()
-        return Seen(idea_class=idea_class, early=early, final=final, stopped=at, spared=at is not None)
+        return Seen(
+            idea_class=idea_class,
+            tokenizer=self._tokenizer(control.recipe),
+            early=early if len(early) == len(CHECKS) else (),
+            final=final,
+            stopped=at,
+            spared=at is not None and self._spared(treatment),
+        )
 
 
 @dataclass
@@ -168,8 +181,9 @@ class _Case:
         return None if found is None else Stopped(at=found[0], expected=self.loss - found[1])
 
 
-def _courses(round: Round) -> list[Course]:
-    """Pairs that were trained to their end, of this campaign so far and of those that it learns from."""
+def _courses(round: Round, tokenizer: str) -> list[Course]:
+    """Pairs that were trained to their end, of this campaign so far and of those that it learns from, on the
+    same rung and the same tokens."""
     store, campaign = round.lab.store, round.lab.campaign
     campaigns = [*(store.decision(campaign.id, EARLIER) or []), campaign.id]
     return [
@@ -177,7 +191,7 @@ def _courses(round: Round) -> list[Course]:
         for kept in _kept(store, campaigns)
         if kept["rung"] == round.rung
         for one in map(Seen.model_validate, kept["pairs"])
-        if one.early and one.final is not None
+        if one.early and one.final is not None and one.tokenizer == tokenizer
     ]
 
 

@@ -161,10 +161,12 @@ class Round:
 
     def multiplier(self, pairs: Sequence[tuple[RunResult, RunResult]], rule: Rule) -> Interval:
         """log2 CM over the control that pairs show at this rung's compute."""
-        gains, flops = at_bound(differences(pairs), rule), self.flops * 2**self.ahead
-        return compute_multiplier(
-            self.points, flops, gains, rng_seed=self.config.seed, by_window=by_window(pairs)
-        )
+        return self.in_compute(at_bound(differences(pairs), rule), by_window(pairs))
+
+    def in_compute(self, gains: Sequence[float], windows: list[list[float]] | None = None) -> Interval:
+        """log2 CM over the control of paired gains, which may be known window by window of the text, too."""
+        flops = self.flops * 2**self.ahead
+        return compute_multiplier(self.points, flops, gains, rng_seed=self.config.seed, by_window=windows)
 
 
 def measure_curve(

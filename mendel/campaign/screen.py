@@ -171,6 +171,8 @@ def _record(
             failures=failures,
             difference=paired_interval(at_bound(pairs, plan.rule)),
             log2_cm=round.multiplier(results, plan.rule),
+            per_bit=1 / round.slope(),
+            stopped=sum(treatment.stopped is not None for _, treatment in results),
             reason=reason,
         )
         round.lab.store.put_verdict(round.campaign, verdict)

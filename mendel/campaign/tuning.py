@@ -162,7 +162,8 @@ def _told(
     else:
         words += f" ({trials}; the control has no such knob{'s' if len(keys) > 1 else ''})"
     lost = ""
-    if not arm.trained:
+    stands = not idea.patch.only_tunes and any(loss is not None for _, loss in arm.search.told)
+    if not (arm.trained or stands):
         lost, words = "failed", f"no value of {', '.join(keys)} trains: {arm.failure}"
     elif idea.patch.only_tunes and not values:
         lost, words = "dropped", f"{words}: no better values than the trunk has"

@@ -81,7 +81,9 @@ class StopRule(Record):
         """The first check, of those in `early` so far, at which the chance of a gain above `min_gain` is
         below `hope`: its share of the run, and the difference in bits per byte that it would end with."""
         for place, (line, seen) in enumerate(zip(self.lines.get(idea_class, ()), early, strict=False)):
-            if line.chance(seen, min_gain) < hope:
+            # What is not behind its control is never stopped, nor where those behind end well: both are
+            # what logs that were made up could teach.
+            if seen < 0 < line.by and line.chance(seen, min_gain) < hope:
                 return CHECKS[place], line.expected(seen)
         return None
 

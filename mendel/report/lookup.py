@@ -290,6 +290,8 @@ def _verdict_line(verdict: Verdict) -> str:
     parts = [f"{verdict.kind.value} after {verdict.pairs} pairs"]
     if verdict.failures:
         parts.append(f"{verdict.failures} failed")
+    if verdict.stopped:
+        parts.append(f"{verdict.stopped} stopped early, so what follows is expected and not measured")
     if verdict.log2_cm:
         parts.append(f"CM {cm_text(verdict.log2_cm)}")
     if verdict.difference:
@@ -307,7 +309,8 @@ def _render_run(console: Console, found: Mapping[str, Any]) -> None:
     spec, result = found["spec"], found["result"]
     _say(console, "for", f"{found['stage']}, {found['idea'] or 'control'}")
     what = f"recipe {spec['recipe']}, rung {spec['rung']}, seed {spec['seed']}, {spec['tokens']:,} tokens"
-    _say(console, "trains", f"{what}, scored on the {spec['shard']} shard")
+    scored = "" if result and result["stopped"] else f", scored on the {spec['shard']} shard"
+    _say(console, "trains", f"{what}{scored}")
     lost = f", {found['attempts']} attempts lost" if found["attempts"] else ""
     _say(console, "state", f"{found['state']}{lost}")
     if result:

@@ -55,7 +55,7 @@ class FakeExecutor:
         self.now, _, job = heapq.heappop(self._running)
         self._fill()
         result = self._answer(job)
-        if result.status is RunStatus.DONE and job.stop is not None and job.stop():
+        if job.stop is not None and job.stop():
             result = RunResult(status=RunStatus.STOPPED, reason=STOPPED, tokens=result.tokens)
         return [(job.id, result)]
 

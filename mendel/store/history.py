@@ -5,6 +5,7 @@ A fixed number of queries however many campaigns are asked for.
 
 from __future__ import annotations
 
+import re
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -144,11 +145,13 @@ class History(RunQueue):
         return {campaign: newest(findings) for campaign, findings in found.items()}
 
     def decisions(self, campaigns: Sequence[str], ending: str) -> dict[str, dict[str, Any]]:
-        """Campaign -> key -> payload of the decisions whose key ends so."""
+        """Campaign -> key -> payload of the decisions whose key is numbers and slashes (a round, a step) and
+        then this ending: names of ideas are part of other keys."""
         wanted = (DecisionRow.campaign.in_(campaigns), DecisionRow.key.endswith(ending, autoescape=True))
         query = select(DecisionRow.campaign, DecisionRow.key, DecisionRow.payload).where(*wanted)
         found: dict[str, dict[str, Any]] = {campaign: {} for campaign in campaigns}
         with self._reading() as connection:
             for row in connection.execute(query):
-                found[row.campaign][row.key] = row.payload
+                if re.fullmatch(r"[\d/]+", row.key.removesuffix(ending)):
+                    found[row.campaign][row.key] = row.payload
         return found

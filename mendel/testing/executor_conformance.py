@@ -95,9 +95,11 @@ class ExecutorConformance:
             executor.submit(
                 replace(self.make_job("over", "good"), stop=lambda: True)
             )  # asked at its end at last
+            executor.submit(replace(self.make_job("failed", "bad"), stop=lambda: True))
             executor.submit(replace(self.make_job("whole", "good"), stop=lambda: False))
-            results = drain(executor, 3)
-        assert [results[name].status for name in ("stopped", "over", "whole")] == [
+            results = drain(executor, 4)
+        assert [results[name].status for name in ("stopped", "over", "failed", "whole")] == [
+            RunStatus.STOPPED,
             RunStatus.STOPPED,
             RunStatus.STOPPED,
             RunStatus.DONE,

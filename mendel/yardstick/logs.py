@@ -1,7 +1,8 @@
 """Whether the numbers that a run wrote of itself can be true.
 
-No verdict rests on them but the count of tokens; the report draws them, and people and models read them. So
-they are held against what was measured from outside. A log that is wrong by little is not found.
+No claim rests on them but by the count of tokens; the report draws them, people and models read them, and a
+screening run may be stopped by them. So they are held against what was measured from outside. A log that is
+wrong by little is not found.
 """
 
 from __future__ import annotations
@@ -28,6 +29,8 @@ LAST = 0.1
 """Share of the lines whose mean loss is compared."""
 WINDOW = 0.1
 """Share of a run over which its early loss is averaged."""
+ABSURD = 1e6
+"""Nats: no loss is so large."""
 MANY = 20
 """Lines after which a loss that never moved was not measured."""
 
@@ -75,7 +78,7 @@ def check_log(
 def early_losses(out: Path, planned_tokens: int, shares: Sequence[float]) -> tuple[float, ...]:
     """Training loss in nats at each of `shares` of a run's tokens, as its log in `out` has it: the mean over
     the last `WINDOW` of the run, or the last line before. Only of those shares that the log has reached with
-    finite losses; a log that has grown says the same of what it had."""
+    losses that can be; a log that has grown says the same of what it had."""
     lines, _ = _read(out / METRICS)
     losses = [(line.tokens, line.loss) for line in lines if line.loss is not None]
     found: list[float] = []
@@ -84,11 +87,10 @@ def early_losses(out: Path, planned_tokens: int, shares: Sequence[float]) -> tup
         before = [(tokens, loss) for tokens, loss in losses if tokens <= end]
         if not before or not lines[-1].tokens >= end:
             break
-        part = [loss for tokens, loss in before if tokens > end - WINDOW * planned_tokens]
-        mean = statistics.fmean(part or [before[-1][1]])
-        if not math.isfinite(mean):
+        part = [loss for tokens, loss in before if tokens > end - WINDOW * planned_tokens] or [before[-1][1]]
+        if not all(abs(loss) < ABSURD for loss in part):  # nor where one is not a number
             break
-        found.append(mean)
+        found.append(statistics.fmean(part))
     return tuple(found)
 
 

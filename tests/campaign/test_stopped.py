@@ -124,3 +124,35 @@ def test_slow_classes_and_runs_with_an_objective_of_their_own_are_left_alone(cam
         assert any(screened[one.name] >= 1 for one in kind)
     names = {run.idea for run in stopped_runs(store, found)}
     assert names and all(name.startswith("harmful") for name in names)
+
+
+def test_a_log_that_was_made_up_stops_no_idea_that_leads(campaign):
+    """It teaches that who is ahead ends behind; ideas of its class that are ahead go on all the same."""
+    liar = idea("liar", {"gain_b": 0.4, "boast": True}, mean=0.9)
+    others = [harmful(number) for number in range(3)]
+    best = idea("best", {"gain_a": 4.0}, mean=-0.2)
+    store, found = campaign([liar, *others, *toy.NULL, best], policy=POLICY)
+    assert toy.states(store, found)["best"][0] == "adopted"
+
+
+def test_ideas_may_be_called_like_what_rounds_keep(campaign):
+    names = ("courses", "tuned", "ideas", "climb")
+    ideas = [idea(name, {"gain_b": 0.9 - 0.01 * n}) for n, name in enumerate(names)]
+    store, found = campaign([*ideas, *IDEAS], policy=POLICY)
+    assert summarise(store, store.campaign(found))["early_stops"]["all"]["runs"] > 0
+
+
+@pytest.mark.parametrize("losses", [[1e308] * 9, [float("inf"), float("-inf")]])
+def test_a_log_of_absurd_losses_ends_no_campaign(campaign, losses):
+    def answer(job):
+        result = toy.train_here(job)
+        if "label=absurd" in job.argv:
+            tokens = result.tokens // 3
+            lines = [f'{{"step": {n}, "tokens": {tokens}, "loss": {x}}}' for n, x in enumerate(losses)]
+            text = "\n".join(lines).replace("inf", "Infinity")
+            (job.out / "metrics.jsonl").write_text(text + f'\n{{"tokens": {result.tokens}}}\n')
+        return result
+
+    absurd = idea("absurd", {"label": "absurd"}, mean=-0.2)
+    store, found = campaign([*IDEAS, absurd], answer=answer, policy=POLICY)
+    assert toy.states(store, found)["absurd"][0] in ("screened", "dropped")

@@ -189,3 +189,22 @@ def test_a_multiplier_over_seeds_and_text_is_no_narrower_than_over_seeds():
     both = compute_multiplier(POINTS, 1e12, d.mean(axis=1), by_window=d)
     assert both.value == alone.value
     assert both.high - both.low > 1.5 * (alone.high - alone.low)
+
+
+def test_standard_errors_do_not_depend_on_how_much_of_an_interval_is_text():
+    rng = np.random.default_rng(3)
+    verdicts, plain = [], []
+    for n in range(30):
+        d = crossed(rng, 4, 64, 0.01, 0.08 if n % 2 else 0.0, 0.02)
+        gains = d.mean(axis=1)
+        common = {"plan": str(n), "kind": VerdictKind.NO_DIFFERENCE_SHOWN, "pairs": 4, "per_bit": 3.0}
+        common["difference"] = paired_interval(gains)
+        verdicts.append(Verdict(**common, log2_cm=compute_multiplier(POINTS, 1e12, gains, by_window=d)))
+        plain.append(Verdict(**common, log2_cm=compute_multiplier(POINTS, 1e12, gains)))
+    assert standard_errors(verdicts) == pytest.approx(standard_errors(plain))
+    told = verdicts[0].model_copy(
+        update={"stopped": 1, "difference": Interval(value=0, low=-9, high=9, level=0.95)}
+    )
+    assert standard_errors([told, *verdicts])[1:] == pytest.approx(
+        standard_errors(verdicts)
+    )  # no measurement
