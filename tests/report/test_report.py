@@ -244,6 +244,25 @@ def test_the_rate_of_blanks_is_told_here_and_pooled(finished: Builder, tmp_path:
     assert "In 3 campaigns of this store with the same judge: 1 of 20 blanks in confirmation" in text
 
 
+def test_a_known_gain_is_shown_once_it_is_unblinded_and_not_before(tmp_path: Path) -> None:
+    b = Builder(tmp_path / "lab")
+    b.store.add_ideas(b.id, [idea("winner"), idea("secret")])
+    b.store.add_blanks(b.id, {"winner": "gain 0.25", "secret": "gain 0.15"})
+    for place, name in enumerate(("winner", "secret")):
+        recipe = b.recipe(f"x = {place}\n", {}, name)
+        b.pairs(b.plan(PlanKind.CONFIRM, name, recipe, (place, 10)), [0.1, 0.1], 0.2, VerdictKind.BETTER)
+    b.store.unblind(b.id, "winner")
+    text = plain(make(b, tmp_path / "r.html"))
+    assert "winner (known gain)" in text and "secret (known gain)" not in text
+    assert "gain 0.25" in text and "gain 0.15" not in text and "yes: found" in text
+    assert "2 ideas with a known gain planted: what became of that is told when" in text
+    for name in ("winner", "secret"):
+        b.store.unblind(b.id, name)
+    b.store.set_state(b.id, CampaignState.FINISHED)
+    text = plain(make(b, tmp_path / "r.html"))
+    assert "gain 0.15" in text and "Of 2 planted with a known gain, 2 found" in text
+
+
 def test_forecasts_are_told_in_words_a_picture_and_tables(finished: Builder, tmp_path: Path) -> None:
     summary = summarise(finished.store, finished.now())
     one = summary["forecasts"]["all"]
