@@ -144,14 +144,21 @@ def train_here(job: Job) -> RunResult:
 # --- what came of it ----------------------------------------------------------------------------------
 
 
+ENDS = {"log2_cm": {"low", "high"}}
+"""Of a multiplier's interval: over text, too, where real scoring gave the windows of a run."""
+
+
 def verdict_records(store: Store, campaign: str) -> list[dict]:
     """All verdicts in the order in which they were decided."""
-    return [verdict.model_dump(mode="json") for verdict in store.verdicts(campaign)]
+    return [verdict.model_dump(mode="json", exclude=ENDS) for verdict in store.verdicts(campaign)]
 
 
 def finding_records(store: Store, campaign: str) -> list[dict]:
-    """All findings, without the one number that a clock gave."""
-    return [finding.model_dump(mode="json", exclude={"cpu_ratio"}) for finding in store.findings(campaign)]
+    """All findings, without the one number that a clock gave and the hashes of whole verdicts."""
+    return [
+        finding.model_dump(mode="json", exclude={"cpu_ratio": True, "verdicts": True, **ENDS})
+        for finding in store.findings(campaign)
+    ]
 
 
 def states(store: Store, campaign: str) -> dict[str, tuple[str, str]]:

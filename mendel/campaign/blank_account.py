@@ -119,6 +119,11 @@ def _controls_words(own: int, pooled: Mapping[str, Any], campaigns: int) -> str:
         pooled[key] for key in ("planted", "screened", "confirmed", "found")
     )
     where = f" in {campaigns} campaigns" if campaigns > 1 else ""
+    if not screened:
+        return (
+            f"{planted} planted with a known gain{where}, and none tried before the budget ended: nothing is "
+            "measured of how many gains are lost."
+        )
     return (
         f"Of {planted} planted with a known gain{where}, {found} found (Clopper-Pearson 95 %: "
         f"{100 * pooled['low']:.0f} to {100 * pooled['high']:.0f} %); lost before screening "

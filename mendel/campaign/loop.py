@@ -96,10 +96,8 @@ def run_campaign(lab: Lab, config: CampaignConfig) -> Outcome:
     while True:
         trunk = climber.climb(number, trunk)
         trunk = watch.recheck(number, trunk, reserve(lab, config))
-        names = lab.once(f"{number}/ideas", lambda: next_ideas(lab, config, number, trunk))  # noqa: B023
+        names = lab.once(f"{number}/ideas", lambda: _chosen(lab, config, number, trunk))  # noqa: B023
         if not names:
-            if number == 0:
-                raise ConfigError(too_small(lab, config))
             break
         by_name = {entry.idea.name: entry.idea for entry in lab.store.ideas(lab.campaign.id)}
         left = verify_price(lab, config)
@@ -120,6 +118,14 @@ def run_campaign(lab: Lab, config: CampaignConfig) -> Outcome:
     checked = _verify(lab, shelf, config, errors, number, trunk, original, planned, first.points)
     unblind_all(lab)
     return Outcome(trunk, number, checked)
+
+
+def _chosen(lab: Lab, config: CampaignConfig, number: int, trunk: Line) -> dict[str, float]:
+    """The ideas of a round. A refusal of the first is not kept: the machine may be less busy next time."""
+    names = next_ideas(lab, config, number, trunk)
+    if not names and number == 0:
+        raise ConfigError(too_small(lab, config))
+    return names
 
 
 def _planned(lab: Lab, config: CampaignConfig) -> int:
