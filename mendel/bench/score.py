@@ -168,10 +168,9 @@ def _ratio(gains: Sequence[float], attainable: Sequence[float]) -> tuple[float, 
 
 
 def upper95(proportions: Floats) -> float:
-    """One-sided 95 % upper bound of a mean proportion: normal, or Clopper-Pearson where all are zero."""
+    """One-sided 95 % upper bound of a mean proportion: normal, but no smaller than that of Clopper and
+    Pearson for as many zeros: a few tiny proportions show no more than none does."""
     count = len(proportions)
-    if not proportions.any():
-        return float(betaincinv(1, count, 0.95))
-    return min(
-        1.0, float(proportions.mean() + 1.645 * proportions.std(ddof=1 if count > 1 else 0) / count**0.5)
-    )
+    error = proportions.std(ddof=1 if count > 1 else 0) / count**0.5
+    least = float(betaincinv(1, count, 0.95))
+    return min(1.0, max(least, float(proportions.mean() + 1.645 * error)))

@@ -152,6 +152,7 @@ def _others(round: Round, slope: float, here: set[str]) -> list[Subject]:
 def _record(
     round: Round, plans: Sequence[Plan], found: Pairs, said: dict[str, Prospect], names: Sequence[str]
 ) -> None:
+    per_bit = 1 / round.slope() if plans else None
     for plan in plans:
         idea, results = plan.idea or "", found[plan.id]
         pairs = differences(results)
@@ -171,7 +172,7 @@ def _record(
             failures=failures,
             difference=paired_interval(at_bound(pairs, plan.rule)),
             log2_cm=round.multiplier(results, plan.rule),
-            per_bit=1 / round.slope(),
+            per_bit=per_bit,
             stopped=sum(treatment.stopped is not None for _, treatment in results),
             reason=reason,
         )

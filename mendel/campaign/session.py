@@ -10,7 +10,7 @@ import signal
 import sys
 import threading
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from importlib import metadata
 from importlib.util import find_spec
 from pathlib import Path
@@ -56,11 +56,14 @@ def run(
     (Interrupted). Raises ConfigError, StoreError, CorpusError, TestbedError or LabError with one line each.
     """
     testbed, recipe, corpus = prepare(config, settings, progress)
-    store = Store(settings.root, settings.database_url, settings.database_timeout)
-    try:
+    with ExitStack() as unless_returned:
+        store = unless_returned.enter_context(
+            Store(settings.root, settings.database_url, settings.database_timeout)
+        )
         campaign = _open(store, config, testbed, recipe, make_fingerprint(testbed, corpus), fresh)
         if campaign.state is CampaignState.FINISHED:
             progress.say(f"campaign {campaign.id} is finished; these are its results (--fresh runs it again)")
+            unless_returned.pop_all()
             return store, campaign
         with store.lock(campaign.id):
             store.set_state(campaign.id, CampaignState.RUNNING)
@@ -73,9 +76,7 @@ def run(
                 state = CampaignState.FINISHED
             finally:
                 store.set_state(campaign.id, state)
-    except BaseException:
-        store.close()
-        raise
+        unless_returned.pop_all()
     return store, store.campaign(campaign.id)
 
 

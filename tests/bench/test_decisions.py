@@ -212,6 +212,7 @@ def test_of_alternatives_to_the_same_thing_the_best_counts_once():
 
 def test_the_upper_bound_without_any_false_claim_is_that_of_a_proportion():
     assert upper95(np.zeros(59)) == pytest.approx(1 - 0.05 ** (1 / 59))
+    assert upper95(np.array([1e-5] + [0.0] * 58)) == upper95(np.zeros(59))
     assert upper95(np.array([0.0, 0.1] * 50)) == pytest.approx(0.05 + 1.645 * 0.0503 / 10, abs=1e-3)
 
 
