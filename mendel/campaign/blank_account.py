@@ -102,8 +102,8 @@ def _controls(store: Store, campaign: Campaign, alike: Sequence[str]) -> dict[st
 def _found(controls: Iterable[Planted]) -> dict[str, Any]:
     """Positive controls that came as far as screening, confirmation and a claim, and the share of these."""
     judged = [set(one.judged) for one in controls]
-    screened = sum(any(kind is PlanKind.SCREEN for kind, _ in said) for said in judged)
     confirmed = sum(any(kind is PlanKind.CONFIRM for kind, _ in said) for said in judged)
+    screened = sum(any(kind in (PlanKind.SCREEN, PlanKind.CONFIRM) for kind, _ in said) for said in judged)
     found = sum((PlanKind.CONFIRM, VerdictKind.BETTER) in said for said in judged)
     counts = {"planted": len(judged), "screened": screened, "confirmed": confirmed, "found": found}
     return {**counts, **_share(found, len(judged))}

@@ -92,7 +92,8 @@ def test_the_sum_over_tokens_is_divided_by_bytes_and_what_fills_a_row_does_not_c
 
 @pytest.mark.parametrize(
     ("behaviour", "audit"),
-    [("Honest", ""), ("Dropout", ""), ("BatchNorm", "batch"), ("Unnormalised", "sums")]
+    # What six windows share in a batch holds their later text too: the secret draw says which shows first.
+    [("Honest", ""), ("Dropout", ""), ("BatchNorm", "batch future"), ("Unnormalised", "sums")]
     + [(name, "future") for name in ("LooksAhead", "LooksOneAhead", "Peeks")],
 )
 def test_the_audits_work_through_a_tokenizer(encode, behaviour, audit):
@@ -103,7 +104,7 @@ def test_the_audits_work_through_a_tokenizer(encode, behaviour, audit):
         with scorer(behaviour) as (channel, _):
             prefixes = ask_prefixes(channel, windows(), answers, encode=encode)
         check_prefixes(answers, prefixes)
-    assert not audit or caught.value.audit == audit
+    assert not audit or caught.value.audit in audit.split()
 
 
 def test_a_run_with_byte_pairs_is_scored_from_its_folder(run_folder, tmp_path):
