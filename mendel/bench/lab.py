@@ -52,6 +52,8 @@ class Shelf:
     """Expected gain according to the proposer, bits per byte."""
     cost: Floats
     """Compute of a run, in control runs."""
+    slot: NDArray[np.intp]
+    """Ideas that change the same thing share one: of these a recipe holds the last."""
 
     def __len__(self) -> int:
         return len(self.cost)

@@ -1,9 +1,9 @@
 """Mendel's policy in the bench: the index that plans the campaign and the judge that decides it, not copies.
 
 Screening buys pairs where another pair is worth its price (`mendel.plans.index`); what is worth confirming
-enters as one cohort on fresh seeds, in rounds, and `mendel.verdicts.judge.judge_round` decides. The variant
-without error control adopts by the posterior of the same measurements; the oracle knows the truth and
-confirms the winners alone, by the same judge.
+enters as one cohort on fresh seeds, in random halves where that pays (`mendel.verdicts.together`) or one
+by one, and `mendel.verdicts.judge` decides. The variant without error control adopts by the posterior of the
+same measurements; the oracle knows the truth and confirms the winners alone, one by one, by the same judge.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
+from mendel.bench.joint import Joint
 from mendel.bench.lab import Lab, OutOfBudget, OutOfSeeds
 from mendel.plans.index import (
     GAINS,
@@ -33,6 +34,7 @@ from mendel.verdicts.evalues import log_t_final
 from mendel.verdicts.judge import Action, clipped, judge_round
 from mendel.verdicts.noise import Noise, learn_noise, noise_of
 from mendel.verdicts.power import FIRST_LOOK, confirmation, expected_bar
+from mendel.verdicts.together import Hopes, joint, still_needed, together
 
 Floats = NDArray[np.float64]
 
@@ -46,6 +48,10 @@ LATER = 2.1
 """Log of how much larger an e-value an idea of the second block of entries needs."""
 LEAST_LEFT = 6
 """Recorded seeds that screening leaves for a confirmation."""
+PLAIN_PAIRS = 12
+"""Most pairs of a confirmation one by one, where it is weighed against one of all together."""
+LEAST_DOUBT = 0.02
+"""Variance of a gain (paired sd) that no screening leaves less of."""
 BANK_PAIRS = 12
 """Pairs that the bank's noise counts for beside those of the campaign's own screen."""
 
@@ -65,6 +71,7 @@ class Mendel:
         self.lab, self.next_seed, self.planned = lab, 0, 0
         self.sd = lab.terms.paired_sd
         self.seen: list[dict[int, float]] = [{} for _ in range(len(lab.ideas))]
+        self.known: dict[int, tuple[float, float]] = {}
         claims: list[int] = []
         done = np.zeros(len(lab.ideas), dtype=bool)
         while True:
@@ -72,8 +79,14 @@ class Mendel:
             cohort = self._cohort(options, done)
             if not len(cohort):
                 break
-            done[cohort] = True
-            claims += self._confirm(cohort)
+            self.planned = self.planned or len(cohort)
+            together = self._together(cohort)
+            if len(together):
+                done[together] = True
+                claims += self._confirm_together(together, options.price)
+            else:
+                done[cohort] = True
+                claims += self._confirm(cohort)
             if lab.left < 8:
                 break
         return claims
@@ -125,7 +138,11 @@ class Mendel:
         for idea, pairs in enumerate(self.seen):
             for seed, value in pairs.items():
                 gains[idea, seed] = value / self.sd
-        return Evidence(gains, ideas.idea_class, ideas.proposer, ideas.forecast / self.sd, noise.pairs)
+        known = np.zeros((len(ideas), 2))
+        for idea, found in self.known.items():  # what screening showed of it is part of this
+            gains[idea], known[idea] = np.nan, found
+        said = ideas.forecast / self.sd
+        return Evidence(gains, ideas.idea_class, ideas.proposer, said, noise.pairs, known)
 
     def _options(self, done: NDArray[np.bool_]) -> Options:
         noise = self._noise()
@@ -190,7 +207,6 @@ class Mendel:
 
     def _confirm(self, cohort: NDArray[np.intp]) -> list[int]:
         """Pairs on fresh seeds, round after round, until every idea has stopped."""
-        self.planned = self.planned or len(cohort)
         rule = self._rule()
         self.screened = beliefs(self._evidence(noise_of(rule)))
         self.entered += [str(i) for i in cohort]
@@ -223,6 +239,39 @@ class Mendel:
             if not data:
                 break
         self.frozen |= dict.fromkeys(data, -math.inf)
+        return claims
+
+    def _together(self, cohort: NDArray[np.intp]) -> NDArray[np.intp]:
+        """Those of a cohort that are better confirmed together, if that is better."""
+        bound = self.lab.terms.bound
+        pairs = [value <= -bound for found in self.seen for value in found.values()]
+        chosen = joint(cohort, self.lab.ideas.slot, float(np.mean(pairs)) if pairs else 0.0)
+        left = self._pairs_left()
+        if len(chosen) and together(self._hopes(chosen), min(PLAIN_PAIRS, left), left):
+            return chosen
+        return cohort[:0]
+
+    def _hopes(self, cohort: NDArray[np.intp]) -> Hopes:
+        """What screening lets one expect of ideas that are about to enter."""
+        rule = self._rule()
+        posterior, unit = beliefs(self._evidence(noise_of(rule)))[cohort], self.sd / rule.noise
+        mean = posterior @ GRID
+        doubt = np.maximum(posterior @ GRID**2 - mean**2, LEAST_DOUBT)
+        places = range(len(self.entered), len(self.entered) + len(cohort))
+        standing = [n for n, name in enumerate(self.entered) if self.frozen[name] > -math.inf]
+        need = still_needed(rule, places, standing, mean * self.sd, np.zeros(len(cohort)))
+        return Hopes(mean * unit, doubt * unit**2, need, rule.min_loss_gain / rule.noise)
+
+    def _confirm_together(self, cohort: NDArray[np.intp], price: float) -> list[int]:
+        """Random halves of the cohort against each other, on fresh seeds."""
+        hopes, rule = self._hopes(cohort), self._rule()
+        self.entered += [str(i) for i in cohort]
+        confirmation = Joint(self.lab, rule, self.entered, self.frozen, cohort, self.next_seed, price)
+        claims = confirmation.run(hopes)
+        self.frozen, self.next_seed = confirmation.frozen, confirmation.seed
+        gains, sd = confirmation.halves.gains, self.sd
+        measured = zip(cohort.tolist(), gains.mean / sd, (sd / gains.error) ** 2, strict=True)
+        self.known |= {idea: (mean, pairs) for idea, mean, pairs in measured}
         return claims
 
     def _affordable(
@@ -286,3 +335,6 @@ class Oracle(Mendel):
         index[order[price > self.lab.left - need[order] - 6]] = -1.0
         zero = np.zeros(len(worth))
         return Options(index, zero - 1, zero.astype(np.intp), zero, 0.0)
+
+    def _together(self, cohort: NDArray[np.intp]) -> NDArray[np.intp]:
+        return cohort[:0]

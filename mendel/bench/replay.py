@@ -14,6 +14,8 @@ them, gains are taken to add up.
 
 from __future__ import annotations
 
+import math
+import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -181,9 +183,13 @@ class RecordedTill:
             base, gains = self.early[-1, seed, part], self.early[-1, :, part] - self.early[:-1, :, part]
         if not ideas:
             return float(base)
-        held = {int(self.slot[idea]): idea for idea in ideas}  # a later one takes the place of an earlier one
-        below = sum(float(np.nanmean(gains[idea])) for idea in held.values() if idea != ideas[-1])
-        return float(base - gains[ideas[-1], seed] - below)
+        held = sorted({int(self.slot[idea]): idea for idea in ideas}.values())  # a later one takes its place
+        if np.isnan(gains[held, seed]).any():
+            return math.nan
+        # The effects add up, with the noise of one of the runs, whichever.
+        noisy = held[zlib.crc32(repr((held, seed)).encode()) % len(held)]
+        below = sum(float(np.nanmean(gains[idea])) for idea in held if idea != noisy)
+        return float(base - gains[noisy, seed] - below)
 
 
 def draw_replay(table: Table, how: Replay, alpha: float, strong: float, seed: int) -> tuple[Lab, Truth]:
@@ -198,7 +204,7 @@ def draw_replay(table: Table, how: Replay, alpha: float, strong: float, seed: in
     error = (squares / freedom / len(kept)) ** 0.5
     null = np.asarray(stdtr(freedom, (how.min_gain - gain) / error))
     ideas = len(table.ideas)
-    shelf = Shelf(table.idea_class, table.proposer, table.forecast, table.cost)
+    shelf = Shelf(table.idea_class, table.proposer, table.forecast, table.cost, table.slot)
     unpaired = float(table.control.std(ddof=1)) * 2**0.5
     terms = Terms(how.min_gain, bound, alpha, table.sd, unpaired, len(sold))
     budget = 4.0 * ideas if how.budget is None else how.budget

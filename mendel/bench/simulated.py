@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from mendel.bench.lab import Lab, Shelf, Terms
 from mendel.bench.score import Truth
-from mendel.bench.world import World
+from mendel.bench.world import World, stack_gain
 from mendel.plans.index import GAINS, GRID
 from mendel.verdicts.power import confirmation
 
@@ -40,18 +40,16 @@ class SimulatedTill:
         slower = world.regime.loss_per_doubling * world.doublings(progress)
         if not ideas:
             return column.control + slower
-        last = ideas[-1]
-        factor = world.early_factor(share)
-        # The noise of a stack is that of its last idea; copies add nothing.
-        gain = sum(float(world.trained[i] * factor[i]) for i in {int(world.original[i]) for i in ideas})
-        gain += float(column.gains[last] - world.trained[last] + (1 - share) * column.early[last])
+        held = frozenset(int(world.original[i]) for i in ideas)  # copies add nothing
+        gain = stack_gain(world, held, seed, share)
         return float(column.control - gain + slower)
 
 
 def make_lab(world: World) -> Lab:
     """The world's runs for sale."""
     regime = world.regime
-    shelf = Shelf(world.idea_class.copy(), world.proposer.copy(), world.forecast.copy(), world.cost.copy())
+    ideas, slot = world.idea_class.copy(), np.arange(len(world.truth))
+    shelf = Shelf(ideas, world.proposer.copy(), world.forecast.copy(), world.cost.copy(), slot)
     sd = regime.paired_sd
     terms = Terms(world.min_gain, regime.bound * sd, ALPHA, sd, regime.unpaired * sd)
     return Lab(shelf, terms, regime.budget, SimulatedTill(world))

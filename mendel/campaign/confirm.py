@@ -20,7 +20,7 @@ from mendel.campaign.trunk import Candidate, Refused, differences, run_pairs
 from mendel.plans.costs import Charge
 from mendel.records import Audit, Interval, Plan, PlanKind, RunResult, Shard, Verdict, VerdictKind
 from mendel.store import IdeaState
-from mendel.verdicts.judge import Action, Judgement, judge, judge_unaided, strongest_first
+from mendel.verdicts.judge import Action, Judgement, by_pairs, judge, judge_unaided, strongest_first
 from mendel.verdicts.judge import Round as Looked
 from mendel.verdicts.selection import after_selection
 
@@ -113,7 +113,8 @@ def _look(round: Round, live: dict[str, Entry]) -> Looked:
     rejected = {name for name, entry in live.items() if _reject(entry, _of_runs(entry))}
     losses = {name: entry.losses for name, entry in live.items() if name not in rejected}
     frozen = errors.frozen | dict.fromkeys(rejected, -math.inf)
-    return judge_unaided(rule, errors.entered, losses, frozen, lambda claims: _barred(round, live, claims))
+    running = by_pairs(rule, losses)
+    return judge_unaided(rule, errors.entered, running, frozen, lambda claims: _barred(round, live, claims))
 
 
 def _barred(round: Round, live: dict[str, Entry], claims: Mapping[str, Judgement]) -> Collection[str]:

@@ -8,7 +8,16 @@ from mendel.verdicts.curve import ScalingCurve, fit_curve
 from mendel.verdicts.effects import compute_multiplier, paired_interval, pooled_sd
 from mendel.verdicts.evalues import log_sign_flip, log_t_mixture
 from mendel.verdicts.fdr import closed_e_bh
-from mendel.verdicts.judge import Action, Decision, Judgement, Round, judge, judge_round, judge_unaided
+from mendel.verdicts.judge import (
+    Action,
+    Decision,
+    Judgement,
+    Round,
+    by_pairs,
+    judge,
+    judge_round,
+    judge_unaided,
+)
 from mendel.verdicts.noise import learn_noise
 from mendel.verdicts.power import confirmation
 
@@ -22,6 +31,7 @@ __all__ = [
     "compute_multiplier",
     "confirmation",
     "fit_curve",
+    "by_pairs",
     "judge",
     "judge_round",
     "judge_unaided",

@@ -11,7 +11,7 @@ import math
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from enum import StrEnum
-from functools import lru_cache
+from functools import lru_cache, partial
 
 import numpy as np
 from numpy.typing import NDArray
@@ -92,27 +92,40 @@ def judge(rule: Rule, differences: Sequence[float | None], log_threshold: float 
     if not differences:
         raise ValueError("there is no pair to judge")
     x, failed = clipped(rule, differences)
-    n = len(x)
+    n, y = len(x), x - rule.min_loss_gain
     if log_threshold is None:
         log_threshold = math.log(rule.planned / rule.alpha)
-    log_e_t, log_e_sign, log_e = _evidence(x - rule.min_loss_gain, rule)
-    _, _, log_e_worse = _evidence(-x, rule)
-    interval = paired_interval(x) if n > 1 else None
-    kind, reason = _kind(rule, failed, interval, log_e - log_threshold, log_e_worse)
-    futile = False
-    if kind is VerdictKind.NO_DIFFERENCE_SHOWN and FUTILITY_PAIRS <= n < rule.max_pairs:
-        reason_to_stop = _futility(x - rule.min_loss_gain, rule, log_threshold)
-        futile, reason = bool(reason_to_stop), reason_to_stop or reason
+    said = judge_scores(rule, y, -x, failed, paired_interval(x) if n > 1 else None, log_threshold)
+    open_still = said.kind is VerdictKind.NO_DIFFERENCE_SHOWN and FUTILITY_PAIRS <= n < rule.max_pairs
+    if open_still and (reason := _futility(y, rule, log_threshold)):
+        return replace(said, futile=True, reason=reason)
+    return said
+
+
+def judge_scores(
+    rule: Rule,
+    above: NDArray[np.float64],
+    below: NDArray[np.float64],
+    failed: NDArray[np.bool_],
+    difference: Interval | None,
+    log_threshold: float,
+) -> Judgement:
+    """Judge an idea by what each of its pairs says against "the gain is at most `rule.min_loss_gain`"
+    (`above`) and against "it is at least zero" (`below`), both (pairs,) in bits per byte and positive where
+    the pair speaks against it."""
+    log_e_t, log_e_sign, log_e = _evidence(above, rule)
+    _, _, log_e_worse = _evidence(below, rule)
+    kind, reason = _kind(rule, failed, difference, log_e - log_threshold, log_e_worse)
     return Judgement(
         kind=kind,
-        pairs=n,
+        pairs=len(above),
         failures=int(failed.sum()),
-        difference=interval,
+        difference=difference,
         log_e_t=log_e_t,
         log_e_sign=log_e_sign,
         log_e=log_e,
         log_e_worse=log_e_worse,
-        futile=futile,
+        futile=False,
         reason=reason,
     )
 
@@ -189,26 +202,45 @@ def judge_round(
     differences: Mapping[str, Sequence[float | None]],
     frozen: Mapping[str, float],
 ) -> Round:
-    """Decide on every running idea after a round.
+    """Decide on every running idea after a round, by paired differences of its own (`judge`).
+
+    `differences` are the paired differences so far of the ideas that run; `decide` has the rest.
+    """
+    return decide(rule, entered, by_pairs(rule, differences), frozen)
+
+
+JudgedAt = Callable[[float], Judgement]
+"""What an idea's runs say where a claim takes a log e-value of so much."""
+
+
+def by_pairs(rule: Rule, differences: Mapping[str, Sequence[float | None]]) -> dict[str, JudgedAt]:
+    """Ideas judged by paired differences of their own."""
+    return {name: partial(judge, rule, found) for name, found in differences.items()}
+
+
+def decide(
+    rule: Rule, entered: Sequence[str], running: Mapping[str, JudgedAt], frozen: Mapping[str, float]
+) -> Round:
+    """Decide on all that is `running`, however it was measured.
 
     `entered` names all ideas that ever entered confirmation, in that order, this cohort's included: each is
-    charged its weight, whatever became of it. `differences` are the paired differences so far of the ideas
-    that run, `frozen` the log e-values of those that stopped (`Round.frozen` of the round before). Every idea
-    that entered must be in exactly one of the two.
+    charged its weight, whatever became of it. `frozen` are the log e-values of those that stopped
+    (`Round.frozen` of the round before). Every idea that entered must be in exactly one of the two.
 
     A claim freezes its e-value; an idea that stops without one freezes at an e-value of zero and can no
     longer be claimed. What a campaign claims is therefore settled when an idea stops, and a stop that looks
     at the size of the differences, which the t mixture does not cover, can only lose claims.
     """
-    _check_names(entered, differences, frozen)
+    _check_names(entered, running, frozen)
     before = closed_e_bh([frozen.get(name, -math.inf) for name in entered], rule.planned, rule.alpha)
-    running = {position for position, name in enumerate(entered) if name in differences}
-    in_sight = running | set(before.tolist())  # the claims there will be if all that run succeed
-    judgements: dict[str, Judgement] = {}
-    for position, name in enumerate(entered):
-        if name in differences:
-            bar = log_threshold(position, in_sight - {position}, rule.planned, rule.alpha)
-            judgements[name] = judge(rule, differences[name], bar)
+    places = {position for position, name in enumerate(entered) if name in running}
+    in_sight = places | set(before.tolist())  # the claims there will be if all that run succeed
+    judgements = {
+        entered[place]: running[entered[place]](
+            log_threshold(place, in_sight - {place}, rule.planned, rule.alpha)
+        )
+        for place in sorted(places)
+    }
     log_e = [judgements[name].log_e if name in judgements else frozen[name] for name in entered]
     found = closed_e_bh(log_e, rule.planned, rule.alpha, before)
     claimed = frozenset(entered[i] for i in found)
@@ -223,11 +255,11 @@ def judge_round(
 def judge_unaided(
     rule: Rule,
     entered: Sequence[str],
-    differences: Mapping[str, Sequence[float | None]],
+    running: Mapping[str, JudgedAt],
     frozen: Mapping[str, float],
     barred: Callable[[Mapping[str, Judgement]], Collection[str]],
 ) -> Round:
-    """`judge_round`, again and again until no claim is carried by one that does not count.
+    """`decide`, again and again until no claim is carried by one that does not count.
 
     `barred` gets what would be claimed, and names those of it that do not count, such as what an audit
     rejects. They are frozen at an e-value of zero and the others are decided on without their help, until
@@ -235,8 +267,8 @@ def judge_unaided(
     """
     out: dict[str, float] = {}
     while True:
-        left = {name: found for name, found in differences.items() if name not in out}
-        looked = judge_round(rule, entered, left, {**frozen, **out})
+        left = {name: found for name, found in running.items() if name not in out}
+        looked = decide(rule, entered, left, {**frozen, **out})
         claims = {n: one.judgement for n, one in looked.decisions.items() if one.action is Action.CLAIM}
         named = barred(claims)
         if not named:
@@ -265,14 +297,14 @@ def _decide(rule: Rule, judgement: Judgement, claimed: bool) -> Decision:
 
 def _check_names(
     entered: Sequence[str],
-    differences: Mapping[str, Sequence[float | None]],
+    running: Mapping[str, object],
     frozen: Mapping[str, float],
 ) -> None:
     """Every idea that entered is accounted for exactly once: a forgotten one would be tested for free."""
     for name in entered:
-        if (name in differences) == (name in frozen):
+        if (name in running) == (name in frozen):
             where = "both" if name in frozen else "neither"
             raise ValueError(f"idea {name!r} entered; it is in {where} of the running and the frozen ideas")
-    strangers = (differences.keys() | frozen.keys()) - set(entered)
+    strangers = (running.keys() | frozen.keys()) - set(entered)
     if strangers or len(set(entered)) != len(entered):
         raise ValueError(f"ideas that never entered, or entered twice: {sorted(strangers) or list(entered)}")

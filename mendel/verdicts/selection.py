@@ -12,7 +12,7 @@ e-BY procedure, here with the weights of the campaign's e-BH.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,7 +21,7 @@ from mendel.records import Interval, Rule
 from mendel.verdicts.evalues import log_t_final
 from mendel.verdicts.fdr import weights
 from mendel.verdicts.judge import clipped
-from mendel.verdicts.noise import Noise, noise_of
+from mendel.verdicts.noise import noise_of
 
 STEPS = 60
 
@@ -34,23 +34,32 @@ def after_selection(rule: Rule, differences: Sequence[float | None], position: i
     that of the clipped differences themselves.
     """
     x, _ = clipped(rule, differences)
-    bar = -math.log(float(weights(position + 1, rule.planned)[position]) * rule.alpha / 2 * claims)
-    noise = noise_of(rule)
     return Interval(
         value=float(x.mean()),
-        low=_lower(x, bar, noise, -rule.bound),
-        high=-_lower(-x, bar, noise, -rule.bound),
+        low=lowest(lambda mean: x - mean, rule, position, claims, -rule.bound),
+        high=-lowest(lambda mean: -x - mean, rule, position, claims, -rule.bound),
         level=1 - rule.alpha,
     )
 
 
-def _lower(x: NDArray[np.float64], bar: float, noise: Noise, least: float) -> float:
-    """The largest mean that is refuted from below, by bisection: the e-value falls as the mean grows."""
-    low, high = least, float(x.mean())
-    if log_t_final(x - low, noise) < bar:
+def lowest(
+    against: Callable[[float], NDArray[np.float64]], rule: Rule, position: int, claims: int, least: float
+) -> float:
+    """The largest mean up to which all are refuted by the idea's e-value, `least` if that is none.
+
+    `against` gives what each pair says against "the gain is at most so much"; it falls as that grows. By
+    bisection between `least` and its mirror image.
+    """
+    bar = -math.log(float(weights(position + 1, rule.planned)[position]) * rule.alpha / 2 * claims)
+    noise = noise_of(rule)
+
+    def refuted(mean: float) -> bool:
+        return log_t_final(against(mean), noise) >= bar
+
+    low, high = least, -least
+    if not refuted(low):
         return low
     for _ in range(STEPS):
         middle = (low + high) / 2
-        refuted = log_t_final(x - middle, noise) >= bar
-        low, high = (middle, high) if refuted else (low, middle)
+        low, high = (middle, high) if refuted(middle) else (low, middle)
     return low

@@ -16,7 +16,7 @@ from scipy.special import betaincinv, ndtr, ndtri, stdtrit
 
 from mendel.records import Rule
 from mendel.verdicts.effects import compute_multiplier
-from mendel.verdicts.judge import Judgement, judge_unaided, strongest_first
+from mendel.verdicts.judge import Judgement, by_pairs, judge_unaided, strongest_first
 from mendel.verdicts.noise import learn_noise
 
 Floats = NDArray[np.float64]
@@ -202,7 +202,7 @@ def run_campaign(
             running = {name: data[name][:n] for name in cohort if name not in frozen}
             if not running:
                 break
-            after = judge_unaided(rule, names[: start + COHORT], running, frozen, barred)
+            after = judge_unaided(rule, names[: start + COHORT], by_pairs(rule, running), frozen, barred)
             frozen, claimed = after.frozen, after.claimed
             last.update({name: one.judgement for name, one in after.decisions.items()})
     return [

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mendel.records import Rule, VerdictKind
-from mendel.verdicts import Action, judge, judge_round, judge_unaided
+from mendel.verdicts import Action, by_pairs, judge, judge_round, judge_unaided
 from mendel.verdicts.judge import strongest_first
 
 RULE = Rule(planned=4, min_loss_gain=0.005, max_pairs=12)
@@ -138,10 +138,10 @@ def test_no_claim_is_carried_by_one_that_does_not_count():
     names, data = ["planted", "good"], {"planted": STRONG, "good": GOOD}
     aided = judge_round(HELPED, names, data, {})
     assert aided.claimed == {"planted", "good"}
-    after = judge_unaided(HELPED, names, data, {}, leave_out("planted"))
+    after = judge_unaided(HELPED, names, by_pairs(HELPED, data), {}, leave_out("planted"))
     assert after.claimed == frozenset()
     assert after.frozen == {"planted": -math.inf, "good": -math.inf}
-    assert judge_unaided(HELPED, names, data, {}, leave_out()) == aided
+    assert judge_unaided(HELPED, names, by_pairs(HELPED, data), {}, leave_out()) == aided
 
 
 def test_what_is_left_out_is_taken_one_by_one_so_that_the_weaker_is_claimed_by_itself_or_not_at_all():
@@ -153,11 +153,11 @@ def test_what_is_left_out_is_taken_one_by_one_so_that_the_weaker_is_claimed_by_i
         return found
 
     names, data = ["planted", "weak"], {"planted": STRONG, "weak": GOOD}
-    after = judge_unaided(HELPED, names, data, {}, barred)
+    after = judge_unaided(HELPED, names, by_pairs(HELPED, data), {}, barred)
     assert taken == ["planted"]
     assert after.decisions["weak"].judgement.kind is VerdictKind.NO_DIFFERENCE_SHOWN
     taken.clear()
-    judge_unaided(RULE, names, data, {}, barred)
+    judge_unaided(RULE, names, by_pairs(RULE, data), {}, barred)
     assert taken == ["planted", "weak"]
 
 
@@ -165,7 +165,7 @@ def test_a_claim_that_needs_no_help_stands_and_what_runs_goes_on():
     rule = HELPED.model_copy(update={"max_pairs": 12})
     names = ["planted", "strong", "good"]
     data = {"planted": STRONG, "strong": [d + 0.3 for d in GOOD], "good": GOOD[:5]}
-    after = judge_unaided(rule, names, data, {}, leave_out("planted"))
+    after = judge_unaided(rule, names, by_pairs(rule, data), {}, leave_out("planted"))
     assert after.claimed == {"strong"}
     assert after.decisions["good"].action is Action.CONTINUE
     assert set(after.frozen) == {"planted", "strong"}
