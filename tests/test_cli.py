@@ -210,7 +210,12 @@ def _bad(place, tmp_path_factory) -> dict[str, tuple]:
         "no ideas": (2, ["nix.toml: cannot be read"], plain, "run", "--ideas", "nix.toml"),
         "budget": (2, ["command line: budget", "'soon'", allowed], plain, "run", "--budget", "soon"),
         "small": (2, ["budget", "5 runs is too small"], plain, "run", "--budget", "5runs"),
-        "key": (2, ["mendel.toml: bugdet: Extra inputs", "(found 3)", "allowed are goal"], typo, "run"),
+        "key": (
+            2,
+            ["mendel.toml: bugdet: unknown key (found 3)", "did you mean budget? allowed are goal"],
+            typo,
+            "run",
+        ),
         "testbed": (2, ["nix/testbed.toml: no such file", "gpt"], plain, "run", "--testbed", "nix"),
         "odd": (2, ["odd/testbed.toml: editable: 'model.py' is not"], plain, "run", "--testbed", "odd"),
         "recipe": (2, ["recipe 'nix' is not in", "plain, flat"], plain, "run", "--recipe", "nix"),

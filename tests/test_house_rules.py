@@ -17,16 +17,17 @@ PACKAGE = ROOT / "mendel"
 MODULES = sorted(PACKAGE.rglob("*.py"))
 
 STAGES = ("ideas", "plans", "patches", "runs", "yardstick", "probes", "verdicts", "knowledge", "report")
-SERVICES = {"records", "store", "researchers"}
+SERVICES = {"records", "inputs", "store", "researchers"}
 """What a stage may import besides itself."""
 MAY_IMPORT = {
     **dict.fromkeys(STAGES, SERVICES),
     "records.py": set(),
+    "inputs.py": set(),
     "store": {"records"},
-    "testbeds": {"records"},
+    "testbeds": {"records", "inputs"},
     "testing": {"records", "runs"},  # the conformance suites of the rooms' protocols
     "campaign": {*STAGES, *SERVICES, "testbeds"},
-    "bench": {"records", "plans", "verdicts", "ideas"},  # decides by the code of a live campaign
+    "bench": {"records", "inputs", "plans", "verdicts", "ideas"},  # decides by the code of a live campaign
     "terminal.py": {"campaign"},
     "cli.py": {
         *STAGES,
@@ -66,7 +67,10 @@ WORKS_ON_IMPORT = {"mendel.store.migrations.env": "alembic executes this file to
 
 HARD_DEPENDENCIES = {
     # distribution -> (module, rooms that may import it)
-    "pydantic": ("pydantic", ("records.py", "bench", "campaign", "ideas", "testbeds", "yardstick")),
+    "pydantic": (
+        "pydantic",
+        ("records.py", "inputs.py", "bench", "campaign", "ideas", "testbeds", "yardstick"),
+    ),
     "pydantic-settings": ("pydantic_settings", ("campaign",)),
     "SQLAlchemy": ("sqlalchemy", ("store",)),
     "alembic": ("alembic", ("store",)),

@@ -13,6 +13,7 @@ from pydantic import Field, ValidationError, field_validator, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from mendel.campaign.budget import Budget, parse_budget
+from mendel.inputs import first_of, refusal
 from mendel.records import Record
 
 FILE = "mendel.toml"
@@ -181,9 +182,8 @@ def read_settings() -> Settings:
     try:
         return Settings()
     except ValidationError as error:
-        first = error.errors()[0]
-        name = f"MENDEL_{'_'.join(map(str, first['loc'])).upper()}"
-        raise ConfigError(f"environment: {name}: {first['msg']} (found {first['input']!r:.60})") from None
+        name, said = refusal(error, Settings).split(": ", 1)
+        raise ConfigError(f"environment: MENDEL_{name.upper()}: {said}") from None
 
 
 def read_config(file: Path | None, changes: dict[str, Any]) -> CampaignConfig:
@@ -211,13 +211,6 @@ def read_config(file: Path | None, changes: dict[str, Any]) -> CampaignConfig:
     try:
         return CampaignConfig.model_validate({**table, **changes, "policy": policy})
     except ValidationError as error:
-        first = error.errors()[0]
-        key = "".join(f"{part}: " for part in [".".join(map(str, first["loc"]))] if part)
-        where = "command line" if first["loc"] and first["loc"][0] in changes else str(path)
-        allowed = ""
-        if first["type"] == "extra_forbidden":
-            model = Policy if first["loc"][0] == "policy" else CampaignConfig
-            allowed = f"; allowed are {', '.join(model.model_fields)}"
-        message = first["msg"].removeprefix("Value error, ")
-        found = f" (found {first['input']!r:.60})" if key else ""
-        raise ConfigError(f"{where}: {key}{message}{found}{allowed}") from None
+        place = first_of(error)["loc"]
+        where = "command line" if place and place[0] in changes else str(path)
+        raise ConfigError(f"{where}: {refusal(error, CampaignConfig)}") from None
