@@ -1,11 +1,12 @@
 """Settings: file, command line, and errors that say where to look."""
 
+import tomllib
 from pathlib import Path
 
 import pytest
 
 from mendel.campaign.budget import Budget
-from mendel.campaign.config import CampaignConfig, ConfigError, Settings, read_config
+from mendel.campaign.config import TEMPLATE, CampaignConfig, ConfigError, Policy, Settings, read_config
 
 
 @pytest.fixture
@@ -37,6 +38,15 @@ def test_the_stored_form_reads_back_as_the_same_campaign():
     config = CampaignConfig.model_validate({"budget": "300runs", "rungs": [0, 2], "policy": {"cohort": 2}})
     again = CampaignConfig.model_validate(config.model_dump(mode="json"))
     assert (again, again.id) == (config, config.id)
+
+
+def test_what_init_writes_has_every_setting_at_its_default(folder):
+    text = TEMPLATE.format(testbed="gpt", recipes="gpt2, modern", rungs=3)
+    write(text)
+    assert read_config(None, {}) == CampaignConfig()
+    table = tomllib.loads(text.replace("# max_usd", "max_usd"))  # TOML cannot say that there is none
+    assert table["policy"].keys() == Policy.model_fields.keys()
+    assert table.keys() == CampaignConfig.model_fields.keys()
 
 
 @pytest.mark.parametrize(
