@@ -58,6 +58,7 @@ LONG_FUNCTIONS: dict[str, str] = {}
 """file:function -> why it is longer."""
 
 BROAD_CATCHES = {
+    "bench/run.py:_load": "a user's module may fail in any way while it is imported",
     "runs/zygote.py:_preload": "any module may fail in any way while it is imported",
     "runs/zygote.py:_guard": "the guardian's process edge: the zygote reports it as lost",
     "runs/child.py:_execute": "whatever a script raises ends its process",
