@@ -15,11 +15,11 @@ from mendel.campaign.forecasts import EARLIER, earlier_campaigns, track_record
 from mendel.campaign.lab import Lab
 from mendel.campaign.rounds import CURVE, SHORT_CURVE
 from mendel.campaign.trunk import Line
-from mendel.campaign.tuning import TUNED, tuning_price
+from mendel.campaign.tuning import tuning_price
 from mendel.ideas.stream import choose
 from mendel.ideas.triage import balanced, rank
 from mendel.records import Verdict, VerdictKind
-from mendel.store import IdeaState
+from mendel.store import TUNED, IdeaState
 
 LEAST_IDEAS = 3
 """A round that could screen fewer is not begun."""

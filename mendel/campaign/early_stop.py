@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from mendel.campaign.forecasts import EARLIER
-from mendel.campaign.jobs import Watch, smoke_name
+from mendel.campaign.jobs import StopCheck, smoke_name
 from mendel.campaign.rounds import Round
 from mendel.campaign.scoring import has_own_objective
 from mendel.campaign.trunk import Pairs, differences
@@ -58,7 +58,7 @@ class EarlyStop:
         )
         self.rule = StopRule.model_validate(kept)
 
-    def watch(self, plan: Plan, control: RunSpec, treatment: RunSpec) -> Watch | None:
+    def watch(self, plan: Plan, control: RunSpec, treatment: RunSpec) -> StopCheck | None:
         """How a treatment may be stopped; None where it goes to its end."""
         found = self._case(plan, control, treatment)
         return None if found is None or self._spared(treatment) else found

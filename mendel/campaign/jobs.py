@@ -17,7 +17,7 @@ from mendel.yardstick import Corpus
 
 SMOKE_TOKENS = 4096
 
-Watch = Callable[[Path], Stopped | None]
+StopCheck = Callable[[Path], Stopped | None]
 """Says by what a run has left in its folder so far whether it may stop."""
 
 
@@ -28,7 +28,7 @@ class Request:
     spec: RunSpec
     stage: str
     idea: str | None = None
-    stop: Watch | None = None
+    stop: StopCheck | None = None
 
 
 class Jobs:

@@ -27,9 +27,7 @@ from mendel.plans.seeds import seed_block
 from mendel.plans.tuner import Number, Point, Search, best_of
 from mendel.records import Idea, Patch, PlanKind, Range, Recipe, RunStatus, Trunk
 from mendel.report.curves import read_text
-
-TUNED = "/tuned"
-"""A round keeps what its searches found under its number and this."""
+from mendel.store import TUNED
 
 
 @dataclass

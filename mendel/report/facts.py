@@ -13,7 +13,7 @@ from functools import cached_property
 from typing import Any
 
 from mendel.records import Audit, Finding, Idea, Interval, Plan, PlanKind, Verdict, VerdictKind
-from mendel.store import Blank, Campaign, IdeaEntry, IdeaState, RunEntry, RunState, Store
+from mendel.store import TUNED, Blank, Campaign, IdeaEntry, IdeaState, RunEntry, RunState, Store
 
 STAGES = {PlanKind.SCREEN: 0, PlanKind.CONFIRM: 1, PlanKind.ESTIMATE: 2}
 """Stages in which an idea is measured; a later one outweighs an earlier one."""
@@ -123,7 +123,7 @@ class Facts:
         """(round, idea) -> what the search for its knobs came to in `words`, and its `control`; `equal`:
         that is not the trunk, but the trunk with the same knobs as well tuned."""
         found = {}
-        for key, kept in self.store.decisions([self.campaign.id], "/tuned")[self.campaign.id].items():
+        for key, kept in self.store.decisions([self.campaign.id], TUNED)[self.campaign.id].items():
             for name, one in kept["ideas"].items():
                 equal = one["control"] != kept["on"]
                 found[int(key.partition("/")[0]), name] = {**one, "equal": equal}

@@ -9,7 +9,7 @@ import toy
 from toy import idea
 
 from mendel.campaign.config import CampaignConfig, Policy
-from mendel.campaign.planting import Planted, planted
+from mendel.campaign.planting import Places, places
 from mendel.campaign.session import queue
 from mendel.campaign.summary import summarise
 from mendel.ideas.blanks import DESCENDANT
@@ -22,7 +22,7 @@ from mendel.store import CampaignState
 
 def test_the_catalog_gets_one_known_gain_and_room_for_two_descendants():
     real = len(load_catalog())
-    assert planted(real, Policy()) == Planted(blanks=13, descendants=2, controls=1)
+    assert places(real, Policy()) == Places(blanks=13, descendants=2, controls=1)
     ideas, kinds = queue(CampaignConfig(), "gpt")
     assert len(ideas) == real + 14 == real + len(kinds)
     assert sum(known_gain(kind) > 0 for kind in kinds.values()) == 1
@@ -32,7 +32,7 @@ def test_the_catalog_gets_one_known_gain_and_room_for_two_descendants():
 @pytest.mark.parametrize("real", [0, 7, 40, 85, 300])
 @pytest.mark.parametrize("share", [0.0, 0.1, 0.3])
 def test_descendants_are_of_the_planted_share(real, share):
-    number = planted(real, Policy(blank_share=share, positive_share=0))
+    number = places(real, Policy(blank_share=share, positive_share=0))
     assert number.blanks + number.descendants == round(real * share / (1 - share))
     assert number.controls == 0
 
