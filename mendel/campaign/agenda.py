@@ -91,6 +91,15 @@ def too_small(lab: Lab, config: CampaignConfig) -> str:
     return f"budget: {config.budget} is too small; {count} ideas and the last check need {unit}"
 
 
+def why_no_round(lab: Lab, config: CampaignConfig, trunk: Line) -> str:
+    """Why `next_ideas` has none, by what waits: that is stored, and the clock has no part in it."""
+    waiting = len(lab.store.ideas(lab.campaign.id, IdeaState.QUEUED)) + len(second_chances(lab, trunk))
+    if not waiting:
+        return "nothing is left that is worth a try"
+    wait = "1 idea waits" if waiting == 1 else f"{waiting} ideas wait"
+    return f"{wait}, and what is left of the budget ({config.budget}) has no room for another round"
+
+
 def second_chances(lab: Lab, trunk: Line) -> list[str]:
     """Ideas that may be tried on this trunk although they were judged on an earlier one, best first; among
     them knobs that stood well there, as if they were worth nothing.

@@ -189,6 +189,8 @@ def _particulars(found: Facts, summary: Mapping[str, Any]) -> list[tuple[str, Ch
             for r, c in by_rung.items()
         )
         rows.append(("Trunk by rung", "; ".join(texts)))
+    if summary.get("ended"):
+        rows.append(("Why it ended", summary["ended"]))
     rows.append(("Goal", str(campaign.config.get("goal", ""))))
     rows.append(("Sandbox of patch code", sandbox_row(summary.get("sandbox"))))
     rows.append(("Corpus", el("code", campaign.fingerprint.corpus)))
