@@ -128,7 +128,7 @@ def _finite(verdict: Verdict) -> bool:
 def claimed_words(blank: Blank) -> str:
     """What is said of a planted idea that was claimed."""
     if blank.gain:
-        return f"claimed, and planted with a known gain of {blank.gain:g}: found"
+        return f"claimed, and planted with a known gain of {blank.gain:g} log2 CM: found"
     return f"claimed, but planted as a blank ({blank.kind}): a false claim of this campaign"
 
 
@@ -142,7 +142,7 @@ def unblind_all(lab: Lab) -> None:
         if blank is None or not blank.gain or _is_found(lab, name):
             continue
         note = lab.once(f"end/{name}", lambda: entry.note)  # noqa: B023
-        words = f"planted with a known gain of {blank.gain:g}: not found"
+        words = f"planted with a known gain of {blank.gain:g} log2 CM: not found"
         state = IdeaState.DROPPED if entry.state in LEFT else entry.state
         store.set_idea_state(campaign, name, state, f"{words}; {note}")
         lab.say(f"end/{name}", "adopt", f"{name}: {words}", name)

@@ -12,8 +12,18 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
-from mendel.records import Audit, Finding, Idea, Interval, Plan, PlanKind, Verdict, VerdictKind
-from mendel.store import TUNED, Blank, Campaign, IdeaEntry, IdeaState, RunEntry, RunState, Store
+from mendel.records import Audit, Finding, Idea, Interval, Plan, PlanKind, Verdict, VerdictKind, known_gain
+from mendel.store import (
+    TUNED,
+    Blank,
+    Campaign,
+    CampaignState,
+    IdeaEntry,
+    IdeaState,
+    RunEntry,
+    RunState,
+    Store,
+)
 
 STAGES = {PlanKind.SCREEN: 0, PlanKind.CONFIRM: 1, PlanKind.ESTIMATE: 2}
 """Stages in which an idea is measured; a later one outweighs an earlier one."""
@@ -162,6 +172,15 @@ class Facts:
             )
         return found
 
+    def settled(self, idea: str | None) -> bool:
+        """Whether it is out whether an idea was planted: numbers that would tell are kept back before."""
+        over = self.campaign.state is CampaignState.FINISHED
+        return over or idea in self.blanks or any(one.idea.name == idea for one in self.findings)
+
+    def marked(self, idea: str) -> str:
+        """An idea's name, and that it was planted once that is known."""
+        return f"{idea} ({planted_as(self.blanks[idea].kind)})" if idea in self.blanks else idea
+
     def verdicts_of(self, plan: str) -> list[Verdict]:
         return [verdict for verdict in self.verdicts if verdict.plan == plan]
 
@@ -253,6 +272,16 @@ def overrides_between(
     """Configuration keys that differ: (key, value before, value after), None where it is not set."""
     keys = sorted({*before, *after})
     return [(k, before.get(k), after.get(k)) for k in keys if before.get(k) != after.get(k)]
+
+
+def planted_as(kind: str) -> str:
+    """What stands behind the name of an idea that was planted."""
+    return "known gain" if known_gain(kind) else "blank"
+
+
+def kind_text(kind: str) -> str:
+    """A kind of planted ideas, with the unit of its gain."""
+    return f"{kind} log2 CM" if known_gain(kind) else kind
 
 
 def source_of(idea: Idea) -> str:
