@@ -96,8 +96,8 @@ def why_no_round(lab: Lab, config: CampaignConfig, trunk: Line) -> str:
     waiting = len(lab.store.ideas(lab.campaign.id, IdeaState.QUEUED)) + len(second_chances(lab, trunk))
     if not waiting:
         return "nothing is left that is worth a try"
-    wait = "1 idea waits" if waiting == 1 else f"{waiting} ideas wait"
-    return f"{wait}, and what is left of the budget ({config.budget}) has no room for another round"
+    ideas = f"{waiting} idea{'s'[: waiting != 1]} could be tried"
+    return f"{ideas}, but what is left of the budget ({config.budget}) has no room for another round"
 
 
 def second_chances(lab: Lab, trunk: Line) -> list[str]:
