@@ -7,8 +7,7 @@ doublings of compute, k ~ N(mean, scatter^2); six pairs a rung, each with a nois
 campaign learns from so many past climbs and extrapolates another one. docs/decisions.md explains the rows.
 """
 
-import argparse
-import json
+from trials import run
 
 from mendel.verdicts.transfer import coverage
 
@@ -35,21 +34,14 @@ def measure(trials):
     return rows
 
 
-def main():
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--trials", type=int, default=1000, help="campaigns per row")
-    parser.add_argument("--json", action="store_true", help="one JSON object instead of a table")
-    arguments = parser.parse_args()
-    rows = measure(arguments.trials)
-    if arguments.json:
-        print(json.dumps({"schema": 1, "command": vars(arguments), "rows": rows}))
-        return
-    print(f"{'mean':>6} {'scatter':>8} {'past':>5}  {'rungs':10} {'target':>6} {'covered':>8} {'width':>6}")
-    for row in rows:
-        rungs = ", ".join(f"{x:g}" for x in row["rungs"])
-        planted = f"{row['mean']:6.2f} {row['scatter']:8.2f} {row['past']:5d}  {rungs:10} {row['target']:6g}"
-        print(f"{planted} {row['covered']:8.3f} {row['width']:6.3f}")
+HEADER = f"{'mean':>6} {'scatter':>8} {'past':>5}  {'rungs':10} {'target':>6} {'covered':>8} {'width':>6}"
+
+
+def line(row):
+    rungs = ", ".join(f"{x:g}" for x in row["rungs"])
+    planted = f"{row['mean']:6.2f} {row['scatter']:8.2f} {row['past']:5d}  {rungs:10} {row['target']:6g}"
+    return f"{planted} {row['covered']:8.3f} {row['width']:6.3f}"
 
 
 if __name__ == "__main__":
-    main()
+    run(__doc__, 1000, "campaigns", measure, HEADER, line)

@@ -7,8 +7,7 @@ deviations; Gaussian noise, all compared with the same runs of the trunk, the ru
 docs/decisions.md explains the rows.
 """
 
-import argparse
-import json
+from trials import run
 
 from mendel.verdicts.recheck import eviction_rates
 
@@ -38,20 +37,13 @@ def measure(trials):
     return rows
 
 
-def main():
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--trials", type=int, default=10_000, help="trunks per row")
-    parser.add_argument("--json", action="store_true", help="one JSON object instead of a table")
-    arguments = parser.parse_args()
-    rows = measure(arguments.trials)
-    if arguments.json:
-        print(json.dumps({"schema": 1, "command": vars(arguments), "rows": rows}))
-        return
-    print(f"{'m (sd)':>7} {'at most':>8}  {'it adds':8} {'evicted':>8} {'another is':>10} {'pairs each':>10}")
-    for row in rows:
-        rates = f"{row['evicted']:8.4f} {row['others']:10.4f} {row['pairs']:10.1f}"
-        print(f"{row['least']:7g} {row['most']:8d}  {row['adds']:8} {rates}")
+HEADER = f"{'m (sd)':>7} {'at most':>8}  {'it adds':8} {'evicted':>8} {'another is':>10} {'pairs each':>10}"
+
+
+def line(row):
+    rates = f"{row['evicted']:8.4f} {row['others']:10.4f} {row['pairs']:10.1f}"
+    return f"{row['least']:7g} {row['most']:8d}  {row['adds']:8} {rates}"
 
 
 if __name__ == "__main__":
-    main()
+    run(__doc__, 10_000, "trunks", measure, HEADER, line)

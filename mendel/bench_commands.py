@@ -10,11 +10,12 @@ from rich.console import Console
 from rich.table import Table
 
 from mendel.bench.regime import Regime, RegimeError, load_regime, shipped
-from mendel.bench.replay import MIN_GAIN, Replay, TableError, read_table
+from mendel.bench.replay import Replay, TableError, how_to_replay, read_table
 from mendel.bench.run import PolicyError, bench_regime, bench_table
 from mendel.campaign.config import ConfigError
 from mendel.recipe_commands import Json, print_json
 
+FIGURES = (".png", ".svg", ".pdf")
 BENCH_ERRORS = (RegimeError, TableError, PolicyError)
 
 
@@ -24,9 +25,9 @@ def decisions(
     campaigns: int = 70,
     policy: Annotated[list[str] | None, Parameter(consume_multiple=True)] = None,
     table: Path | None = None,
-    rung: int = 0,
+    rung: int | None = None,
     budget: float | None = None,
-    min_gain: float = MIN_GAIN,
+    min_gain: float | None = None,
     figure: Path | None = None,
     seed: int = 0,
     workers: int = 1,
@@ -45,11 +46,11 @@ def decisions(
     table
         A Parquet file of real runs to replay: idea ("control" among them), rung, seed, loss, and more.
     rung
-        Rung of the table.
+        Rung of the table (default: 0).
     budget
         Budget of a replayed campaign in control runs (default: four for each idea).
     min_gain
-        Smallest gain of interest of the replay, bits per byte.
+        Smallest gain of interest of the replay, bits per byte (default: 0.0035).
     figure
         Draw gains and false discoveries into this file (.png, .svg, .pdf).
     seed
@@ -57,22 +58,40 @@ def decisions(
     workers
         Processes.
     """
-    if campaigns < 1 or workers < 1:
-        raise ConfigError(f"command line: campaigns {campaigns} and workers {workers} must be at least 1")
+    for name, value, least in (("campaigns", campaigns, 1), ("workers", workers, 1), ("seed", seed, 0)):
+        if value < least:
+            raise ConfigError(f"command line: {name}: must be at least {least} (found {value})")
+    how = _replay(table, {"rung": rung, "budget": budget, "min_gain": min_gain})
+    if figure:
+        _check_figure(figure)
     regimes = [load_regime(path) for path in regime] if regime else [] if table else shipped()
     own = policy or []
-    how = Replay(rung=rung, budget=budget, min_gain=min_gain)
     found = _measure(regimes, table, how, {"own": own, "seed": seed, "workers": workers}, campaigns, json)
     blocks = [*found["regimes"], *([found["replay"]] if found["replay"] else [])]
     if figure:
         from mendel.report.decisions import draw_decisions
 
         draw_decisions(blocks, figure)
-    if json:
-        print_json(found)
-        return
-    for block in blocks:
-        Console().print(_table(block))
+    print_json(found) if json else show_decisions(Console(), blocks)
+
+
+def _replay(table: Path | None, given: dict[str, float | None]) -> Replay:
+    """How a table is replayed. ConfigError for options of a replay where there is no table."""
+    set_ = {key: value for key, value in given.items() if value is not None}
+    if set_ and table is None:
+        key = next(iter(set_))
+        raise ConfigError(
+            f"command line: {key}: {set_[key]:g} is of a replay; give the runs with --table FILE"
+        )
+    return how_to_replay(set_)
+
+
+def _check_figure(path: Path) -> None:
+    """Before hours of simulation, and not after. Raises ConfigError."""
+    if path.suffix not in FIGURES:
+        raise ConfigError(f"command line: figure: {str(path)!r}: allowed are names in {', '.join(FIGURES)}")
+    if not path.parent.is_dir():
+        raise ConfigError(f"command line: figure: {str(path)!r}: there is no folder {str(path.parent)!r}")
 
 
 def _measure(
@@ -90,33 +109,48 @@ def _measure(
     return found
 
 
+LEGEND = {
+    "claims": "ideas adopted, mean of the campaigns",
+    "false": "% of these that gain no more than m, the smallest gain of interest",
+    "max": "one-sided 95 % upper bound of false",
+    "gain": "% recovered of the winners' gain above m, ± standard error",
+    "plain": "the same by the plain sum of gains: a useless idea costs nothing",
+    "lost": "% not adopted of the winners that 12 pairs show with 80 % power",
+    "to 80": "compute spent until gain reached 80 %, median; never where it did not",
+    "spent": "compute spent, mean; compute is in runs of the control",
+}
+"""Columns of the table, and what each means; all fit into 80 characters."""
+
+
+def show_decisions(console: Console, blocks: list[dict[str, Any]]) -> None:
+    """A table for each regime, and once what its columns mean."""
+    for block in blocks:
+        console.print(_table(block), "")
+    for name, meaning in LEGEND.items():
+        console.print(f"{name:>6}  {meaning}", highlight=False)
+
+
 def _table(block: dict[str, Any]) -> Table:
-    table = Table(title=f"{block['name']}: {block['campaigns']} campaigns", title_justify="left")
-    table.add_column("policy")
-    for name in (
-        "claims",
-        "false",
-        "<=",
-        "by gain",
-        "gain recovered",
-        "plain",
-        "winners lost",
-        "to 80 %",
-        "spent",
-    ):
-        table.add_column(name, justify="right")
+    title = f"{block['name']}: {block['campaigns']} campaign{'s'[: block['campaigns'] != 1]}"
+    table = Table(title=title, title_justify="left", box=None, pad_edge=False, padding=(0, 1, 0, 0))
+    table.add_column("policy", overflow="fold")
+    for name in LEGEND:
+        table.add_column(name, justify="right", no_wrap=True)
     for name, row in block["policies"].items():
         lost, to_80 = row["winners_lost"], row["compute_to_80"]
         table.add_row(
-            name if row["campaigns"] == block["campaigns"] else f"{name} ({row['campaigns']} campaigns)",
+            name if row["campaigns"] == block["campaigns"] else f"{name} *",
             f"{row['claims']:.1f}",
-            f"{row['false_discovery_proportion']:.1%}",
-            f"{row['false_discovery_upper95']:.1%}",
-            f"{row['false_discovery_by_gain']:.1%}",
-            f"{row['gain_recovered']:.1%} ± {row['gain_recovered_se']:.1%}",
-            f"{row['plain_gain_recovered']:.1%}",
-            "-" if lost is None else f"{lost:.1%}",
+            f"{100 * row['false_discovery_proportion']:.1f}",
+            f"{100 * row['false_discovery_upper95']:.1f}",
+            f"{100 * row['gain_recovered']:.0f} ± {100 * row['gain_recovered_se']:.0f}",
+            f"{100 * row['plain_gain_recovered']:.0f}",
+            "-" if lost is None else f"{100 * lost:.0f}",
             "never" if to_80 is None else f"{to_80:.0f}",
             f"{row['spent']:.0f}",
         )
+    fewer = {row["campaigns"] for row in block["policies"].values()} - {block["campaigns"]}
+    if fewer:
+        table.caption = f"* of {min(fewer)} campaigns only: it takes seconds for each"
+        table.caption_justify = "left"
     return table

@@ -49,8 +49,7 @@ def ideas_show(name: str, /, *, json: Json = False) -> None:
     for key, value in idea.patch.overrides.items():
         console.print(f"  {key} = {value!r}", markup=False)
     for key, one in idea.patch.tune.items():
-        scale = ", by its logarithm" * one.log + ", whole numbers" * one.integer
-        console.print(f"  {key} tuned from {one.low:g} to {one.high:g}{scale}", markup=False)
+        console.print(f"  {key} tuned {one}", markup=False)
     for edit in idea.patch.edits:
         console.print(f"--- {edit.path}", markup=False)
         for sign, text in (("-", edit.search), ("+", edit.replace)):

@@ -161,6 +161,10 @@ class Range(Record):
             )
         return self
 
+    def __str__(self) -> str:
+        scale = ", by its logarithm" * self.log + ", whole numbers" * self.integer
+        return f"from {self.low:g} to {self.high:g}{scale}"
+
     @property
     def middle(self) -> int | float:
         """The value half way, as searched."""

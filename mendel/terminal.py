@@ -114,6 +114,9 @@ def show_summary(console: Console, summary: dict[str, Any]) -> None:
             highlight=False,
             soft_wrap=True,
         )
+    if summary["ended"]:
+        text = summary["ended"]
+        console.print(f"{text[0].upper()}{text[1:]}.", markup=False, highlight=False, soft_wrap=True)
     if summary["loop_seconds"] is not None:
         console.print(
             f"Loop: {summary['loop_seconds']:.0f} s; {summary['overhead_fraction']:.1%} of the workers' time "

@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 import toy
 
+from mendel import __version__
 from mendel.campaign.config import read_config
 from mendel.store import Store
 
@@ -171,6 +172,9 @@ def test_in_a_pipe_there_are_plain_lines(finished):
     assert f"Campaign {found['campaign']} (seed 1, plain): finished" in out.splitlines()
     assert out.isascii() or not set(out) & set("┏│━\x1b")
     assert any(line.startswith("Adopted good-source: CM 1.6") for line in out.splitlines())
+    assert found["ended"].startswith("no further rounds: ")
+    assert f"N{found['ended'][1:]}." in out.splitlines()
+    assert found["ended"] in Path(found["report"]).read_text().partition("<main>")[0]
 
 
 def test_help_opens_with_the_six_commands_that_matter():
@@ -180,6 +184,11 @@ def test_help_opens_with_the_six_commands_that_matter():
     assert places == sorted(places)
     assert max(places) < min(out.index(f" {name} ") for name in ("ideas", "doctor"))
     assert "Exit codes: 0 done, 1 lab failure, 2 bad input, 3 missing library, 130 stopped" in out
+
+
+def test_the_package_is_the_command_too():
+    ran = subprocess.run([sys.executable, "-m", "mendel", "--version"], capture_output=True, text=True)
+    assert (ran.returncode, ran.stdout.strip()) == (0, __version__)
 
 
 # --- bad input --------------------------------------------------------------------------------------------
@@ -206,11 +215,21 @@ def _bad(place, tmp_path_factory) -> dict[str, tuple]:
     return {
         "rung": (2, ["testbed.toml: rung 7 is unknown; allowed are 0 to 1"], plain, "run", "--rungs", "7"),
         "rungs": (2, ["command line: rungs: 'x' is not understood"], plain, "run", "--rungs", "x"),
-        "ideas": (2, ["ideas.toml: idea 6: nme: unknown key; allowed are name"], malformed, "run"),
+        "ideas": (
+            2,
+            ["ideas.toml: idea 6: nme: unknown key; did you mean name? allowed are name"],
+            malformed,
+            "run",
+        ),
         "no ideas": (2, ["nix.toml: cannot be read"], plain, "run", "--ideas", "nix.toml"),
         "budget": (2, ["command line: budget", "'soon'", allowed], plain, "run", "--budget", "soon"),
         "small": (2, ["budget", "5 runs is too small"], plain, "run", "--budget", "5runs"),
-        "key": (2, ["mendel.toml: bugdet: Extra inputs", "(found 3)", "allowed are goal"], typo, "run"),
+        "key": (
+            2,
+            ["mendel.toml: bugdet: unknown key (found 3)", "did you mean budget? allowed are goal"],
+            typo,
+            "run",
+        ),
         "testbed": (2, ["nix/testbed.toml: no such file", "gpt"], plain, "run", "--testbed", "nix"),
         "odd": (2, ["odd/testbed.toml: editable: 'model.py' is not"], plain, "run", "--testbed", "odd"),
         "recipe": (2, ["recipe 'nix' is not in", "plain, flat"], plain, "run", "--recipe", "nix"),

@@ -12,6 +12,7 @@ from typing import Literal
 
 from pydantic import Field, ValidationError, model_validator
 
+from mendel.inputs import refusal
 from mendel.records import Record
 
 NoiseShape = Literal["gaussian", "t3", "rare gains", "rare losses", "two-valued gains", "two-valued losses"]
@@ -97,13 +98,7 @@ def load_regime(path: Path) -> Regime:
     try:
         return Regime.model_validate({"name": path.stem, **table})
     except ValidationError as error:
-        first = error.errors()[0]
-        key = ".".join(map(str, first["loc"]))
-        message = first["msg"].removeprefix("Value error, ")
-        if first["type"] == "extra_forbidden":
-            message = f"unknown key; allowed are {', '.join(Regime.model_fields)}"
-        found = f"{key} = {first['input']!r:.60}: " if key else ""
-        raise RegimeError(f"{path}: {found}{message}") from None
+        raise RegimeError(f"{path}: {refusal(error, Regime)}") from None
 
 
 def shipped() -> list[Regime]:

@@ -16,17 +16,19 @@ from __future__ import annotations
 
 import math
 import zlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from pydantic import Field, ValidationError
 from scipy.special import stdtr
 
 from mendel.bench.lab import Lab, Shelf, Terms
 from mendel.bench.score import Truth
+from mendel.inputs import refusal
 from mendel.records import Record
 from mendel.verdicts.effects import pooled_sd
 from mendel.verdicts.noise import Noise, learn_noise
@@ -52,11 +54,19 @@ class TableError(ValueError):
 class Replay(Record):
     """How a table is replayed."""
 
-    rung: int = 0
-    budget: float | None = None
+    rung: int = Field(default=0, ge=0)
+    budget: float | None = Field(default=None, gt=0, le=1e6)
     """Control runs; four for each idea where none is given."""
-    min_gain: float = MIN_GAIN
+    min_gain: float = Field(default=MIN_GAIN, ge=0, allow_inf_nan=False)
     """m, bits per byte."""
+
+
+def how_to_replay(given: Mapping[str, float]) -> Replay:
+    """As the command line says. Raises TableError."""
+    try:
+        return Replay.model_validate(given)
+    except ValidationError as error:
+        raise TableError(f"command line: {refusal(error, Replay)}") from None
 
 
 @dataclass(frozen=True)
@@ -142,7 +152,11 @@ def _rows(path: Path, rung: int) -> tuple[list[dict[str, Any]], list[str]]:
     if missing:
         raise TableError(f"{path}: columns {', '.join(missing)} are missing; needed are {', '.join(NEEDED)}")
     columns = [name for name in (*NEEDED, *OPTIONAL) if name in found.column_names]
-    return [row for row in found.select(columns).to_pylist() if row["rung"] == rung], columns
+    rows = found.select(columns).to_pylist()
+    rungs = sorted({row["rung"] for row in rows})
+    if rung not in rungs:
+        raise TableError(f"{path}: rung {rung} is not in it; allowed are {', '.join(map(str, rungs))}")
+    return [row for row in rows if row["rung"] == rung], columns
 
 
 def _numbered(names: Sequence[str]) -> NDArray[np.intp]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import inspect
 import multiprocessing
 import sys
 from collections.abc import Callable, Iterable, Sequence
@@ -51,13 +52,27 @@ def load_policy(path: str) -> Make:
     folder = str(Path.cwd())
     if folder not in sys.path:
         sys.path.insert(0, folder)
-    try:
-        found = getattr(importlib.import_module(module), name)
-    except (ImportError, AttributeError) as error:
-        raise PolicyError(f"--policy: {path!r}: {error}") from None
-    if not callable(found) or not callable(getattr(found, "run", None)):
+    found = _load(path, module, name)
+    if not isinstance(found, type):
+        raise PolicyError(f"--policy: {path!r} is a {type(found).__name__}, and must be a class")
+    if not callable(getattr(found, "run", None)):
         raise PolicyError(f"--policy: {path!r} has no method run(lab)")
-    return found  # type: ignore[no-any-return]
+    try:
+        inspect.signature(found().run).bind(None)
+    except TypeError as error:
+        raise PolicyError(
+            f"--policy: {path!r} must be made by {name}() and used by run(lab): {error}"
+        ) from None
+    return found
+
+
+def _load(path: str, module: str, name: str) -> object:
+    """What a user's module calls by a name."""
+    try:
+        return getattr(importlib.import_module(module), name)
+    except Exception as error:
+        what = f"{type(error).__name__}: {error}".replace("\n", " ")
+        raise PolicyError(f"--policy: {path!r} cannot be imported: {what}") from None
 
 
 def bench_regime(
@@ -186,5 +201,17 @@ def _play_all(found: dict[str, list[Score]], name: str, policy: Policy, campaign
 
 def _play(policy: Policy, campaign: Campaign) -> Score:
     lab, truth = campaign
-    claims = list(policy.run(lab))
+    claims = _checked(policy, policy.run(lab), len(lab.ideas))
+    _checked(policy, [idea for _, idea in lab.adopted], len(lab.ideas))
     return score(truth, claims, lab.adopted, lab.spent)
+
+
+def _checked(policy: Policy, claims: object, ideas: int) -> list[int]:
+    """What a policy claims, or adopted on its way, as a list. Raises PolicyError."""
+    found = []
+    for one in claims if isinstance(claims, Iterable) else [claims]:
+        if isinstance(one, bool) or not isinstance(one, int | np.integer) or not 0 <= one < ideas:
+            name = f"{type(policy).__module__}:{type(policy).__name__}"
+            raise PolicyError(f"--policy: {name!r} adopts {one!r:.60}; allowed are ideas 0 to {ideas - 1}")
+        found.append(int(one))
+    return found

@@ -15,11 +15,11 @@ from mendel.campaign.forecasts import EARLIER, earlier_campaigns, track_record
 from mendel.campaign.lab import Lab
 from mendel.campaign.rounds import CURVE, SHORT_CURVE
 from mendel.campaign.trunk import Line
-from mendel.campaign.tuning import TUNED, tuning_price
+from mendel.campaign.tuning import tuning_price
 from mendel.ideas.stream import choose
 from mendel.ideas.triage import balanced, rank
 from mendel.records import Verdict, VerdictKind
-from mendel.store import IdeaState
+from mendel.store import TUNED, IdeaState
 
 LEAST_IDEAS = 3
 """A round that could screen fewer is not begun."""
@@ -89,6 +89,15 @@ def too_small(lab: Lab, config: CampaignConfig) -> str:
     if not lab.meter.counts_runs:
         unit = f"{lab.meter.elapsed + needed * lab.meter.run_seconds / lab.meter.workers:.0f} s here"
     return f"budget: {config.budget} is too small; {count} ideas and the last check need {unit}"
+
+
+def why_no_round(lab: Lab, config: CampaignConfig, trunk: Line) -> str:
+    """Why `next_ideas` has none, by what waits: that is stored, and the clock has no part in it."""
+    waiting = len(lab.store.ideas(lab.campaign.id, IdeaState.QUEUED)) + len(second_chances(lab, trunk))
+    if not waiting:
+        return "nothing is left that is worth a try"
+    ideas = f"{waiting} idea{'s'[: waiting != 1]} could be tried"
+    return f"{ideas}, but what is left of the budget ({config.budget}) has no room for another round"
 
 
 def second_chances(lab: Lab, trunk: Line) -> list[str]:

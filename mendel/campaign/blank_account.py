@@ -89,17 +89,17 @@ def _controls(store: Store, campaign: Campaign, alike: Sequence[str]) -> dict[st
     planted is told: its controls are not unblinded, and those that are found are known before the others."""
     ended = [*alike, campaign.id] if campaign.state is CampaignState.FINISHED else list(alike)
     controls = [one for one in store.planted([*alike, campaign.id]) if known_gain(one.kind)]
-    pooled = _found(one for one in controls if one.campaign in ended)
+    pooled = _found_counts(one for one in controls if one.campaign in ended)
     own = [one for one in controls if one.campaign == campaign.id]
     return {
         "planted": len(own),
-        "campaign": _found(own) if campaign.id in ended else None,
+        "campaign": _found_counts(own) if campaign.id in ended else None,
         "pooled": {"campaigns": len(ended), **pooled},
         "words": _controls_words(len(own), pooled, len(ended)),
     }
 
 
-def _found(controls: Iterable[Planted]) -> dict[str, Any]:
+def _found_counts(controls: Iterable[Planted]) -> dict[str, Any]:
     """Positive controls that came as far as screening, confirmation and a claim, and the share of these."""
     judged = [set(one.judged) for one in controls]
     confirmed = sum(any(kind is PlanKind.CONFIRM for kind, _ in said) for said in judged)

@@ -13,26 +13,54 @@ from pydantic import Field, ValidationError, field_validator, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from mendel.campaign.budget import Budget, parse_budget
+from mendel.inputs import first_of, refusal
 from mendel.records import Record
 
 FILE = "mendel.toml"
 TEMPLATE = """\
 # What a campaign is asked to do. Every key may be left out; the command line overrides.
 goal = "Train to a lower loss for the same compute."
-testbed = "{testbed}"
+testbed = "{testbed}"        # or a folder with a testbed.toml
 recipe = ""            # base recipe, one of: {recipes}; empty for the first
 data = "default"       # or a folder of .txt, .jsonl (key "text") or .parquet (column "text") files
 ideas = "catalog"      # or "blanks", or a file of ideas
+seed = 1               # another seed is another campaign
 budget = "20m"         # time (90s, 20m, 1.5h) or runs (300runs: repeatable on any machine of its kind)
+# max_usd = 5.0        # end when the workers have cost this much
+usd_per_hour = 0.0     # price of one worker; max_usd needs it
 rungs = [0]            # ascending, from 0 to {rungs}; changes climb them, and the trunk is checked at each
 workers = 0            # runs at a time; 0 for one per core
 sandbox = "auto"       # namespaces, bubblewrap, landlock; docker or apptainer with image = "..."
+image = ""             # container image of the testbed, for docker and apptainer
 
-[policy]
+[policy]               # counts are pairs of runs unless they say otherwise
+# What counts
 alpha = 0.05           # false-discovery rate of the whole campaign
 min_gain = 0.01        # log2 compute multiplier that a change must beat to count
+planned = 0            # ideas to confirm, the weights of e-BH; 0 for what queue and budget allow
 blank_share = 0.15     # share of the queue that is planted and changes nothing
 positive_share = 0.01  # share that is planted and has a known gain
+# Screening
+screen_ideas = 16      # ideas of one round
+screen_pairs = 2       # for every screened idea
+more_screen_pairs = 2  # further ones for ideas whose gain is still in doubt
+early_stop = 0.01      # chance of a gain above min_gain below which a run is not finished; 0: all are
+tune_trials = 8        # runs of a search for the knobs of an idea; as many for its control
+tune_sampler = "tpe"   # or "cma-es", for two or more knobs that are no whole numbers
+# Confirmation and effect sizes
+enter = 1.0            # an idea enters where its gain is worth so many times the compute; 0: all do
+cohort = 6             # most ideas confirmed together
+max_pairs = 12         # most of one confirmation
+estimate_pairs = 6     # fresh ones behind the effect size of a claim
+curve_seeds = 3        # seeds at each budget of a scaling curve
+# The trunk
+recheck_after = 3      # newly adopted changes after which it is rechecked
+recheck_pairs = 6      # for each of its changes
+recheck_max_pairs = 12 # most for a change that is in doubt
+climb_pairs = 6        # of an adopted change at a higher rung
+climb = 1.0            # it climbs where that is worth so many times the compute; 0: as soon as there is room
+target_flops = 0.0     # compute of the run that all this is for; 0 for the highest rung
+verify_pairs = 8       # of the trunk with the original at the end
 """
 """What `mendel init` writes."""
 
@@ -181,9 +209,8 @@ def read_settings() -> Settings:
     try:
         return Settings()
     except ValidationError as error:
-        first = error.errors()[0]
-        name = f"MENDEL_{'_'.join(map(str, first['loc'])).upper()}"
-        raise ConfigError(f"environment: {name}: {first['msg']} (found {first['input']!r:.60})") from None
+        name, said = refusal(error, Settings).split(": ", 1)
+        raise ConfigError(f"environment: MENDEL_{name.upper()}: {said}") from None
 
 
 def read_config(file: Path | None, changes: dict[str, Any]) -> CampaignConfig:
@@ -211,13 +238,6 @@ def read_config(file: Path | None, changes: dict[str, Any]) -> CampaignConfig:
     try:
         return CampaignConfig.model_validate({**table, **changes, "policy": policy})
     except ValidationError as error:
-        first = error.errors()[0]
-        key = "".join(f"{part}: " for part in [".".join(map(str, first["loc"]))] if part)
-        where = "command line" if first["loc"] and first["loc"][0] in changes else str(path)
-        allowed = ""
-        if first["type"] == "extra_forbidden":
-            model = Policy if first["loc"][0] == "policy" else CampaignConfig
-            allowed = f"; allowed are {', '.join(model.model_fields)}"
-        message = first["msg"].removeprefix("Value error, ")
-        found = f" (found {first['input']!r:.60})" if key else ""
-        raise ConfigError(f"{where}: {key}{message}{found}{allowed}") from None
+        place = first_of(error)["loc"]
+        where = "command line" if place and place[0] in changes else str(path)
+        raise ConfigError(f"{where}: {refusal(error, CampaignConfig)}") from None

@@ -15,14 +15,14 @@ from pathlib import Path
 from typing import Any
 
 from mendel.campaign.forecasts import EARLIER
-from mendel.campaign.jobs import Watch, smoke_name
+from mendel.campaign.jobs import StopCheck
 from mendel.campaign.rounds import Round
 from mendel.campaign.scoring import has_own_objective
 from mendel.campaign.trunk import Pairs, differences
 from mendel.plans.early_stop import CHECKS, SPARED, Course, StopRule, learn
 from mendel.records import Plan, Record, RunResult, RunSpec, RunStatus, Stopped, content_hash
 from mendel.runs.outcome import tokens_read
-from mendel.store import Campaign, Store
+from mendel.store import Campaign, Store, smoke_name
 from mendel.yardstick import early_losses
 from mendel.yardstick.tokens import FILE as TOKENIZER
 
@@ -58,7 +58,7 @@ class EarlyStop:
         )
         self.rule = StopRule.model_validate(kept)
 
-    def watch(self, plan: Plan, control: RunSpec, treatment: RunSpec) -> Watch | None:
+    def watch(self, plan: Plan, control: RunSpec, treatment: RunSpec) -> StopCheck | None:
         """How a treatment may be stopped; None where it goes to its end."""
         found = self._case(plan, control, treatment)
         return None if found is None or self._spared(treatment) else found

@@ -12,12 +12,12 @@ from mendel.patches import read_tree
 from mendel.plans.seeds import is_first
 from mendel.records import Recipe, RunResult, RunSpec, RunStatus, Stopped, Testbed
 from mendel.runs import Job, Scorer
-from mendel.store import Campaign, Store
+from mendel.store import Campaign, Store, smoke_name
 from mendel.yardstick import Corpus
 
 SMOKE_TOKENS = 4096
 
-Watch = Callable[[Path], Stopped | None]
+StopCheck = Callable[[Path], Stopped | None]
 """Says by what a run has left in its folder so far whether it may stop."""
 
 
@@ -28,7 +28,7 @@ class Request:
     spec: RunSpec
     stage: str
     idea: str | None = None
-    stop: Watch | None = None
+    stop: StopCheck | None = None
 
 
 class Jobs:
@@ -123,11 +123,6 @@ class Jobs:
             tree = self._store.load_tree(self._store.recipe(recipe).tree)
             self._own_objectives[recipe] = has_own_objective(tree, read_tree(self._testbed))
         return self._own_objectives[recipe]
-
-
-def smoke_name(recipe: str, rung: int) -> str:
-    """Under which a smoke run's folder lies."""
-    return f"smoke-{recipe}-{rung}"
 
 
 def smoke_tokens(rung: int) -> int:

@@ -20,12 +20,13 @@ from mendel.campaign.agenda import (
     rung_scale,
     too_small,
     verify_price,
+    why_no_round,
 )
 from mendel.campaign.claim_audits import audit_costs, audit_runs
 from mendel.campaign.climb import Climber, original_curve
 from mendel.campaign.config import CampaignConfig, ConfigError
 from mendel.campaign.confirm import confirm
-from mendel.campaign.lab import Lab, LabError
+from mendel.campaign.lab import Lab, LabError, OutOfMoney
 from mendel.campaign.planting import plant_descendant, unblind_all
 from mendel.campaign.recheck import Watch
 from mendel.campaign.rounds import (
@@ -38,6 +39,7 @@ from mendel.campaign.rounds import (
     measure_curve,
 )
 from mendel.campaign.screen import screen
+from mendel.campaign.summary import LAST_ROUND, OUT_OF_MONEY
 from mendel.campaign.trunk import Line, Refused, Shelf, differences, must_run, run_pairs, tokens_at
 from mendel.patches import read_tree
 from mendel.plans.seeds import seed_block
@@ -73,10 +75,18 @@ class Outcome:
 
 
 def run_campaign(lab: Lab, config: CampaignConfig) -> Outcome:
-    """Run or continue a campaign to the end of its budget.
+    """Run or continue a campaign to the end of its budget, and say why it ended.
 
     Raises Interrupted, OutOfMoney, LabError; all that was done until then is stored.
     """
+    try:
+        return _run(lab, config)
+    except OutOfMoney as error:
+        lab.say(OUT_OF_MONEY, "end", f"ended before its last check: {error}")
+        raise
+
+
+def _run(lab: Lab, config: CampaignConfig) -> Outcome:
     tree = read_tree(lab.testbed)
     base = Recipe(testbed=lab.testbed.name, tree=tree_hash(tree), base=lab.campaign.recipe)
     shelf = Shelf(lab, tree, base)
@@ -98,6 +108,7 @@ def run_campaign(lab: Lab, config: CampaignConfig) -> Outcome:
         trunk = watch.recheck(number, trunk, reserve(lab, config))
         names = lab.once(f"{number}/ideas", lambda: _chosen(lab, config, number, trunk))  # noqa: B023
         if not names:
+            lab.say(LAST_ROUND, "end", f"no further rounds: {why_no_round(lab, config, trunk)}")
             break
         by_name = {entry.idea.name: entry.idea for entry in lab.store.ideas(lab.campaign.id)}
         left = verify_price(lab, config)
@@ -107,7 +118,7 @@ def run_campaign(lab: Lab, config: CampaignConfig) -> Outcome:
         except CurveError as error:
             if trunk.recipe == original.recipe:
                 raise
-            lab.say(f"{number}/curve", "screen", f"no further rounds on this trunk: {error}")
+            lab.say(LAST_ROUND, "end", f"no further rounds on this trunk: {error}")
             break
         claims = confirm(round, screened)
         trunk = adopt_claims(round, claims, first.points)

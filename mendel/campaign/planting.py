@@ -27,7 +27,7 @@ LEAST_SD = 0.01
 """Of a descendant's forecast, log2 CM."""
 
 
-class Planted(NamedTuple):
+class Places(NamedTuple):
     """How many ideas a campaign plants."""
 
     blanks: int
@@ -37,18 +37,18 @@ class Planted(NamedTuple):
     controls: int
 
 
-def planted(real: int, policy: Policy) -> Planted:
+def places(real: int, policy: Policy) -> Places:
     """What is planted among so many ideas: `blank_share` of the queue are blanks, descendants included,
     `positive_share` positive controls."""
     share, positive = policy.blank_share, policy.positive_share
     blanks = round(real * share / (1 - share))
     descendants = min(MAX_DESCENDANTS, blanks // HANDFUL)
-    return Planted(blanks - descendants, descendants, round((real + blanks) * positive / (1 - positive)))
+    return Places(blanks - descendants, descendants, round((real + blanks) * positive / (1 - positive)))
 
 
 def plant(ideas: Sequence[Idea], config: CampaignConfig) -> tuple[list[Idea], dict[str, str]]:
     """The ideas with blanks and positive controls among them, and the kind of each of these by name."""
-    number = planted(len(ideas), config.policy)
+    number = places(len(ideas), config.policy)
     made = make_blanks(number.blanks, config.seed, like=ideas, controls=number.controls)
     mixed = sorted([*ideas, *(idea for idea, _ in made)], key=lambda idea: idea.name)
     return mixed, {idea.name: kind for idea, kind in made}
@@ -81,7 +81,7 @@ def _descendant(lab: Lab, config: CampaignConfig) -> dict[str, Any]:
     blanks = lab.store.blanks(lab.campaign.id)
     parents = [blank.kind.removeprefix(DESCENDANT) for blank in blanks if blank.kind.startswith(DESCENDANT)]
     waiting = sum(entry.state is IdeaState.QUEUED for entry in entries.values())
-    allowed = planted(len(entries) - len(blanks), config.policy).descendants
+    allowed = places(len(entries) - len(blanks), config.policy).descendants
     if len(parents) >= allowed or waiting < HANDFUL:
         return {}
     left = {
@@ -128,7 +128,7 @@ def _finite(verdict: Verdict) -> bool:
 def claimed_words(blank: Blank) -> str:
     """What is said of a planted idea that was claimed."""
     if blank.gain:
-        return f"claimed, and planted with a known gain of {blank.gain:g}: found"
+        return f"claimed, and planted with a known gain of {blank.gain:g} log2 CM: found"
     return f"claimed, but planted as a blank ({blank.kind}): a false claim of this campaign"
 
 
@@ -139,10 +139,10 @@ def unblind_all(lab: Lab) -> None:
     for entry in store.ideas(campaign):
         name = entry.idea.name
         blank = None if entry.state is IdeaState.QUEUED else store.unblind(campaign, name)
-        if blank is None or not blank.gain or _found(lab, name):
+        if blank is None or not blank.gain or _is_found(lab, name):
             continue
         note = lab.once(f"end/{name}", lambda: entry.note)  # noqa: B023
-        words = f"planted with a known gain of {blank.gain:g}: not found"
+        words = f"planted with a known gain of {blank.gain:g} log2 CM: not found"
         state = IdeaState.DROPPED if entry.state in LEFT else entry.state
         store.set_idea_state(campaign, name, state, f"{words}; {note}")
         lab.say(f"end/{name}", "adopt", f"{name}: {words}", name)
@@ -152,7 +152,7 @@ LEFT = (IdeaState.SCREENED, IdeaState.CONFIRMING)
 """Of ideas that came no further; other states say more."""
 
 
-def _found(lab: Lab, name: str) -> bool:
+def _is_found(lab: Lab, name: str) -> bool:
     plans = {plan.id for plan in lab.store.plans(lab.campaign.id, PlanKind.CONFIRM, idea=name)}
     verdicts = (verdict for verdict in lab.store.verdicts(lab.campaign.id) if verdict.plan in plans)
     return any(verdict.kind is VerdictKind.BETTER for verdict in verdicts)

@@ -71,8 +71,7 @@ def run(
             try:
                 _run(store, campaign, testbed, corpus, config, progress)
                 state = CampaignState.FINISHED
-            except OutOfMoney as error:
-                store.event(campaign.id, "budget", f"ended: {error}")
+            except OutOfMoney:
                 state = CampaignState.FINISHED
             finally:
                 store.set_state(campaign.id, state)

@@ -16,6 +16,10 @@ SCHEMA = 1
 """Version of the JSON objects that commands print; it grows when a key changes its meaning."""
 
 
+LAST_ROUND, OUT_OF_MONEY = "end/rounds", "end/money"
+"""Under these keys a campaign says why it goes no further."""
+
+
 def summarise(store: Store, campaign: Campaign) -> dict[str, Any]:
     """Adopted changes, the trunk, blanks and spending, as one JSON object.
 
@@ -35,6 +39,7 @@ def summarise(store: Store, campaign: Campaign) -> dict[str, Any]:
         "schema": SCHEMA,
         "campaign": campaign.id,
         "state": campaign.state.value,
+        "ended": why_ended(store, campaign),
         "seed": campaign.seed,
         "recipe": campaign.recipe,
         "adopted": [{"id": name, **cm_fields(findings[name].log2_cm)} for name in names if name in findings],
@@ -59,6 +64,12 @@ def summarise(store: Store, campaign: Campaign) -> dict[str, Any]:
         "sandbox": loop.get("sandbox"),
         **audit_counts(store, campaign),
     }
+
+
+def why_ended(store: Store, campaign: Campaign) -> str | None:
+    """Why there are no further rounds, in words; None while there may be."""
+    said = (store.decision(campaign.id, f"said/{key}") for key in (OUT_OF_MONEY, LAST_ROUND))
+    return next((words for words in said if words), None)
 
 
 def trunk_points(store: Store, campaign: Campaign) -> list[dict[str, Any]]:

@@ -8,7 +8,7 @@ from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from mendel.campaign.audits import audit_patch, failed, full
-from mendel.campaign.jobs import SMOKE_TOKENS, Request, Watch
+from mendel.campaign.jobs import SMOKE_TOKENS, Request, StopCheck
 from mendel.campaign.lab import Lab, LabError
 from mendel.campaign.planting import grant
 from mendel.patches import PatchError, Stale, Tree, adopt, apply_patch, build
@@ -279,7 +279,7 @@ def run_pairs(
     plans: Sequence[Plan],
     first: int,
     last: int,
-    watch: Callable[[Plan, RunSpec, RunSpec], Watch | None] | None = None,
+    watch: Callable[[Plan, RunSpec, RunSpec], StopCheck | None] | None = None,
 ) -> Pairs:
     """Complete the pairs of all `plans` for their planned seeds number `first` to `last` (excluded).
 

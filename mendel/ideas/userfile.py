@@ -15,7 +15,8 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from mendel.records import Finding, Idea, Range
+from mendel.inputs import allowed, nearest, refusal
+from mendel.records import IDEA_CLASSES, Finding, Idea
 
 REQUIRED = ("name", "class", "hypothesis", "mechanism", "citation", "forecast")
 PATCH = ("slot", "overrides", "edits", "tune")
@@ -87,10 +88,14 @@ def _to_idea(table: dict[str, Any], source: str, number: int, proposer: str) -> 
     where = f"{source}: idea {name!r}" if isinstance(name, str) else f"{source}: idea {number}"
     for key in table:
         if key not in REQUIRED + OPTIONAL:
-            raise IdeasError(f"{where}: {key}: unknown key; allowed are {', '.join(REQUIRED + OPTIONAL)}")
+            raise IdeasError(f"{where}: {key}: unknown key{allowed(key, REQUIRED + OPTIONAL)}")
     for key in REQUIRED:
         if key not in table:
             raise IdeasError(f"{where}: {key}: missing; every idea has {', '.join(REQUIRED)}")
+    if table["class"] not in IDEA_CLASSES:
+        raise IdeasError(
+            f"{where}: class: {table['class']!r:.60} is unknown{allowed(table['class'], IDEA_CLASSES)}"
+        )
     patch = {key: table[key] for key in PATCH if key in table}
     words = {key: table[key] for key in ("name", "hypothesis", "mechanism", "citation", "forecast")}
     fields = {
@@ -104,20 +109,9 @@ def _to_idea(table: dict[str, Any], source: str, number: int, proposer: str) -> 
     try:
         idea = Idea.model_validate(fields)
     except ValidationError as error:
-        first = error.errors()[0]
-        key = ".".join(str(part) for part in first["loc"] if part not in ("bool", "int", "float", "str"))
-        allowed = ""
-        if key.startswith("patch.tune.") and first["type"] == "extra_forbidden":
-            allowed = f"; allowed are {', '.join(Range.model_fields)}"
-        found = _found(first["input"])
-        raise IdeasError(f"{where}: {key or 'class'}: {first['msg']}{found}{allowed}") from None
+        raise IdeasError(f"{where}: {refusal(error, Idea, {'patch.': ''})}") from None
     _check_finite(idea, where)
     return idea
-
-
-def _found(value: Any) -> str:
-    """The value found, unless it is the whole table, which would only hide the message."""
-    return "" if isinstance(value, dict) else f" (found {value!r:.80})"
 
 
 def _check_finite(idea: Idea, where: str) -> None:
@@ -234,8 +228,13 @@ def _read_line(table: dict[str, Any], key: str | None, line: str, where: str) ->
             raise IdeasError(f"{where}: {field}: given twice for idea {table['name']!r}; give it once")
         table[field] = _forecast(rest, where) if field == "forecast" else rest.strip()
         return None if field == "forecast" else field
+    known = f"{allowed(field, MARKDOWN_KEYS)}, and fenced blocks"
     if key is None:
-        raise IdeasError(f"{where}: {line!r:.60} belongs to no field; allowed are {', '.join(MARKDOWN_KEYS)}")
+        raise IdeasError(f"{where}: {line!r:.60} belongs to no field{known}")
+    misspelt = re.fullmatch(r"[\w-]+", field) and nearest(field, MARKDOWN_KEYS)
+    if colon and (misspelt or field in REQUIRED + OPTIONAL):
+        # Taken for the next line of the field above it, its value would be lost without a word.
+        raise IdeasError(f"{where}: {field}: unknown field{known}")
     table[key] = f"{table[key]} {line}".strip()
     return key
 

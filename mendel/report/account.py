@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from mendel.records import PlanKind, RunStatus, VerdictKind
-from mendel.report.facts import Facts, Judged
+from mendel.report.facts import Facts, Judged, kind_text, planted_as
 from mendel.report.html import Child, Html, el, join, table
-from mendel.report.text import clean, cm_text, duration, quantity
-from mendel.store import Blank, IdeaState, LedgerRow
+from mendel.report.text import clean, cm_text, counted, duration, quantity
+from mendel.store import Blank, CampaignState, IdeaState, LedgerRow
 
 MOST_SHOWN = 15
 """Ideas listed openly in the ledger; the rest is folded away."""
@@ -23,9 +24,9 @@ def blanks_section(found: Facts, summary: Mapping[str, Any], judged: Sequence[Ju
     said = "No blanks were planted, so this campaign does not measure its own error."
     if planted:
         said = (
-            f"{planted} blanks stood in the queue; {seen} were judged, {confirmed} of them in confirmation. "
-            "The judge could not tell them from ideas. Only what enters "
-            "confirmation can be claimed at all."
+            f"{counted(planted, 'blank')} stood in the queue; {seen} {'was' if seen == 1 else 'were'} "
+            f"judged, {confirmed} of them in confirmation. The judge could not tell them from ideas. Only "
+            "what enters confirmation can be claimed at all."
         )
     parts: list[Child] = [el("p", said), _rates(summary)]
     intervals = {row.name: row for row in judged}
@@ -35,7 +36,7 @@ def blanks_section(found: Facts, summary: Mapping[str, Any], judged: Sequence[Ju
         claim = _claimed(found, blank)
         rows.append(
             [
-                blank.kind,
+                kind_text(blank.kind),
                 name,
                 _how_far(found, name),
                 str(row.pairs) if row else "–",
@@ -71,7 +72,7 @@ def _rates(summary: Mapping[str, Any]) -> Html | None:
 
 def rate_text(rate: Mapping[str, Any]) -> str:
     """Such as: 0 of 7 blanks in confirmation; Clopper-Pearson 95 %: 0 to 41 %."""
-    told = f"{rate['claimed']} of {rate['confirmed']} blanks in confirmation"
+    told = f"{rate['claimed']} of {counted(rate['confirmed'], 'blank')} in confirmation"
     if rate["rate"] is None:
         return f"{told}, so no rate is known"
     return f"{told}; Clopper-Pearson 95 %: {100 * rate['low']:.0f} to {100 * rate['high']:.0f}\u00a0%"
@@ -104,7 +105,8 @@ def ledger_section(found: Facts, summary: Mapping[str, Any]) -> Html:
     rows = found.store.ledger(found.campaign.id, price)
     if not rows:
         return el("p", "Nothing was spent yet.")
-    stages, ideas = _sum(rows, "stage"), _sum(rows, "idea")
+    marked = [replace(row, idea=found.marked(row.idea)) if row.idea else row for row in rows]
+    stages, ideas = _sum(rows, "stage"), _sum(marked, "idea")
     order = sorted(ideas, key=lambda row: -_seconds(row))
     tables = [
         el("h3", "By stage"),
@@ -127,14 +129,20 @@ def ledger_section(found: Facts, summary: Mapping[str, Any]) -> Html:
             f"{100 * overhead:.1f} % of its workers' time was neither training nor scoring."
         )
         tables.append(el("p", text))
-    return join(tables, _early_stops(summary))
+    hope = (found.campaign.config.get("policy") or {}).get("early_stop")
+    return join(tables, _early_stops(summary, hope))
 
 
-def _early_stops(summary: Mapping[str, Any]) -> Html | None:
+def _early_stops(summary: Mapping[str, Any], hope: float | None) -> Html | None:
     """What stopping screening runs early saved, and what it may have cost, by idea class."""
     found = summary.get("early_stops")
     if not found or not found["all"]["runs"]:
         return None
+    whole = found["all"]
+    if not (whole["stopped"] or whole["spared"]):
+        why = f"none of {counted(whole['runs'], 'run')} was shown to be hopeless"
+        off = "that was switched off (early_stop = 0)"
+        return el("p", f"No screening run was stopped early: {why if hope else off}.")
     rows = [[one["class"], *_stop_cells(one)] for one in found["classes"]]
     if len(rows) > 1:
         rows.append(["all", *_stop_cells(found["all"])])
@@ -214,15 +222,19 @@ def failures_section(found: Facts) -> Html:
     lost = [entry for entry in found.ideas if entry.state in (IdeaState.FAILED, IdeaState.STALE)]
     parts: list[Child] = []
     if lost:
-        rows = [[entry.idea.name, entry.state.value, clean(entry.note, 600)] for entry in lost]
+        rows = [[found.marked(entry.idea.name), entry.state.value, clean(entry.note, 600)] for entry in lost]
         parts.append(table(("idea", "state", "reason"), rows))
     else:
         parts.append(el("p", "Every idea that was tried applied and ran."))
     parts.append(_failed_runs(found))
     waiting = [entry.idea.name for entry in found.ideas if entry.state is IdeaState.QUEUED]
     if waiting:
-        parts.append(el("h3", f"{len(waiting)} ideas not tried"))
-        parts.append(el("p", ", ".join(waiting), cls="muted"))
+        # Nothing is judged any more once the campaign has ended.
+        over = found.campaign.state is CampaignState.FINISHED
+        kinds = {blank.name: blank.kind for blank in found.store.blanks(found.campaign.id)} if over else {}
+        names = [f"{name} ({planted_as(kinds[name])})" if name in kinds else name for name in waiting]
+        parts.append(el("h3", f"{counted(len(waiting), 'idea')} not tried"))
+        parts.append(el("p", ", ".join(names), cls="muted"))
     return join(parts)
 
 
@@ -237,6 +249,6 @@ def _failed_runs(found: Facts) -> Html | None:
     for key, count in counts.most_common(60):
         run = first[key]
         reason = run.result.reason if run.result else ""
-        rows.append([key[0], key[1], str(count), el("code", run.id), clean(reason, 400)])
+        rows.append([found.marked(key[0]), key[1], str(count), el("code", run.id), clean(reason, 400)])
     head = ("idea", "status", "runs", "first run", "its reason")
-    return join(el("h3", f"{len(failed)} runs failed"), table(head, rows, numeric=(2,)))
+    return join(el("h3", f"{counted(len(failed), 'run')} failed"), table(head, rows, numeric=(2,)))

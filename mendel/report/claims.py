@@ -5,13 +5,14 @@ from __future__ import annotations
 from mendel.records import Finding, Interval, Plan, PlanKind, Verdict
 from mendel.report.climb import climb_block
 from mendel.report.curves import Evidence, evidence
-from mendel.report.facts import Facts, overrides_between, source_of
+from mendel.report.facts import Facts, source_of
 from mendel.report.html import Child, Html, commands, diff_block, el, facts, join, table
+from mendel.report.knobs import changed_knobs, knob_text
 from mendel.report.paired import differences_figure, loss_figure
 from mendel.report.repeat import repeat_command
 from mendel.report.skills import skills_table
 from mendel.report.svg import inline
-from mendel.report.text import cm_text, e_value, signed, unified_diff
+from mendel.report.text import cm_text, counted, e_value, signed, unified_diff
 from mendel.store import StoreError
 
 MOST_FIGURES = 24
@@ -109,7 +110,7 @@ def _numbers(found: Facts, finding: Finding, confirm: Plan | None, fresh: Plan |
 
 
 def _count(verdict: Verdict) -> str:
-    failed = f", {verdict.failures} failed treatments" if verdict.failures else ""
+    failed = f", {counted(verdict.failures, 'failed treatment')}" if verdict.failures else ""
     return f"{verdict.pairs} pairs{failed}"
 
 
@@ -139,21 +140,23 @@ def _code(found: Facts, finding: Finding) -> Html:
     """Overrides and source that differ from the control."""
     try:
         before, after = found.store.recipe(finding.control), found.store.recipe(finding.treatment)
-        changed = overrides_between(before.overrides, after.overrides)
+        changed = changed_knobs(found, finding.control, finding.treatment, finding.rung)
         diff = unified_diff(found.store.load_tree(before.tree), found.store.load_tree(after.tree))
     except StoreError as error:
         return el("p", f"The change cannot be shown: {error}", cls="bad")
     parts = []
     if changed:
-        rows = [[el("code", key), _shown(old), _shown(new)] for key, old, new in changed]
+        rows = [
+            [
+                el("code", one["key"]),
+                *(knob_text(one[arm], one["recipe"]) for arm in ("control", "treatment")),
+            ]
+            for one in changed
+        ]
         parts.append(join(el("h4", "Configuration"), table(("key", "control", "treatment"), rows)))
     if diff:
         parts.append(join(el("h4", "Change of the source"), diff_block(diff)))
     return join(parts)
-
-
-def _shown(value: object) -> str:
-    return "as in the recipe" if value is None else repr(value)
 
 
 def _repetition(found: Facts, finding: Finding, plan: Plan | None) -> Html:

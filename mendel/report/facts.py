@@ -12,8 +12,18 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
-from mendel.records import Audit, Finding, Idea, Interval, Plan, PlanKind, Verdict, VerdictKind
-from mendel.store import Blank, Campaign, IdeaEntry, IdeaState, RunEntry, RunState, Store
+from mendel.records import Audit, Finding, Idea, Interval, Plan, PlanKind, Verdict, VerdictKind, known_gain
+from mendel.store import (
+    TUNED,
+    Blank,
+    Campaign,
+    CampaignState,
+    IdeaEntry,
+    IdeaState,
+    RunEntry,
+    RunState,
+    Store,
+)
 
 STAGES = {PlanKind.SCREEN: 0, PlanKind.CONFIRM: 1, PlanKind.ESTIMATE: 2}
 """Stages in which an idea is measured; a later one outweighs an earlier one."""
@@ -123,7 +133,7 @@ class Facts:
         """(round, idea) -> what the search for its knobs came to in `words`, and its `control`; `equal`:
         that is not the trunk, but the trunk with the same knobs as well tuned."""
         found = {}
-        for key, kept in self.store.decisions([self.campaign.id], "/tuned")[self.campaign.id].items():
+        for key, kept in self.store.decisions([self.campaign.id], TUNED)[self.campaign.id].items():
             for name, one in kept["ideas"].items():
                 equal = one["control"] != kept["on"]
                 found[int(key.partition("/")[0]), name] = {**one, "equal": equal}
@@ -161,6 +171,15 @@ class Facts:
                 )
             )
         return found
+
+    def settled(self, idea: str | None) -> bool:
+        """Whether it is out whether an idea was planted: numbers that would tell are kept back before."""
+        over = self.campaign.state is CampaignState.FINISHED
+        return over or idea in self.blanks or any(one.idea.name == idea for one in self.findings)
+
+    def marked(self, idea: str) -> str:
+        """An idea's name, and that it was planted once that is known."""
+        return f"{idea} ({planted_as(self.blanks[idea].kind)})" if idea in self.blanks else idea
 
     def verdicts_of(self, plan: str) -> list[Verdict]:
         return [verdict for verdict in self.verdicts if verdict.plan == plan]
@@ -253,6 +272,16 @@ def overrides_between(
     """Configuration keys that differ: (key, value before, value after), None where it is not set."""
     keys = sorted({*before, *after})
     return [(k, before.get(k), after.get(k)) for k in keys if before.get(k) != after.get(k)]
+
+
+def planted_as(kind: str) -> str:
+    """What stands behind the name of an idea that was planted."""
+    return "known gain" if known_gain(kind) else "blank"
+
+
+def kind_text(kind: str) -> str:
+    """A kind of planted ideas, with the unit of its gain."""
+    return f"{kind} log2 CM" if known_gain(kind) else kind
 
 
 def source_of(idea: Idea) -> str:

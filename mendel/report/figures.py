@@ -17,7 +17,7 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter, NullLocator
 from numpy.typing import NDArray
 
-from mendel.records import Interval, PlanKind, known_gain
+from mendel.records import Interval, PlanKind
 from mendel.report.drawing import (
     BLUE,
     FAINT,
@@ -39,7 +39,7 @@ from mendel.report.drawing import (
     short_flops,
     time_unit,
 )  # fmt: skip
-from mendel.report.facts import Judged, ScalingPanel
+from mendel.report.facts import Judged, ScalingPanel, planted_as
 from mendel.report.text import cm_number, cm_text
 
 Floats = NDArray[np.float64]
@@ -208,7 +208,7 @@ def _forest_row(axes: Axes, place: int, row: Judged, span: tuple[float, float], 
     size = 4.2 if light else 6.2
     axes.plot([value], [place], shape, ms=size, color=face, mec=colour, mew=1.3, zorder=4)
     left, right = axes.get_yaxis_transform(), axes.get_yaxis_transform()
-    name = f"{row.name} ({'known gain' if known_gain(row.blank) else 'blank'})" if row.blank else row.name
+    name = f"{row.name} ({planted_as(row.blank)})" if row.blank else row.name
     put_text(
         axes, -0.018, place, name, ha="right", va="center", transform=left, color=MUTED if light else INK
     )

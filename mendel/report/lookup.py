@@ -14,11 +14,12 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from mendel.records import Audit, Interval, Plan, Verdict, known_gain
+from mendel.records import Audit, Interval, Plan, Range, Verdict, known_gain
 from mendel.report.curves import read_text
-from mendel.report.facts import Facts, gather, overrides_between
+from mendel.report.facts import Facts, gather
+from mendel.report.knobs import changed_knobs, knob_text
 from mendel.report.repeat import repeat_command
-from mendel.report.text import clean, cm_text, duration, e_value, signed, unified_diff
+from mendel.report.text import clean, cm_text, counted, duration, e_value, signed, unified_diff
 from mendel.store import Campaign, IdeaEntry, Store, StoreError
 
 LOG_LINES = 40
@@ -88,7 +89,8 @@ def _idea(facts: Facts, entry: IdeaEntry) -> dict[str, Any]:
         "blank": blank.kind if blank else None,
         "plans": [_plan_with_pairs(facts, plan) for plan in plans],
         "finding": findings[-1].model_dump(mode="json", exclude={"idea"}) if findings else None,
-        "change": _change(facts, plans[-1].control, plans[-1].treatment) if plans else None,
+        "tuned": [one for (_, name), one in sorted(facts.tuned.items()) if name == idea.name],
+        "change": _change(facts, plans[-1].control, plans[-1].treatment, plans[-1].rung) if plans else None,
     }
 
 
@@ -96,7 +98,11 @@ def _plan_with_pairs(facts: Facts, plan: Plan) -> dict[str, Any]:
     return {
         "id": plan.id,
         "plan": plan.model_dump(mode="json"),
-        "cost": {"flops_ratio": facts.flops_ratio(plan), "charged_ratio": plan.cost_ratio},
+        "cost": {
+            "flops_ratio": facts.flops_ratio(plan),
+            # Less than its FLOPs is charged to known gains alone.
+            "charged_ratio": plan.cost_ratio if plan.idea is None or facts.settled(plan.idea) else None,
+        },
         "pairs": [{**vars(pair), "difference": pair.difference} for pair in facts.pairs(plan)],
         "verdicts": [_with_audits(facts, verdict) for verdict in facts.verdicts_of(plan.id)],
     }
@@ -107,19 +113,19 @@ def _with_audits(facts: Facts, verdict: Verdict) -> dict[str, Any]:
     return {"id": verdict.id, **verdict.model_dump(mode="json"), "audits": audits}
 
 
-def _change(facts: Facts, control: str, treatment: str) -> dict[str, Any]:
-    """What tells two recipes apart: overrides (key, before, after) and a unified diff of the source."""
+def _change(facts: Facts, control: str, treatment: str, rung: int) -> dict[str, Any]:
+    """What tells two recipes apart: overrides, with what the recipes have at a rung where they set nothing,
+    and a unified diff of the source."""
     before, after = facts.store.recipe(control), facts.store.recipe(treatment)
     diff, missing = "", ""
     try:
         diff = unified_diff(facts.store.load_tree(before.tree), facts.store.load_tree(after.tree))
     except StoreError as error:
         missing = str(error)
-    overrides = overrides_between(before.overrides, after.overrides)
     return {
         "control": control,
         "treatment": treatment,
-        "overrides": [{"key": key, "control": old, "treatment": new} for key, old, new in overrides],
+        "overrides": changed_knobs(facts, control, treatment, rung),
         "diff": diff,
         "error": missing,
     }
@@ -127,7 +133,10 @@ def _change(facts: Facts, control: str, treatment: str) -> dict[str, Any]:
 
 def _plan(facts: Facts, id: str) -> dict[str, Any]:
     plan = facts.plans[id]
-    return {**_plan_with_pairs(facts, plan), "change": _change(facts, plan.control, plan.treatment)}
+    return {
+        **_plan_with_pairs(facts, plan),
+        "change": _change(facts, plan.control, plan.treatment, plan.rung),
+    }
 
 
 def _verdict(facts: Facts, id: str) -> dict[str, Any]:
@@ -155,7 +164,8 @@ def _finding(facts: Facts, id: str) -> dict[str, Any]:
 def _recipe(facts: Facts, id: str) -> dict[str, Any]:
     original = facts.original
     used = [plan.id for plan in facts.plans.values() if id in (plan.control, plan.treatment)]
-    costs = {rung: facts.flops_per_token(id, rung) for rung in facts.campaign.config.get("rungs", [0])}
+    rungs = facts.campaign.config.get("rungs", [0])
+    costs = {rung: facts.flops_per_token(id, rung) for rung in rungs}
     return {
         "recipe": facts.store.recipe(id).model_dump(mode="json"),
         "label": facts.store.labels().get(id, ""),
@@ -163,7 +173,7 @@ def _recipe(facts: Facts, id: str) -> dict[str, Any]:
         "flops_per_token": {str(rung): cost for rung, cost in costs.items() if cost},
         "plans": used,
         "runs": [run.id for run in facts.runs.values() if run.spec.recipe == id],
-        "change": _change(facts, original, id) if original and original != id else None,
+        "change": _change(facts, original, id, rungs[0]) if original and original != id else None,
     }
 
 
@@ -230,6 +240,9 @@ def _render_idea(console: Console, found: Mapping[str, Any]) -> None:
     rows = [("state", state), ("class", idea["idea_class"]), ("hypothesis", idea["hypothesis"])]
     rows += [("mechanism", idea["mechanism"]), ("source", idea["citation"])]
     rows += [("forecast", f"log2 CM {forecast['mean']:+.2f} ± {forecast['sd']:.2f} by {idea['proposer']}")]
+    for one in found["tuned"]:
+        equal = "; compared with the trunk whose knobs were searched as long" if one["equal"] else ""
+        rows.append(("knobs", f"{one['words']}{equal}"))
     if found["blank"]:
         gain = known_gain(found["blank"])
         rows.append(("planted", f"known gain: log2 CM {gain:+.2f}" if gain else f"a blank: {found['blank']}"))
@@ -244,6 +257,8 @@ def _render_idea(console: Console, found: Mapping[str, Any]) -> None:
     if found["change"] is None:  # it never came as far as a run: all there is to see is its patch
         for key, value in idea["patch"]["overrides"].items():
             _say(console, "sets", f"{key} = {value!r}")
+        for key, range in idea["patch"].get("tune", {}).items():
+            _say(console, "tunes", f"{key} {Range.model_validate(range)}")
         for edit in idea["patch"]["edits"]:
             _say(console, "edits", edit["path"])
             lines = [f"-{line}" for line in edit["search"].splitlines()]
@@ -260,7 +275,9 @@ def _render_plan(console: Console, found: Mapping[str, Any]) -> None:
     title = f"{plan['kind']} in round {plan['round']}, rung {plan['rung']}, {plan['shard']} shard"
     console.print(Text.assemble((title, "bold"), f"  plan {found['id']}"))
     _say(console, "arms", f"control {plan['control']}, treatment {plan['treatment']}")
-    _say(console, "cost per token", f"{flops}{cost['charged_ratio']:.3f} charged")
+    charged = cost["charged_ratio"]
+    told = "the charge is told when the campaign has ended" if charged is None else f"{charged:.3f} charged"
+    _say(console, "cost per token", f"{flops}{told}")
     for verdict in found["verdicts"]:
         said = {key: value for key, value in verdict.items() if key not in ("id", "audits")}
         _say(console, "verdict", _verdict_line(Verdict.model_validate(said)))
@@ -335,7 +352,7 @@ def _render_recipe(console: Console, found: Mapping[str, Any]) -> None:
     for rung, cost in found["flops_per_token"].items():
         _say(console, "cost", f"{cost:,.0f} FLOPs per token at rung {rung}")
     _say(console, "source", found["source"])
-    _say(console, "used by", f"{len(found['plans'])} plans, {len(found['runs'])} runs")
+    _say(console, "used by", f"{counted(len(found['plans']), 'plan')}, {counted(len(found['runs']), 'run')}")
 
 
 def _render_change(console: Console, change: Mapping[str, Any] | None) -> None:
@@ -344,8 +361,7 @@ def _render_change(console: Console, change: Mapping[str, Any] | None) -> None:
     console.print()
     console.print(Text.assemble(("change", "bold"), f"  from {change['control']} to {change['treatment']}"))
     for row in change["overrides"]:
-        old = "as in the recipe" if row["control"] is None else repr(row["control"])
-        new = "as in the recipe" if row["treatment"] is None else repr(row["treatment"])
+        old, new = (knob_text(row[arm], row["recipe"]) for arm in ("control", "treatment"))
         _say(console, clean(row["key"]), f"{old} -> {new}")
     if change["error"]:
         _say(console, "source", change["error"])
@@ -355,4 +371,4 @@ def _render_change(console: Console, change: Mapping[str, Any] | None) -> None:
 
 
 def _say(console: Console, name: str, value: object) -> None:
-    console.print(Text.assemble((f"{name:<15}", "dim"), clean(value, 2000)), soft_wrap=True)
+    console.print(Text.assemble((f"{name:<15} ", "dim"), clean(value, 2000)), soft_wrap=True)

@@ -13,14 +13,14 @@ from mendel.report.account import blanks_section, failures_section, ledger_secti
 from mendel.report.audits import audits_section, sandbox_row, unsafe_banner
 from mendel.report.claims import claims_section, paired
 from mendel.report.curves import evidence
-from mendel.report.facts import Facts, Judged, ScalingPanel, gather
+from mendel.report.facts import Facts, Judged, ScalingPanel, gather, kind_text
 from mendel.report.figures import MEANINGS, forest_figure, scaling_figure, trunk_figure
 from mendel.report.forecasts import forecasts_section
 from mendel.report.html import Child, Html, commands, el, facts, join, table
 from mendel.report.recheck import recheck_section
 from mendel.report.repeat import settings_toml
 from mendel.report.svg import inline, two_widths
-from mendel.report.text import clean, cm_text, duration, quantity
+from mendel.report.text import clean, cm_text, counted, duration, quantity
 from mendel.report.training_text import data_section
 from mendel.store import Campaign, CampaignState, Store
 
@@ -120,13 +120,14 @@ def _in_words(found: Facts, summary: Mapping[str, Any]) -> Html:
     if cm is None:
         judged = len({plan.idea for plan in found.plans.values() if plan.idea and found.verdicts_of(plan.id)})
         so_far = " so far" if found.campaign.state is CampaignState.RUNNING else ""
-        text = f"No change was adopted{so_far}: of {judged} ideas judged, none was shown to beat {recipe}."
+        of = counted(judged, "idea")
+        text = f"No change was adopted{so_far}: of {of} judged, none was shown to beat {recipe}."
         return el(
             "p", text if judged else f"No idea has been judged{so_far or ' in this campaign'}.", cls="lead"
         )
     low, high = summary["trunk_cm_low"], summary["trunk_cm_high"]
     interval = f" (95 % interval {low:.2f} to {high:.2f})"
-    changes = f"{len(names)} change{'s' if len(names) != 1 else ''}"
+    changes = counted(len(names), "change")
     if low <= 1:
         text = f"The trunk with {changes} has CM {cm:.2f}{interval}: no gain over {recipe} is shown."
         return el("p", text, cls="lead")
@@ -189,6 +190,8 @@ def _particulars(found: Facts, summary: Mapping[str, Any]) -> list[tuple[str, Ch
             for r, c in by_rung.items()
         )
         rows.append(("Trunk by rung", "; ".join(texts)))
+    if summary.get("ended"):
+        rows.append(("Why it ended", summary["ended"]))
     rows.append(("Goal", str(campaign.config.get("goal", ""))))
     rows.append(("Sandbox of patch code", sandbox_row(summary.get("sandbox"))))
     rows.append(("Corpus", el("code", campaign.fingerprint.corpus)))
@@ -276,7 +279,7 @@ def _ideas(judged: Sequence[Judged]) -> Html:
             row.stage.value,
             str(row.pairs),
             cm_text(row.log2_cm),
-            row.blank or "",
+            kind_text(row.blank or ""),
         ]
         for row in judged
     ]

@@ -40,8 +40,8 @@ def recheck_section(found: Facts, summary: Mapping[str, Any]) -> Html:
     rechecks = [Recheck.model_validate(one) for one in summary.get("rechecks", ())]
     if not rechecks:
         said = [event.message for event in found.store.events(found.campaign.id) if event.stage == "recheck"]
-        why = "no trunk of two changes or more was due"
-        return el("p", f"The trunk was not rechecked: {said[-1] if said else why}.")
+        why = said[-1] if said else "the trunk was not rechecked: none of two changes or more was due"
+        return el("p", f"{why[0].upper()}{why[1:]}.")
     told = (
         "On fresh seeds the trunk was trained beside the original and beside itself without each of its "
         "changes, at equal cost. A change is evicted that is shown to add less than the smallest gain worth "

@@ -51,6 +51,11 @@ def cm_number(log2: float) -> str:
     return f"{value:.2f}" if value < 100 else f"{value:.0f}"
 
 
+def counted(number: int, noun: str) -> str:
+    """`1 blank`, `2 blanks`."""
+    return f"{number:,} {noun}{'s'[: number != 1]}"
+
+
 def signed(value: float, digits: int = 3) -> str:
     """A number with its sign; a true minus sign."""
     return f"{value:+.{digits}f}".replace("-", "−")

@@ -111,6 +111,11 @@ class RunFolder:
         return status
 
 
+def smoke_name(recipe: str, rung: int) -> str:
+    """In place of a run's id: under which a smoke run's folder lies."""
+    return f"smoke-{recipe}-{rung}"
+
+
 def new_run_folder(path: Path, config: Mapping[str, Any], source: Path) -> RunFolder:
     """A fresh run folder at `path` with a full copy of the tree `source`.
 

@@ -18,6 +18,9 @@ from mendel.store.entries import IDEA_TEXT, parsed
 from mendel.store.queue import RunQueue
 from mendel.store.tables import BlankRow, DecisionRow, FindingRow, IdeaRow, IdeaState, PlanRow, VerdictRow
 
+TUNED = "/tuned"
+"""Keys of decisions that end so hold what a round's searches for knobs found."""
+
 
 def newest(findings: Iterable[Finding]) -> list[Finding]:
     """Of one idea in one round the last finding that was put: a climb or an eviction puts it again."""

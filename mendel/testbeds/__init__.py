@@ -14,6 +14,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
+from mendel.inputs import refusal
 from mendel.records import Testbed
 
 BUILT_IN = {"gpt": Path(__file__).parent / "gpt"}
@@ -54,9 +55,7 @@ def load_testbed(name_or_path: str | Path) -> Testbed:
     try:
         testbed = Testbed(root=str(root), **table)
     except ValidationError as error:
-        first = error.errors()[0]
-        key = ".".join(str(part) for part in first["loc"])
-        raise TestbedError(f"{path}: {key}: {first['msg']} (found {first['input']!r:.80})") from None
+        raise TestbedError(f"{path}: {refusal(error, Testbed)}") from None
     _check_placeholders(testbed, path)
     for file in (*testbed.files, testbed.score):
         if not (root / file).is_file():

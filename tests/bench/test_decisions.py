@@ -281,9 +281,9 @@ def test_shipped_regimes_load_and_cover_the_listed_kinds():
 @pytest.mark.parametrize(
     ("text", "said"),
     [
-        ("budgt = 3", "budgt = 3: unknown key; allowed are name, ideas, budget"),
-        ("ideas = 0", "ideas = 0: Input should be greater than or equal to 1"),
-        ('noise = "odd"', "noise = 'odd': Input should be 'gaussian', 't3'"),
+        ("budgt = 3", "budgt: unknown key (found 3); did you mean budget? allowed are name, ideas, budget"),
+        ("ideas = 0", "ideas: must be at least 1 (found 0)"),
+        ('noise = "odd"', "noise: allowed are 'gaussian', 't3'"),
         ("nulls = 0.9\nharms = 0.9", "nulls + harms is 1.8; at most 1 is allowed"),
         ("ideas =", "Invalid value"),
     ],

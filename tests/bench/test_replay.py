@@ -73,6 +73,7 @@ def test_the_planted_gain_is_found_and_a_harm_is_not_claimed(table_file):
             "columns loss are missing",
         ),
         (lambda rows: [row for row in rows if row["seed"] < 3], "rung 0 has 3 seeds"),
+        (lambda rows: [{**row, "rung": 2} for row in rows], "rung 0 is not in it; allowed are 2"),
         (lambda rows: rows[:-1], "rung 0 has 188 rows; 8 ideas and the control"),
         (lambda rows: [row for row in rows if row["idea"] != "control"], "no rows of the idea 'control'"),
         (lambda rows: [{**rows[0], "loss": None}, *rows[1:]], "a run of the control failed"),

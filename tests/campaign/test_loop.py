@@ -1,5 +1,7 @@
 """What the loop does at its edges: budgets, blanks, second chances, controls that fail."""
 
+import re
+
 import pytest
 import toy
 from toy import idea
@@ -15,6 +17,24 @@ def test_a_budget_in_runs_is_kept(campaign):
     for budget in (80, 100, 160):
         store, found = campaign(ideas, budget=f"{budget}runs")
         assert len(store.runs(found)) <= budget * 1.05
+
+
+@pytest.mark.parametrize(
+    ("budget", "why"),
+    [
+        (
+            "80runs",
+            "no further rounds: 1[0-9] ideas could be tried, but what is left of the budget .80 runs. has no",
+        ),
+        ("400runs", "no further rounds: nothing is left that is worth a try$"),
+    ],
+)
+def test_a_campaign_says_why_it_ended(campaign, budget, why):
+    ideas = [*toy.HARMFUL, *(idea(f"harm-{i}", {"gain_b": 0.4 + i / 100}) for i in range(14))]
+    store, found = campaign(ideas, budget=budget, policy={"screen_ideas": 4})
+    ended = summarise(store, store.campaign(found))["ended"]
+    assert re.match(why, ended)
+    assert [event.message for event in store.events(found)].count(ended) == 1
 
 
 def test_a_budget_too_small_for_anything_is_refused(campaign):
@@ -203,7 +223,9 @@ def test_money_ends_a_campaign(toy_data, lab_root):
     store, found = toy.run_local(settings, lab_root / "lab")
     with store:
         assert found.state == "finished"
-        assert any("dollars" in event.message for event in store.events(found.id))
+        ended = summarise(store, found)["ended"]
+        assert re.match(r"ended before its last check: 0\.00 dollars of 0\.00 are spent", ended)
+        assert [event.message for event in store.events(found.id)].count(ended) == 1
         assert len(store.runs(found.id)) < 20
 
 

@@ -9,7 +9,7 @@ import toy
 from toy import idea
 
 from mendel.campaign.config import CampaignConfig, Policy
-from mendel.campaign.planting import Planted, planted
+from mendel.campaign.planting import Places, places
 from mendel.campaign.session import queue
 from mendel.campaign.summary import summarise
 from mendel.ideas.blanks import DESCENDANT
@@ -22,7 +22,7 @@ from mendel.store import CampaignState
 
 def test_the_catalog_gets_one_known_gain_and_room_for_two_descendants():
     real = len(load_catalog())
-    assert planted(real, Policy()) == Planted(blanks=13, descendants=2, controls=1)
+    assert places(real, Policy()) == Places(blanks=13, descendants=2, controls=1)
     ideas, kinds = queue(CampaignConfig(), "gpt")
     assert len(ideas) == real + 14 == real + len(kinds)
     assert sum(known_gain(kind) > 0 for kind in kinds.values()) == 1
@@ -32,7 +32,7 @@ def test_the_catalog_gets_one_known_gain_and_room_for_two_descendants():
 @pytest.mark.parametrize("real", [0, 7, 40, 85, 300])
 @pytest.mark.parametrize("share", [0.0, 0.1, 0.3])
 def test_descendants_are_of_the_planted_share(real, share):
-    number = planted(real, Policy(blank_share=share, positive_share=0))
+    number = places(real, Policy(blank_share=share, positive_share=0))
     assert number.blanks + number.descendants == round(real * share / (1 - share))
     assert number.controls == 0
 
@@ -59,7 +59,7 @@ def test_a_known_gain_is_measured_as_what_it_is_found_and_never_adopted(campaign
     store, found = campaign(ideas, blanks={"control": f"gain {gain}"}, policy={"max_pairs": 12})
     cm = last_verdict(store, found, "control").log2_cm
     assert abs(cm.value - gain) < 0.1 and cm.low < gain < cm.high
-    note = f"claimed, and planted with a known gain of {gain}: found"
+    note = f"claimed, and planted with a known gain of {gain} log2 CM: found"
     assert toy.states(store, found)["control"] == ("dropped", note)
     summary = summarise(store, store.campaign(found))
     assert summary["adopted"] == [] and not store.findings(found)
@@ -121,7 +121,7 @@ def test_a_control_that_takes_more_than_it_was_granted_is_rejected_like_any_idea
     store, found = campaign(ideas, longer_late, blanks={"control": "gain 1"})
     state, note = toy.states(store, found)["control"]
     assert state == "rejected"
-    assert note.startswith("planted with a known gain of 1: not found; confirmation: rejected")
+    assert note.startswith("planted with a known gain of 1 log2 CM: not found; confirmation: rejected")
     store.set_state(found, CampaignState.FINISHED)
     own = summarise(store, store.campaign(found))["blanks"]["controls"]["campaign"]
     assert (own["confirmed"], own["found"]) == (1, 0)
@@ -131,7 +131,7 @@ def test_a_known_gain_that_leaves_on_its_way_is_told_as_not_found_at_the_end(cam
     blanks = {"control": "gain 0.01", "null-one": "batch order"}
     store, found = campaign([idea("control", {"label": "c"}), *toy.GOOD, *toy.NULL], blanks=blanks)
     state, note = toy.states(store, found)["control"]
-    assert state == "dropped" and note.startswith("planted with a known gain of 0.01: not found; ")
+    assert state == "dropped" and note.startswith("planted with a known gain of 0.01 log2 CM: not found; ")
     said = [
         event for event in store.events(found) if event.idea == "control" and "known gain" in event.message
     ]

@@ -53,9 +53,12 @@ def test_the_section_says_it_in_words_and_then_shows_every_number(tmp_path: Path
 def test_without_a_recheck_the_page_says_why(tmp_path: Path) -> None:
     b = whole_campaign(tmp_path / "lab")
     with b.store:
-        assert "not rechecked: no trunk of two changes" in plain(make(b, tmp_path / "a.html"))
-        b.store.event(b.id, "recheck", "that takes 26 runs")
-        assert "not rechecked: that takes 26 runs" in plain(make(b, tmp_path / "b.html"))
+        text = plain(make(b, tmp_path / "a.html"))
+        assert "The trunk was not rechecked: none of two changes or more was due." in text
+        b.store.event(b.id, "recheck", "trunk before round 1: not rechecked, that takes 26 runs")
+        text = plain(make(b, tmp_path / "b.html"))
+        assert "Trunk before round 1: not rechecked, that takes 26 runs." in text
+        assert text.count("not rechecked") == 1
 
 
 def test_a_finding_that_was_evicted_says_so(tmp_path: Path) -> None:

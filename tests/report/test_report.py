@@ -16,7 +16,7 @@ from mendel.report import write_report
 from mendel.report.facts import gather
 from mendel.report.page import SECTIONS
 from mendel.report.repeat import settings_toml
-from mendel.store import CampaignState
+from mendel.store import CampaignState, IdeaState
 from tests.report.campaigns import PER_TOKEN, Builder, idea, whole_campaign
 
 VOID = {"meta", "br", "col"}
@@ -118,14 +118,64 @@ def test_failures_and_ideas_not_tried_are_told(html: str) -> None:
     text = plain(html)
     failures = text[text.rindex("Failures and ideas not tried") :]
     assert "smoke run crashed" in failures and "does not apply any more" in failures
-    assert "1 runs failed" in failures and "diverged" in failures
-    assert "2 ideas not tried" in failures and "waiting" in failures
+    assert "1 run failed" in failures and "diverged" in failures
+    assert "2 ideas not tried" in failures and "waiting, hidden-blank (blank)" in failures
 
 
-def test_a_blank_that_is_still_in_play_is_not_given_away(html: str) -> None:
-    text = plain(html)
-    assert "quiet-blank (blank)" in text
+def test_a_blank_that_is_still_in_play_is_not_given_away(tmp_path: Path) -> None:
+    b = whole_campaign(tmp_path / "lab")
+    b.store.set_state(b.id, CampaignState.RUNNING)
+    text = plain(make(b, tmp_path / "r.html"))
+    assert "quiet-blank (blank)" in text and "waiting, hidden-blank" in text
     assert "hidden-blank (blank)" not in text and "initial stream" not in text
+
+
+def test_the_ledger_marks_what_was_planted_once_that_is_known(tmp_path: Path) -> None:
+    b = Builder(tmp_path / "lab")
+    kinds = {"seen-gain": "gain 0.25", "seen-blank": "batch order", "unseen-blank": "batch order"}
+    b.store.add_ideas(b.id, [idea(name) for name in ("real", *kinds)])
+    b.store.add_blanks(b.id, kinds)
+    for place, name in enumerate(("real", *kinds)):
+        plan = b.plan(PlanKind.SCREEN, name, b.recipe(f"y = {place}\n", {}, name), (place, 10))
+        b.pairs(plan, [0.1, 0.1], 0.2, VerdictKind.NO_DIFFERENCE_SHOWN)
+    b.store.unblind(b.id, "seen-gain")
+    b.store.unblind(b.id, "seen-blank")
+    text = plain(make(b, tmp_path / "r.html"))
+    ledger = text[text.rindex("By idea") : text.rindex("Controls and scaling curves are shared")]
+    assert "seen-gain (known gain)2" in ledger and "seen-blank (blank)2" in ledger
+    assert "real2" in ledger and "unseen-blank2" in ledger
+
+
+@pytest.mark.parametrize(
+    ("hope", "why"),
+    [(0.01, "none of 1 run was shown to be hopeless"), (0.0, "that was switched off (early_stop = 0)")],
+)
+def test_where_nothing_was_stopped_early_there_is_a_sentence_and_no_table(hope, why, tmp_path: Path) -> None:
+    b = Builder(tmp_path / "lab", policy={"early_stop": hope})
+    b.curve()
+    seen = [{"idea_class": "attention", "final": 0.1}]
+    b.store.decide(b.id, "0/courses", {"rung": 0, "min_gain": 0.01, "pairs": seen})
+    text = plain(make(b, tmp_path / "r.html"))
+    assert f"No screening run was stopped early: {why}." in text
+    assert "runs saved" not in text
+    seen.append({"idea_class": "attention", "stopped": 0.5})
+    b.store.decide(b.id, "1/courses", {"rung": 0, "min_gain": 0.01, "pairs": seen})
+    text = plain(make(b, tmp_path / "r2.html"))
+    assert "runs saved" in text and "No screening run was stopped early" not in text
+
+
+def test_one_of_a_kind_is_told_in_the_singular(tmp_path: Path) -> None:
+    b = Builder(tmp_path / "lab")
+    b.store.add_ideas(b.id, [idea("only"), idea("nothing")])
+    b.store.add_blanks(b.id, {"nothing": "batch order"})
+    plan = b.plan(PlanKind.CONFIRM, "nothing", b.recipe("x = 2\n", {}, "nothing"), (1, 2))
+    b.pairs(plan, [0.0, 0.1], 0.0, VerdictKind.NO_DIFFERENCE_SHOWN)
+    b.store.set_idea_state(b.id, "nothing", IdeaState.DROPPED)
+    b.store.unblind(b.id, "nothing")
+    text = plain(make(b, tmp_path / "r.html"))
+    assert "1 blank stood in the queue; 1 was judged, 1 of them in confirmation." in text
+    assert "0 of 1 blank in confirmation; Clopper" in text
+    assert "of 1 idea judged, none was shown" in text and "1 idea not tried" in text
 
 
 def test_a_missing_sandbox_is_said_in_red_first_of_all(html: str) -> None:
@@ -254,7 +304,7 @@ def test_a_known_gain_is_shown_once_it_is_unblinded_and_not_before(tmp_path: Pat
     b.store.unblind(b.id, "winner")
     text = plain(make(b, tmp_path / "r.html"))
     assert "winner (known gain)" in text and "secret (known gain)" not in text
-    assert "gain 0.25" in text and "gain 0.15" not in text and "yes: found" in text
+    assert "gain 0.25 log2 CM" in text and "gain 0.15" not in text and "yes: found" in text
     assert "2 ideas with a known gain planted: what became of that is told when" in text
     for name in ("winner", "secret"):
         b.store.unblind(b.id, name)
