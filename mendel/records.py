@@ -406,6 +406,8 @@ class PlanKind(StrEnum):
     """An adopted idea at a higher rung, against the control that it was claimed on."""
     TUNE = "tune"
     """Runs in search of knobs' values. They choose and are no evidence; no plan is made of them."""
+    HALVES = "halves"
+    """Random halves of a cohort against each other, on fresh seeds: the pairs of a joint confirmation."""
 
 
 class Rule(Record):
@@ -500,6 +502,8 @@ class Verdict(Record):
     """log2 CM of one bit per byte at the control's place on its curve."""
     stopped: int = 0
     """Pairs whose treatment was stopped early: what was expected of it stands for it."""
+    together: int = 0
+    """Ideas whose random halves were compared with each other; 0: it had pairs of its own."""
     selected: Interval | None = None
     """Of a claim: the difference with an interval that holds although it was claimed (e-BY)."""
     reason: str = ""

@@ -12,9 +12,9 @@ from numpy.typing import NDArray
 
 from mendel.bench.lab import Lab, OutOfBudget, OutOfSeeds
 from mendel.records import Rule
-from mendel.verdicts.halves import Contrasts, Gains, Halves, difference, draw_signs
+from mendel.verdicts.halves import Gains, Halves, draw_signs
 from mendel.verdicts.judge import Action, Judgement, decide
-from mendel.verdicts.together import HOPE, Hopes, next_look, still_needed
+from mendel.verdicts.together import HOPE, Hopes, hopes_of, next_look
 
 Floats = NDArray[np.float64]
 
@@ -43,8 +43,7 @@ class Joint:
     def run(self, hopes: Hopes) -> list[int]:
         """Look after look until no idea is left that is worth another; returns the claims."""
         sd = self.rule.noise
-        self.halves = Halves(self.rule, Gains(hopes.mean * sd, np.diag(hopes.doubt) * sd**2))
-        rng = np.random.default_rng((11, self.seed))
+        self.halves = Halves(self.rule, Gains.apart(hopes.mean * sd, hopes.doubt**0.5 * sd))
         running, said = np.ones(len(self.cohort), dtype=bool), dict[int, Judgement]()
         claims: list[int] = []
         while running.any():
@@ -57,7 +56,7 @@ class Joint:
             running[np.flatnonzero(running)[look.chance < HOPE]] = False
             # Smaller looks than planned: what they teach makes the next ones clearer.
             seeds = min(look.seeds, max(self.rule.min_pairs - self.halves.seeds, int(running.sum()), 3))
-            if not running.any() or not self._train(draw_signs(rng, seeds, running)):
+            if not running.any() or not self._train(draw_signs((11, self.seed), seeds, running)):
                 break
             claims += self._decide(running, said)
         self._stop(np.ones(len(self.cohort), dtype=bool))
@@ -71,24 +70,22 @@ class Joint:
         places = [self.entered.index(str(idea)) for idea in self.cohort[running]]
         standing = [n for n, name in enumerate(self.entered) if self.frozen.get(name, -math.inf) > -math.inf]
         log_e = np.array([said[i].log_e_t if i in said else 0.0 for i in running.tolist()])
-        gains, sd = self.halves.gains, self.rule.noise
-        mean = gains.mean[running]
-        need = still_needed(self.rule, places, standing, mean, log_e)
-        return Hopes(mean / sd, (gains.error[running] / sd) ** 2, need, self.rule.min_loss_gain / sd)
+        gains = self.halves.gains
+        return hopes_of(self.rule, places, standing, gains.mean[running], gains.error[running], log_e)
 
     def _train(self, signs: NDArray[np.int8]) -> bool:
         """Buy the halves; False where there was no room for any."""
-        found: list[float] = []
+        losses: list[tuple[float | None, float | None]] = []
         try:
             for coins in signs:
-                losses = [self.lab.run(self.cohort[coins == side], self.seed) for side in (1, -1)]
+                first, second = (self.lab.run(self.cohort[coins == side], self.seed) for side in (1, -1))
                 self.seed += 1
-                found.append(difference(*(None if math.isnan(loss) else loss for loss in losses)))
+                losses.append((_or_none(first), _or_none(second)))
         except (OutOfBudget, OutOfSeeds):
             pass
-        if found:
-            self.halves.add(Contrasts(signs[: len(found)], np.array(found)))
-        return bool(found)
+        if losses:
+            self.halves.add(signs[: len(losses)], losses)
+        return bool(losses)
 
     def _decide(self, running: NDArray[np.bool_], said: dict[int, Judgement]) -> list[int]:
         self._stop(~running)
@@ -109,3 +106,7 @@ class Joint:
         """Freeze those of `which` that have no e-value yet at zero."""
         names = [str(idea) for idea in self.cohort[which]]
         self.frozen = dict.fromkeys(names, -math.inf) | self.frozen
+
+
+def _or_none(loss: float) -> float | None:
+    return None if math.isnan(loss) else loss

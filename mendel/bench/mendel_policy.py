@@ -34,7 +34,7 @@ from mendel.verdicts.evalues import log_t_final
 from mendel.verdicts.judge import Action, clipped, judge_round
 from mendel.verdicts.noise import Noise, learn_noise, noise_of
 from mendel.verdicts.power import FIRST_LOOK, confirmation, expected_bar
-from mendel.verdicts.together import Hopes, joint, still_needed, together
+from mendel.verdicts.together import Hopes, hopes_of, most_together, together
 
 Floats = NDArray[np.float64]
 
@@ -245,7 +245,9 @@ class Mendel:
         """Those of a cohort that are better confirmed together, if that is better."""
         bound = self.lab.terms.bound
         pairs = [value <= -bound for found in self.seen for value in found.values()]
-        chosen = joint(cohort, self.lab.ideas.slot, float(np.mean(pairs)) if pairs else 0.0)
+        most = most_together(float(np.mean(pairs)) if pairs else 0.0)
+        slots = self.lab.ideas.slot[cohort]
+        chosen = cohort[np.sort(np.unique(slots, return_index=True)[1])][:most]
         left = self._pairs_left()
         if len(chosen) and together(self._hopes(chosen), min(PLAIN_PAIRS, left), left):
             return chosen
@@ -254,13 +256,13 @@ class Mendel:
     def _hopes(self, cohort: NDArray[np.intp]) -> Hopes:
         """What screening lets one expect of ideas that are about to enter."""
         rule = self._rule()
-        posterior, unit = beliefs(self._evidence(noise_of(rule)))[cohort], self.sd / rule.noise
+        posterior = beliefs(self._evidence(noise_of(rule)))[cohort]
         mean = posterior @ GRID
-        doubt = np.maximum(posterior @ GRID**2 - mean**2, LEAST_DOUBT)
+        error = np.maximum(posterior @ GRID**2 - mean**2, LEAST_DOUBT) ** 0.5
         places = range(len(self.entered), len(self.entered) + len(cohort))
         standing = [n for n, name in enumerate(self.entered) if self.frozen[name] > -math.inf]
-        need = still_needed(rule, places, standing, mean * self.sd, np.zeros(len(cohort)))
-        return Hopes(mean * unit, doubt * unit**2, need, rule.min_loss_gain / rule.noise)
+        none = np.zeros(len(cohort))
+        return hopes_of(rule, places, standing, mean * self.sd, error * self.sd, none)
 
     def _confirm_together(self, cohort: NDArray[np.intp], price: float) -> list[int]:
         """Random halves of the cohort against each other, on fresh seeds."""

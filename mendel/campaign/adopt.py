@@ -1,14 +1,15 @@
-"""After the claim: effects from fresh pairs, unblinding, and the joint adoption of what holds.
+"""After the claim: effects that are not flattered, unblinding, and the joint adoption of what holds.
 
 The claimed ideas, their stack and the original recipe are trained on one fresh block of seeds. Effect sizes
-come from this block and not from the pairs that made the claim, which flatter it.
+come from this block and not from the pairs that made the claim, which flatter it. Ideas that were confirmed
+together are not trained one by one here either: theirs are shrunk, and only their stack is trained.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 from mendel.campaign.audits import failed, full
 from mendel.campaign.claim_audits import audit_costs, audit_runs
@@ -32,6 +33,7 @@ from mendel.records import (
 )
 from mendel.store import IdeaState
 from mendel.verdicts.effects import compute_multiplier, paired_interval
+from mendel.verdicts.halves import as_pairs
 
 STACK, ORIGINAL = "+stack", "+original"
 """Arms beside the ideas; no idea can have such a name."""
@@ -50,8 +52,11 @@ def adopt_claims(round: Round, claims: Sequence[Claim], original_points: Points)
     ideas = [claim.candidate.idea for claim in order]
     label = f"trunk of round {round.number + 1}"
     stack = round.shelf.stack(round.control, ideas, prices, label)
-    arms = {claim.candidate.idea.name: claim.candidate.line for claim in real}
+    lines = {claim.candidate.idea.name: claim.candidate.line for claim in real}
     controls = {claim.candidate.idea.name: claim.candidate.control for claim in real}
+    # What was confirmed together has its effect from there: only the stack is trained once more.
+    together = {claim.candidate.idea.name: claim for claim in real if claim.entry.halves is not None}
+    arms = {name: line for name, line in lines.items() if name not in together}
     plans, pairs = _measure(round, arms, controls, stack)
     leads = {name: _lead(round, name, plans, pairs) for name in arms if name in plans}
     effects = {
@@ -69,17 +74,47 @@ def adopt_claims(round: Round, claims: Sequence[Claim], original_points: Points)
         round.lab.say(f"{round.number}/stack", "audit", f"the stack is not adopted: {full(violation)}")
         plans.pop(STACK)
     chosen, new = _choose(round, arms, stack, plans, pairs)
-    skills = {name: skill_effects(pairs[plans[name].id]) for name in effects}
-    _record(round, [claim for claim in real if claim.candidate.idea.name in effects], effects, skills, new)
+    measured = {name: _on_fresh_pairs(effect, pairs[plans[name].id]) for name, effect in effects.items()}
+    measured |= {name: _in_halves(round, claim) for name, claim in together.items()}
+    _record(round, [claim for claim in real if claim.candidate.idea.name in measured], measured, new)
     if not chosen:
         return new
-    joined = {name: line for name, line in arms.items() if name in new.names}
-    controls = {name: replace(controls[name], ahead=round.control.ahead + leads[name]) for name in joined}
+    joined = {name: line for name, line in lines.items() if name in new.names}
+    ahead = {name: round.control.ahead + leads.get(name, 0.0) for name in joined}
+    controls = {name: replace(controls[name], ahead=ahead[name]) for name in joined}
     round.shelf.adopted(round.number, controls, joined, prices)
     over, windows = _over_original(plans, pairs, chosen)
     log2_cm = compute_multiplier(original_points, round.flops, over, by_window=windows)
     record_trunk(round, new, log2_cm, checked=False)
     return replace(new, ahead=log2_cm.value)
+
+
+@dataclass(frozen=True)
+class Effect:
+    """What is published of a claim."""
+
+    log2_cm: Interval
+    skills: tuple[SkillEffect, ...]
+    verdict: Verdict | None
+    """Of its fresh pairs, where it had any."""
+    how: str
+
+    @property
+    def runs(self) -> int:
+        return 0 if self.verdict is None else 2 * self.verdict.pairs
+
+
+def _on_fresh_pairs(effect: Verdict, pairs: Sequence[tuple[RunResult, RunResult]]) -> Effect:
+    return Effect(_interval(effect), skill_effects(pairs), effect, "on fresh pairs")
+
+
+def _in_halves(round: Round, claim: Claim) -> Effect:
+    """The effect of an idea that was confirmed with others: by screening and the halves, shrunk towards what
+    was expected of it, as both had a part in choosing it."""
+    entry = claim.entry
+    assert entry.halves is not None
+    log2_cm = round.in_compute(as_pairs(entry.halves.expected(entry.place), len(entry.pairs)))
+    return Effect(log2_cm, skill_effects(entry.pairs), None, "in halves of its cohort, shrunk")
 
 
 def _measure(
@@ -241,20 +276,13 @@ def _over_original(
     return over, by_window([(before, after) for (_, before), (_, after) in zip(base, own, strict=True)])
 
 
-def _record(
-    round: Round,
-    real: Sequence[Claim],
-    effects: dict[str, Verdict],
-    skills: dict[str, tuple[SkillEffect, ...]],
-    new: Line,
-) -> None:
+def _record(round: Round, real: Sequence[Claim], effects: dict[str, Effect], new: Line) -> None:
     for held in round.control.trunk.adopted:
         if held.name not in new.names:
             round.move(held.name, IdeaState.DROPPED, f"superseded in round {round.number}", "adopt")
     for claim in real:
-        idea, verdict = claim.candidate.idea, effects[claim.candidate.idea.name]
+        idea, effect = claim.candidate.idea, effects[claim.candidate.idea.name]
         adopted = idea.name in new.names
-        effect = _interval(verdict)
         finding = make_finding(
             idea,
             round=round.number,
@@ -263,17 +291,17 @@ def _record(
             rung=round.rung,
             cost_ratio=claim.charge.ratio,
             cpu_ratio=claim.charge.cpu_ratio,
-            log2_cm=effect,
-            verdicts=(claim.verdict, verdict),
-            runs=2 * (claim.verdict.pairs + verdict.pairs),
+            log2_cm=effect.log2_cm,
+            verdicts=(claim.verdict, effect.verdict) if effect.verdict else (claim.verdict,),
+            runs=2 * claim.verdict.pairs + effect.runs,
             adopted=adopted,
-            skills=skills[idea.name],
+            skills=effect.skills,
         )
         round.lab.store.put_finding(round.campaign, finding)
         state = IdeaState.ADOPTED if adopted else IdeaState.CLAIMED
-        round.move(idea.name, state, f"{state.value}: CM {cm(effect)}", "adopt")
+        round.move(idea.name, state, f"{state.value}: CM {cm(effect.log2_cm)}", "adopt")
         outcome = "adopted" if adopted else "claimed, not adopted"
-        message = f"{idea.name}: {outcome}, CM {cm(effect)} on fresh pairs"
+        message = f"{idea.name}: {outcome}, CM {cm(effect.log2_cm)} {effect.how}"
         round.lab.say(f"{round.number}/adopt/{idea.name}", "adopt", message, idea.name)
 
 

@@ -25,6 +25,8 @@ LEAST_IDEAS = 3
 """A round that could screen fewer is not begun."""
 MORE_PAIRS = 0.3
 """Share of the ideas that get further screening pairs."""
+FEW = 6
+"""Ideas of a cohort that are confirmed one by one."""
 CURVE_SEEDS = 2
 """Seeds of each point of a curve that is measured for the last check."""
 TIMID = 1.1
@@ -147,13 +149,14 @@ def _round_price(config: CampaignConfig, ideas: int, number: int) -> float:
     curve = len(points) if counted else sum(points)
     screening = (ideas + 1) * policy.screen_pairs + MORE_PAIRS * ideas * policy.more_screen_pairs
     entering = min(policy.cohort, max(1.0, ideas / 4))
-    confirming = (entering + 1) * 6
+    confirming = min((entering + 1) * 6, 2 * (entering + 6))  # one by one, or in halves
     return curve * policy.curve_seeds + screening + confirming + _estimate_price(config)
 
 
 def _estimate_price(config: CampaignConfig) -> float:
-    """Expected price of measuring the claims of a round: half of a full cohort, their stack, two controls."""
-    return (config.policy.cohort / 2 + 3) * config.policy.estimate_pairs
+    """Expected price of measuring the claims of a round: a few one by one (of more, which are claimed
+    together, only the stack is trained), their stack, two controls."""
+    return (min(config.policy.cohort, FEW) / 2 + 3) * config.policy.estimate_pairs
 
 
 def reserve(lab: Lab, config: CampaignConfig) -> float:

@@ -58,6 +58,13 @@ def audit_claim(round: Round, plan: Plan, pairs: Results) -> tuple[Audit, ...]:
     return tuple(audits)
 
 
+def hangs_on_constants(round: Round, plan: Plan) -> bool:
+    """Whether a claim of this plan's treatment would be tested with other constants."""
+    before, after = round.lab.store.recipe(plan.control), round.lab.store.recipe(plan.treatment)
+    old, new = round.lab.store.load_tree(before.tree), round.lab.store.load_tree(after.tree)
+    return bool(seed_constants(old, new, new_overrides(before, after)))
+
+
 def _audit_constants(round: Round, plan: Plan, pairs: Results) -> list[Audit]:
     """Trains the idea once more on the same seeds, with other constants in what seeds something."""
     lab = round.lab

@@ -49,7 +49,8 @@ tune_trials = 8        # runs of a search for the knobs of an idea; as many for 
 tune_sampler = "tpe"   # or "cma-es", for two or more knobs that are no whole numbers
 # Confirmation and effect sizes
 enter = 1.0            # an idea enters where its gain is worth so many times the compute; 0: all do
-cohort = 6             # most ideas confirmed together
+cohort = 12            # most ideas confirmed in one round
+together = true        # in random halves against each other where that is cheaper; false: one by one
 max_pairs = 12         # most of one confirmation
 estimate_pairs = 6     # fresh ones behind the effect size of a claim
 curve_seeds = 3        # seeds at each budget of a scaling curve
@@ -89,8 +90,10 @@ class Policy(Record):
     """Further pairs for ideas whose gain is still in doubt."""
     early_stop: float = Field(default=0.01, ge=0, lt=0.5)
     """Chance of a gain above `min_gain` below which a screening run is not finished; 0: all are."""
-    cohort: int = Field(default=6, ge=1)
-    """Most ideas confirmed together."""
+    cohort: int = Field(default=12, ge=1)
+    """Most ideas confirmed in one round."""
+    together: bool = True
+    """Confirm ideas together, in random halves against each other, where that is cheaper; false: one by one."""
     max_pairs: int = Field(default=12, ge=5)
     """Most pairs of one confirmation."""
     estimate_pairs: int = Field(default=6, ge=3)

@@ -9,19 +9,19 @@ of zero, so it helps no other idea.
 from __future__ import annotations
 
 import math
-from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 
-from mendel.campaign.audits import failed, full
-from mendel.campaign.claim_audits import any_rejected, audit_claim, audit_runs
+from mendel.campaign.looks import Entry, look
 from mendel.campaign.rounds import Round
 from mendel.campaign.screen import Screened
-from mendel.campaign.trunk import Candidate, Refused, differences, run_pairs
+from mendel.campaign.together import confirm_together
+from mendel.campaign.trunk import Candidate, Refused, run_pairs
 from mendel.plans.costs import Charge
-from mendel.records import Audit, Interval, Plan, PlanKind, RunResult, Shard, Verdict, VerdictKind
+from mendel.records import Interval, Plan, PlanKind, Shard, Verdict, VerdictKind
 from mendel.store import IdeaState
-from mendel.verdicts.judge import Action, Judgement, by_pairs, judge, judge_unaided, strongest_first
-from mendel.verdicts.judge import Round as Looked
+from mendel.verdicts.halves import as_pairs
+from mendel.verdicts.judge import Action
 from mendel.verdicts.selection import after_selection
 
 OUT_OF_BUDGET = "undecided: the budget has no room for further pairs"
@@ -36,41 +36,33 @@ class Claim:
     candidate: Candidate
     charge: Charge
     verdict: Verdict
-
-
-@dataclass
-class Entry:
-    """An idea in confirmation."""
-
-    plan: Plan
-    pairs: list[tuple[RunResult, RunResult]] = field(default_factory=list)
-    judgement: Judgement | None = None
-    audits: tuple[Audit, ...] = ()
-    audited: bool = False
-    """As a whole, for a claim."""
-
-    @property
-    def losses(self) -> list[float | None]:
-        return differences(self.pairs)
+    entry: Entry
 
 
 def confirm(round: Round, screened: Sequence[Screened]) -> list[Claim]:
     """Judge a cohort; returns what may be claimed, blanks among them."""
     if not screened:
         return []
-    plans, candidates = cohort(round, screened)
+    plans, candidates = cohort(round, [(one.candidate, one.charge) for one in screened])
     if not plans:
         return []
     names = [candidate.idea.name for candidate in candidates]
     # An e-process belongs to an idea on one trunk: another trunk starts another one, charged separately.
     entries = {f"{name}@{round.control.recipe}": Entry(plan) for name, plan in zip(names, plans, strict=True)}
-    _judge(round, entries)
-    prices = {candidate.idea.name: price for candidate, price in screened}
+    found = {one.candidate.idea.name: one for one in screened}
+    screened = [found[candidate.idea.name]._replace(candidate=candidate) for candidate in candidates]
+    both = {name: (entry, one) for (name, entry), one in zip(entries.items(), screened, strict=True)}
+    stopped, waiting = confirm_together(round, both)
+    if alone := {name: entry for name, entry in entries.items() if name not in stopped | waiting.keys()}:
+        _judge(round, alone)
     claims = []
-    for (name, entry), candidate in zip(entries.items(), candidates, strict=True):
+    for name, (entry, one) in both.items():
+        if name in waiting:
+            round.move(one.candidate.idea.name, IdeaState.SCREENED, waiting[name], "confirm")
+            continue
         verdict = _record(round, entry, _selected(round, name, entry))
         if verdict.kind is VerdictKind.BETTER:
-            claims.append(Claim(candidate, prices[candidate.idea.name], verdict))
+            claims.append(Claim(one.candidate, one.charge, verdict, entry))
     claimed = ", ".join(claim.candidate.idea.name for claim in claims) or "none"
     message = f"round {round.number}: of {len(plans)} in confirmation, better: {claimed}"
     round.lab.say(f"{round.number}/confirm", "confirm", message)
@@ -81,7 +73,7 @@ def _judge(round: Round, entries: dict[str, Entry]) -> None:
     """Look after look until every idea has stopped."""
     rule = next(iter(entries.values())).plan.rule
     errors = round.errors
-    errors.entered += entries
+    errors.entered += [name for name in entries if name not in errors.entered]
     live, at = dict(entries), 0
     while live:
         until = rule.min_pairs if at == 0 else min(at + STEP, rule.max_pairs)
@@ -89,10 +81,7 @@ def _judge(round: Round, entries: dict[str, Entry]) -> None:
         at = until
         for entry in live.values():
             entry.pairs += found[entry.plan.id]
-        looked = _look(round, live)
-        errors.frozen = looked.frozen
-        for name, decision in looked.decisions.items():
-            live[name].judgement = decision.judgement
+        looked = look(round, live)
         going = {n for n, decision in looked.decisions.items() if decision.action is Action.CONTINUE}
         live = {name: entry for name, entry in live.items() if name in going}
         if live and not _may_go_on(round, at, live, entries):
@@ -104,61 +93,12 @@ def _judge(round: Round, entries: dict[str, Entry]) -> None:
             break
 
 
-def _look(round: Round, live: dict[str, Entry]) -> Looked:
-    """Decide on all running ideas. What would be claimed is audited and unblinded; where one does not count,
-    the others are decided on again, because a claim depends on how many there are."""
-    rule, errors = next(iter(live.values())).plan.rule, round.errors
-    for entry in live.values():
-        entry.audited = False  # there are more runs now
-    rejected = {name for name, entry in live.items() if _reject(entry, _of_runs(entry))}
-    losses = {name: entry.losses for name, entry in live.items() if name not in rejected}
-    frozen = errors.frozen | dict.fromkeys(rejected, -math.inf)
-    running = by_pairs(rule, losses)
-    return judge_unaided(rule, errors.entered, running, frozen, lambda claims: _barred(round, live, claims))
-
-
-def _barred(round: Round, live: dict[str, Entry], claims: Mapping[str, Judgement]) -> Collection[str]:
-    """Of what would be claimed: all that audits reject, else the strongest that was planted. Planted ideas
-    are taken out one at a time, so that none of them is called claimed for the help of a stronger one."""
-    rejected = []
-    for name in claims:
-        entry = live[name]
-        if not entry.audited:
-            entry.audited = True
-            if _reject(entry, audit_claim(round, entry.plan, entry.pairs)):
-                rejected.append(name)
-    if rejected:
-        return rejected
-    for name in strongest_first(claims):
-        entry = live[name]
-        if round.lab.store.unblind(round.campaign, entry.plan.idea or ""):
-            entry.judgement = claims[name]
-            return [name]
-    return []
-
-
-def _of_runs(entry: Entry) -> tuple[Audit, ...]:
-    """Audits of runs whose scores were rejected, if there are any."""
-    return audit_runs(entry.pairs) if any_rejected(entry.pairs) else ()
-
-
-def _reject(entry: Entry, audits: tuple[Audit, ...]) -> bool:
-    """Keep what audits found; True if one found a violation."""
-    entry.audits = audits
-    violation = failed(audits)
-    if violation is None:
-        return False
-    said = judge(entry.plan.rule, entry.losses)
-    entry.judgement = replace(said, kind=VerdictKind.REJECTED, futile=False, reason=full(violation))
-    return True
-
-
-def cohort(round: Round, screened: Sequence[Screened]) -> tuple[list[Plan], list[Candidate]]:
+def cohort(round: Round, priced: Sequence[tuple[Candidate, Charge]]) -> tuple[list[Plan], list[Candidate]]:
     """Fix the plans of a cohort, each treatment's tokens cut to what it is charged."""
     seeds = round.seeds(PlanKind.CONFIRM, round.config.policy.max_pairs)
     plans, candidates = [], []
     with round.lab.store.transaction():
-        for candidate, price in screened:
+        for candidate, price in priced:
             excess = round.control.excess * price.ratio / price.flops_ratio
             fixed = round.control.fixed + price.fixed
             candidate = replace(candidate, line=replace(candidate.line, excess=excess, fixed=fixed))
@@ -199,7 +139,10 @@ def _selected(round: Round, name: str, entry: Entry) -> Interval | None:
     if errors.frozen[name] == -math.inf:
         return None
     claims = sum(log_e > -math.inf for log_e in errors.frozen.values())
-    return after_selection(entry.plan.rule, entry.losses, errors.entered.index(name), claims)
+    place = errors.entered.index(name)
+    if entry.halves is not None:
+        return entry.halves.selected(entry.place, place, claims)
+    return after_selection(entry.plan.rule, entry.losses, place, claims)
 
 
 def _record(round: Round, entry: Entry, selected: Interval | None) -> Verdict:
@@ -211,11 +154,12 @@ def _record(round: Round, entry: Entry, selected: Interval | None) -> Verdict:
         pairs=judgement.pairs,
         failures=judgement.failures,
         difference=judgement.difference,
-        log2_cm=round.multiplier(entry.pairs, plan.rule),
+        log2_cm=_multiplier(round, entry),
         per_bit=1 / round.slope(),
         log_e_t=judgement.log_e_t,
         log_e_sign=judgement.log_e_sign,
         selected=selected,
+        together=0 if entry.halves is None else len(entry.halves.gains.mean),
         reason=judgement.reason,
     )
     round.lab.store.put_verdict(round.campaign, verdict)
@@ -227,6 +171,13 @@ def _record(round: Round, entry: Entry, selected: Interval | None) -> Verdict:
         key = f"{round.number}/rejected/{plan.idea}"
         round.lab.say(key, "audit", f"{plan.idea}: rejected, {verdict.reason}", plan.idea)
     return verdict
+
+
+def _multiplier(round: Round, entry: Entry) -> Interval:
+    """log2 CM over the control: of its pairs, or of what its cohort's halves measured."""
+    if entry.halves is None:
+        return round.multiplier(entry.pairs, entry.plan.rule)
+    return round.in_compute(as_pairs(entry.halves.measured(entry.place), len(entry.pairs)))
 
 
 STATES = {VerdictKind.BETTER: IdeaState.CLAIMED, VerdictKind.REJECTED: IdeaState.REJECTED}

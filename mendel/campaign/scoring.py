@@ -41,9 +41,11 @@ POSITIONS = 64
 """Prefixes asked of a run, one of many of its idea."""
 PROBE = "probe"
 """Stage of runs that are trained to be probed: `mendel probe`."""
-PROBED = (PlanKind.CONFIRM, PlanKind.ESTIMATE, PlanKind.VERIFY, PROBE)
+CLAIMED = (PlanKind.CONFIRM, PlanKind.HALVES, PlanKind.ESTIMATE, PlanKind.VERIFY)
+"""Stages whose runs stand behind what is claimed."""
+PROBED = (*CLAIMED, PROBE)
 """Stages whose runs are asked for their skills. Screening buys many more runs, for choosing alone."""
-AUDITED = (PlanKind.CONFIRM, PlanKind.ESTIMATE, PlanKind.VERIFY, PlanKind.RECHECK, PlanKind.CLIMB)
+AUDITED = (*CLAIMED, PlanKind.RECHECK, PlanKind.CLIMB)
 """Stages whose runs are asked about training text and canaries and, but for most controls, have a second
 session and their output searched: all whose numbers are published. A seed tells code which stage it is in, so
 none of these may be easier than another."""

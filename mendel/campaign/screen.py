@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import statistics
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 from mendel.campaign.claim_audits import any_rejected
 from mendel.campaign.early_stop import EarlyStop
@@ -22,8 +22,16 @@ from mendel.verdicts.effects import paired_interval
 from mendel.verdicts.noise import learn_noise
 from mendel.verdicts.power import confirmation, expected_bar
 
-Screened = tuple[Candidate, Charge]
-"""An idea that enters confirmation, and what it is charged."""
+
+class Screened(NamedTuple):
+    """An idea that enters confirmation."""
+
+    candidate: Candidate
+    charge: Charge
+    prospect: Prospect
+    """What is expected of it."""
+
+
 USUAL_NOISE = 0.05
 """Paired sd in doublings of compute, where the screen has not shown any."""
 
@@ -56,7 +64,7 @@ def screen(round: Round, ideas: Sequence[Idea]) -> list[Screened]:
     _record(round, plans, found, said, names)
     prices = charges(round, ready, plans, found)
     by_name = {candidate.idea.name: candidate for candidate in ready}
-    return [(by_name[name], prices[name]) for name in names]
+    return [Screened(by_name[name], prices[name], said[name]) for name in names]
 
 
 def _stopped(pairs: Sequence[tuple[RunResult, RunResult]]) -> str:

@@ -67,6 +67,8 @@ class Prospect(Record):
     """P(gain > m)."""
     confirm: float
     """Expected gain of confirming it now, less the price of that: the index of what enters."""
+    error: float = 0.0
+    """Posterior standard deviation of it."""
     pairs: int
     """Further screening pairs that are worth more than that; 0: none are."""
 
@@ -84,10 +86,12 @@ def prospects(subjects: Sequence[Subject], outlook: Outlook, price: float) -> di
     cost = np.full(len(subjects), 1 + OVERHEAD)
     options = weigh(posterior, outlook.power, outlook.pairs + ENTRY_FEE, cost, price)
     above, means = posterior @ (GRID * sd > outlook.min_gain), posterior @ GRID * sd
+    errors = np.sqrt(np.maximum(posterior @ (GRID * sd) ** 2 - means**2, 0.0))
     return {
         one.name: Prospect(
             name=one.name,
             mean=float(means[place]),
+            error=float(errors[place]),
             probability=float(above[place]),
             confirm=float(options.confirm[place]) * sd,
             pairs=int(options.pairs[place]) if options.screens[place] else 0,

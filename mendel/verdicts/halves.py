@@ -18,6 +18,7 @@ Ramdas, Ruf, Larsson and Koolen (2020) for e-values by symmetry.
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -41,16 +42,22 @@ class Gains:
     covariance: Floats
     """(ideas, ideas)"""
 
+    @classmethod
+    def apart(cls, means: ArrayLike, errors: ArrayLike) -> Gains:
+        """Of ideas that were measured one by one: means and standard errors, (ideas,)."""
+        return cls(np.asarray(means, dtype=float), np.diag(np.square(np.asarray(errors, dtype=float))))
+
     @property
     def error(self) -> Floats:
         """(ideas,) standard errors."""
         return np.asarray(np.sqrt(np.diag(self.covariance)))
 
 
-def draw_signs(rng: np.random.Generator, seeds: int, running: ArrayLike) -> Signs:
-    """(seeds, ideas): 1 where an idea joins a seed's first run, -1 the second, 0 where it no longer runs."""
+def draw_signs(seed: Sequence[int], seeds: int, running: ArrayLike) -> Signs:
+    """(seeds, ideas): 1 where an idea joins a seed's first run, -1 the second, 0 where it no longer runs. The
+    coins are a function of `seed` alone."""
     running = np.asarray(running, dtype=bool)
-    coins = rng.integers(0, 2, (seeds, len(running)), dtype=np.int8)
+    coins = np.random.default_rng(seed).integers(0, 2, (seeds, len(running)), dtype=np.int8)
     return np.asarray((2 * coins - 1) * running, dtype=np.int8)
 
 
@@ -115,8 +122,9 @@ class Halves:
     batches: list[tuple[Contrasts, Gains]] = field(default_factory=list)
     """Each with what was known before it."""
 
-    def add(self, found: Contrasts) -> None:
-        """Another batch of pairs of halves."""
+    def add(self, signs: Signs, losses: Sequence[tuple[float | None, float | None]]) -> None:
+        """Another batch of pairs of halves: (first run, second run) of each seed, None where one failed."""
+        found = Contrasts(signs, np.array([difference(first, second) for first, second in losses]))
         self.batches.append((found, self.gains))
         self.gains = learned(found, self.gains, self.rule.noise)
 
@@ -147,6 +155,12 @@ class Halves:
         value = float(found.mean[idea])
         return Interval(value=value, low=value - reach, high=value + reach)
 
+    def expected(self, idea: int) -> Interval:
+        """Its gain (bits per byte, 95 %) by all that is known, screening included: shrunk, and so not
+        flattered by having been chosen."""
+        value, reach = float(self.gains.mean[idea]), 1.96 * float(self.gains.error[idea])
+        return Interval(value=value, low=value - reach, high=value + reach)
+
     def selected(self, idea: int, position: int, claims: int) -> Interval:
         """Its gain with the e-BY interval of a claim, as `selection.after_selection`."""
         bound = self.rule.bound
@@ -168,6 +182,14 @@ class Halves:
             lost = np.isnan(found.difference) | (found.difference == np.where(coins > 0, -np.inf, np.inf))
             parts.append(lost[coins != 0])
         return np.concatenate(parts)
+
+
+def as_pairs(estimate: Interval, pairs: int) -> list[float]:
+    """So many differences that have this mean and, by Student's t, this 95 % interval."""
+    pattern = np.linspace(-1, 1, pairs)
+    error = (estimate.high - estimate.low) / 2 / stdtrit(pairs - 1, 0.975)
+    spread = error * pairs**0.5 / pattern.std(ddof=1)
+    return [float(value) for value in estimate.value + spread * pattern]
 
 
 VAGUE = 10.0

@@ -12,7 +12,7 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 from scipy.special import ndtr
 
 from mendel.records import Rule
@@ -34,6 +34,8 @@ HOPE = 0.05
 """An idea whose chance to be claimed is below this is given up."""
 LEAST_NEED = 0.2
 """Log e-value that a claim still takes, at least: of an idea that has enough for one if others join it."""
+LEAST_DOUBT = 1e-3
+"""Least variance of a gain, paired sd."""
 FAILING = 0.05
 """Largest share of runs of halves that may be expected to fail."""
 
@@ -76,15 +78,27 @@ class Look:
     """(ideas,) to be claimed by the time that more seeds are not worth their price."""
 
 
-def still_needed(
-    rule: Rule, places: Sequence[int], standing: Collection[int], mean: Floats, log_e: Floats
-) -> Floats:
-    """(ideas,): log e-value that claims still take of ideas at these places in the order of entry, if all
-    whose expected gain `mean` (bits per byte) is worth having are claimed beside those `standing`."""
-    promising = {place for place, gain in zip(places, mean, strict=True) if gain > rule.min_loss_gain}
+def hopes_of(
+    rule: Rule,
+    places: Sequence[int],
+    standing: Collection[int],
+    means: ArrayLike,
+    errors: ArrayLike,
+    log_e: ArrayLike,
+) -> Hopes:
+    """Ideas at these places in the order of entry, by the means and standard errors of their gains (bits per
+    byte) and their log e-values so far, (ideas,).
+
+    What a claim takes depends on how many there are: all whose expected gain is worth having are taken to be
+    claimed, beside those `standing`.
+    """
+    means, sd = np.asarray(means, dtype=float), rule.noise
+    promising = {place for place, gain in zip(places, means, strict=True) if gain > rule.min_loss_gain}
     in_sight = promising | set(standing)
     bars = [log_threshold(place, in_sight - {place}, rule.planned, rule.alpha) for place in places]
-    return np.asarray(np.maximum(np.array(bars) - np.maximum(log_e, 0.0), LEAST_NEED))
+    need = np.maximum(np.array(bars) - np.maximum(np.asarray(log_e), 0.0), LEAST_NEED)
+    doubt = np.maximum((np.asarray(errors) / sd) ** 2, LEAST_DOUBT)
+    return Hopes(means / sd, doubt, need, rule.min_loss_gain / sd)
 
 
 def next_look(hopes: Hopes, done: int, most: int, min_pairs: int = 5, price: float = 0.0) -> Look:
@@ -127,14 +141,7 @@ def together(hopes: Hopes, max_pairs: int, most: int, min_pairs: int = 5) -> boo
     return bool(halves.gain / (2 * halves.seeds) > one_by_one)
 
 
-def joint(ranked: NDArray[np.intp], slots: NDArray[np.intp], failing: float) -> NDArray[np.intp]:
-    """Of ideas ranked best first, those that can be confirmed together: one of each slot, and no more than
-    lets a run of half of them fail in FAILING of the cases, where single runs fail in `failing`."""
-    most = MOST if failing <= 0 else int(min(MOST, 2 * FAILING / failing))
-    taken: set[int] = set()
-    kept: list[int] = []
-    for idea in ranked.tolist():
-        if int(slots[idea]) not in taken and len(kept) < most:
-            taken.add(int(slots[idea]))
-            kept.append(idea)
-    return np.array(kept, dtype=np.intp)
+def most_together(failing: float) -> int:
+    """Most ideas of a joint confirmation where single runs fail in a share `failing`: a run of half of them
+    fails in FAILING of the cases then."""
+    return MOST if failing <= 0 else int(min(MOST, 2 * FAILING / failing))

@@ -73,6 +73,7 @@ def test_the_patch_and_the_cost_of_a_control_are_those_of_a_blank(campaign):
     store, found = campaign(
         [idea("control", {"label": "c"}), idea("blank", {"label": "b"}), *toy.GOOD],
         blanks={"control": "gain 0.25", "blank": "initial stream"},
+        policy={"together": False},
     )
     control, *_ = store.plans(found, PlanKind.SCREEN, idea="control")
     blank, *_ = store.plans(found, PlanKind.SCREEN, idea="blank")
@@ -141,7 +142,7 @@ def test_a_known_gain_that_leaves_on_its_way_is_told_as_not_found_at_the_end(cam
 
 # --- no claim by the help of what is planted --------------------------------------------------------------
 
-ONE_LOOK = {"max_pairs": 5, "screen_ideas": 12, "enter": 0.0}
+ONE_LOOK = {"together": False, "max_pairs": 5, "screen_ideas": 12, "enter": 0.0}
 FAINT = idea("faint", {"gain_c": 1.12})
 
 
