@@ -4,7 +4,7 @@ import shutil
 
 import pytest
 
-from mendel.campaign.config import ConfigError
+from mendel.campaign.config import CampaignConfig, ConfigError, same_settings
 from mendel.campaign.session import _open
 from mendel.records import Fingerprint
 from mendel.store import CampaignState, Store
@@ -28,7 +28,7 @@ def start(tmp_path, toy_data):
         def start(fingerprint=FINGERPRINT):
             return _open(store, config, load_testbed(testbed), "base", fingerprint, fresh=False)
 
-        start.store, start.testbed, start.ideas = store, testbed, ideas
+        start.store, start.testbed, start.ideas, start.config = store, testbed, ideas, config
         yield start
 
 
@@ -58,3 +58,21 @@ def test_a_finished_campaign_that_asked_another_question_stays_beside_the_new_on
     second = start()
     assert second.id != first.id
     assert {entry.idea.name for entry in start.store.ideas(second.id)} == {idea.name for idea in toy.NULL}
+
+
+def test_a_campaign_older_than_a_setting_is_found_again(start, monkeypatch):
+    """As stored before the setting was there; with another value of it the question is another one."""
+    create = start.store.create_campaign
+
+    def older(name, seed, testbed, recipe, config, fingerprint):
+        policy = {key: value for key, value in config["policy"].items() if key != "early_stop"}
+        kept = {key: value for key, value in config.items() if key != "usd_per_hour"} | {"policy": policy}
+        return create(name, seed, testbed, recipe, kept, fingerprint)
+
+    monkeypatch.setattr(start.store, "create_campaign", older)
+    first = start()
+    assert "early_stop" not in first.config["policy"]
+    assert start().id == first.id
+    other = {**first.config, "policy": {**first.config["policy"], "cohort": 5}}
+    assert not same_settings(other, start.config)
+    assert not same_settings({"rungs": [0], "max_usd": None}, CampaignConfig())
