@@ -79,16 +79,34 @@ def _affordable(names: Sequence[str], tuning: Mapping[str, float], room: float) 
 
 def too_small(lab: Lab, config: CampaignConfig) -> str:
     """Why the budget is not enough to begin, in one line."""
-    entries = lab.store.ideas(lab.campaign.id)
-    count = min(LEAST_IDEAS, len(entries))
+    count, needed = _least(lab, config)
     if not count:
         return f"ideas: {config.ideas!r} holds no idea"
-    tuning = sum(sorted(tuning_price(config.policy, entry.idea.patch) for entry in entries)[:count])
-    needed = TIMID * (_round_price(config, count, 0) + tuning + verify_price(lab, config))
-    unit = f"{math.ceil(needed + lab.meter.runs)} runs"
+    unit = f"{math.ceil(needed + max(lab.meter.runs, _curve_runs(config)))} runs"
     if not lab.meter.counts_runs:
         unit = f"{lab.meter.elapsed + needed * lab.meter.run_seconds / lab.meter.workers:.0f} s here"
     return f"budget: {config.budget} is too small; {count} ideas and the last check need {unit}"
+
+
+def hopeless(lab: Lab, config: CampaignConfig) -> bool:
+    """Whether it is plain before the original's curve is trained that no round could follow. What a time
+    buys is known only after."""
+    count, needed = _least(lab, config)
+    return not count or (config.budget.runs or math.inf) < needed + _curve_runs(config)
+
+
+def _least(lab: Lab, config: CampaignConfig) -> tuple[int, float]:
+    """Of how many ideas a first round is at least, and what it and the last check take, in runs of the lowest
+    rung."""
+    entries = lab.store.ideas(lab.campaign.id)
+    count = min(LEAST_IDEAS, len(entries))
+    tuning = sum(sorted(tuning_price(config.policy, entry.idea.patch) for entry in entries)[:count])
+    return count, TIMID * (_round_price(config, count, 0) + tuning + verify_price(lab, config))
+
+
+def _curve_runs(config: CampaignConfig) -> int:
+    """Runs of the original's scaling curve."""
+    return len(CURVE) * config.policy.curve_seeds
 
 
 def second_chances(lab: Lab, trunk: Line) -> list[str]:

@@ -15,6 +15,7 @@ from mendel.campaign.adopt import adopt_claims, put_measured, record_trunk
 from mendel.campaign.agenda import (
     CURVE_SEEDS,
     check_price,
+    hopeless,
     next_ideas,
     reserve,
     rung_scale,
@@ -90,6 +91,8 @@ def run_campaign(lab: Lab, config: CampaignConfig) -> Outcome:
     lab.say("epochs", "start", f"a run of {base.base} at rung {rung} reads {epochs:.2g} epochs of it")
     # The original's curve comes first of all: it also tells what a run costs on this machine.
     first = Round(lab, shelf, config, errors, 0, original, original, rung, planned=1)
+    if lab.store.decision(lab.campaign.id, "0/ideas") is None and hopeless(lab, config):
+        raise ConfigError(too_small(lab, config))
     first.measure_curve()
     planned = lab.once("planned", lambda: _planned(lab, config))
     number, climber, watch = 0, Climber(first), Watch(first)
