@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
-from mendel.records import Audit, Finding, Idea, Interval, Plan, PlanKind, Verdict, VerdictKind
+from mendel.records import Audit, Finding, Idea, Interval, Plan, PlanKind, RunStatus, Verdict, VerdictKind
 from mendel.store import Blank, Campaign, IdeaEntry, IdeaState, RunEntry, RunState, Store
 
 STAGES = {PlanKind.SCREEN: 0, PlanKind.CONFIRM: 1, PlanKind.ESTIMATE: 2}
@@ -38,6 +38,11 @@ class Pair:
         if self.control_loss is None or self.treatment_loss is None:
             return None
         return self.control_loss - self.treatment_loss
+
+    @property
+    def expected(self) -> bool:
+        """The treatment was stopped early: its loss, and the difference, are those that were expected."""
+        return self.treatment_status == RunStatus.STOPPED
 
     @property
     def failed(self) -> bool:

@@ -11,6 +11,7 @@ from toy import idea
 from mendel.campaign.summary import summarise, trunk_points
 from mendel.records import PlanKind, RunStatus
 from mendel.report import write_report
+from mendel.report.lookup import describe, render
 from mendel.store import CampaignState, RunState
 from mendel.terminal import show_summary
 
@@ -78,6 +79,27 @@ def test_the_account_tells_saving_and_regret_by_class(seen):
     assert row["saved"] == pytest.approx(sum(1 - run.result.stopped.at for run in stopped))
     screened = [run for run in store.runs(found, RunState.FINISHED) if run.stage == "screen" and run.idea]
     assert row["runs"] == len(screened)
+
+
+def test_what_a_stopped_run_was_expected_to_lose_is_marked_as_no_measurement(seen):
+    store, found = seen
+    stopped = {run.id: run.result.stopped.expected for run in stopped_runs(store, found)}
+    name = stopped_runs(store, found)[0].idea
+    shown = describe(store, store.campaign(found), name)
+    (plan,) = shown["plans"]
+    marked = {pair["treatment"]: pair["treatment_loss"] for pair in plan["pairs"] if pair["expected"]}
+    assert marked == {run: loss for run, loss in stopped.items() if run in marked} and marked
+    text = StringIO()
+    render(Console(file=text, width=200), shown)
+    for run, loss in marked.items():
+        (line,) = [line for line in text.getvalue().splitlines() if line.rstrip().endswith(run)]
+        assert f"expected {loss:.4f}" in line and line.count("expected") == 2, "loss and difference"
+
+    whole = describe(store, store.campaign(found), "null-one")
+    assert not any(pair["expected"] for plan in whole["plans"] for pair in plan["pairs"])
+    text = StringIO()
+    render(Console(file=text, width=200), whole)
+    assert "expected" not in text.getvalue()
 
 
 def test_what_earlier_campaigns_stopped_is_told_beside_what_this_one_did(seen, campaign):
