@@ -13,6 +13,7 @@ from collections.abc import Mapping, Sequence
 from mendel.campaign.config import CampaignConfig
 from mendel.campaign.forecasts import EARLIER, earlier_campaigns, track_record
 from mendel.campaign.lab import Lab
+from mendel.campaign.planting import proposed_again
 from mendel.campaign.rounds import CURVE, SHORT_CURVE
 from mendel.campaign.trunk import Line
 from mendel.campaign.tuning import TUNED, tuning_price
@@ -113,8 +114,8 @@ def second_chances(lab: Lab, trunk: Line) -> list[str]:
     """Ideas that may be tried on this trunk although they were judged on an earlier one, best first; among
     them knobs that stood well there, as if they were worth nothing.
 
-    Left out: what was claimed, what was shown to be worse or not to run, and what the interval of its last
-    verdict says is hardly a gain.
+    Left out: what was claimed, what was shown to be worse or not to run, what the interval of its last
+    verdict says is hardly a gain, and blanks whose descendants are tried instead.
     """
     campaign = lab.campaign.id
     plans = {plan.id: plan for plan in lab.store.plans(campaign) if plan.idea is not None}
@@ -132,10 +133,10 @@ def second_chances(lab: Lab, trunk: Line) -> list[str]:
             judged_on.setdefault(name, set()).add(tuned["on"])
             if one["lost"] == IdeaState.DROPPED:
                 stood_well.add(name)
-    chances = []
+    chances, again = [], proposed_again(lab)
     for entry in lab.store.ideas(campaign):
         name = entry.idea.name
-        found = last.get(name)
+        found = None if name in again else last.get(name)
         if found is None and name in stood_well and trunk.recipe not in judged_on[name]:
             chances.append((0.0, name))
         if found is None or found.log2_cm is None or trunk.recipe in judged_on[name]:
