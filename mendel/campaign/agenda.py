@@ -10,22 +10,28 @@ import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
 
-from mendel.campaign.config import CampaignConfig
+from mendel.campaign.config import CampaignConfig, Policy
 from mendel.campaign.forecasts import EARLIER, earlier_campaigns, track_record
 from mendel.campaign.lab import Lab
 from mendel.campaign.planting import proposed_again
 from mendel.campaign.rounds import CURVE, SHORT_CURVE
 from mendel.campaign.trunk import Line
-from mendel.campaign.tuning import TUNED, tuning_price
+from mendel.campaign.tuning import TUNED
 from mendel.ideas.stream import choose
 from mendel.ideas.triage import balanced, rank
-from mendel.records import Verdict, VerdictKind
+from mendel.records import Patch, Verdict, VerdictKind
 from mendel.store import IdeaState
 
 LEAST_IDEAS = 3
 """A round that could screen fewer is not begun."""
 MORE_PAIRS = 0.3
 """Share of the ideas that get further screening pairs."""
+ENTERING = 1 / 4
+"""Share of the screened ideas that enters confirmation."""
+CONFIRMED = 6
+"""Pairs that a confirmation takes on average."""
+CLAIMED = 1 / 2
+"""Share of the ideas in confirmation that is claimed."""
 CURVE_SEEDS = 2
 """Seeds of each point of a curve that is measured for the last check."""
 TIMID = 1.1
@@ -156,14 +162,31 @@ def _round_price(config: CampaignConfig, ideas: int, number: int) -> float:
     points = () if number == 0 else SHORT_CURVE  # the original's curve is there before the first round
     curve = len(points) if counted else sum(points)
     screening = (ideas + 1) * policy.screen_pairs + MORE_PAIRS * ideas * policy.more_screen_pairs
-    entering = min(policy.cohort, max(1.0, ideas / 4))
-    confirming = (entering + 1) * 6
+    entering = min(policy.cohort, max(1.0, ENTERING * ideas))
+    confirming = (entering + 1) * CONFIRMED
     return curve * policy.curve_seeds + screening + confirming + _estimate_price(config)
 
 
 def _estimate_price(config: CampaignConfig) -> float:
-    """Expected price of measuring the claims of a round: half of a full cohort, their stack, two controls."""
-    return (config.policy.cohort / 2 + 3) * config.policy.estimate_pairs
+    """Expected price of measuring the claims of a round: of a full cohort, their stack, two controls."""
+    return (CLAIMED * config.policy.cohort + 3) * config.policy.estimate_pairs
+
+
+def tuning_price(policy: Policy, patch: Patch) -> float:
+    """Runs that it takes to tune a patch: its search; of code also that of its control, and what this is then
+    trained for as far as the idea is expected to come."""
+    if not patch.tune:
+        return 0.0
+    if patch.only_tunes:
+        return policy.tune_trials
+    return 2 * policy.tune_trials + own_control_price(policy, ENTERING, CLAIMED)
+
+
+def own_control_price(policy: Policy, entering: float, claimed: float) -> float:
+    """Expected runs of a control with which one idea alone is compared, if that enters confirmation and is
+    then claimed with these probabilities."""
+    screening = policy.screen_pairs + MORE_PAIRS * policy.more_screen_pairs
+    return screening + entering * (CONFIRMED + claimed * policy.estimate_pairs)
 
 
 def reserve(lab: Lab, config: CampaignConfig) -> float:

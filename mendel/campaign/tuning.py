@@ -18,7 +18,6 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from mendel.campaign.config import Policy
 from mendel.campaign.jobs import Request
 from mendel.campaign.rounds import Round
 from mendel.campaign.trunk import Candidate, Line, Refused, prepare, tokens_at, validation_spec
@@ -57,14 +56,6 @@ class _Arm:
         if key in best:
             return f"{best[key]:g}"
         return f"{self.start[key]:g} as it was" if key in self.start else "as it was"
-
-
-def tuning_price(policy: Policy, patch: Patch) -> float:
-    """Runs that it takes to tune a patch: its search; and that of its control, which is then screened with no
-    other idea."""
-    if not patch.tune:
-        return 0.0
-    return policy.tune_trials if patch.only_tunes else 2 * policy.tune_trials + policy.screen_pairs
 
 
 def prepare_tuned(round: Round, ideas: Sequence[Idea]) -> tuple[list[Candidate], dict[str, tuple[str, str]]]:
