@@ -12,6 +12,7 @@ from collections.abc import Mapping, Sequence
 
 from mendel.campaign.config import CampaignConfig, Policy
 from mendel.campaign.forecasts import EARLIER, earlier_campaigns, track_record
+from mendel.campaign.intake import still_waiting
 from mendel.campaign.lab import Lab
 from mendel.campaign.planting import proposed_again
 from mendel.campaign.rounds import CURVE, SHORT_CURVE
@@ -19,7 +20,7 @@ from mendel.campaign.trunk import Line
 from mendel.campaign.tuning import TUNED
 from mendel.ideas.stream import choose
 from mendel.ideas.triage import balanced, rank
-from mendel.records import Patch, Verdict, VerdictKind
+from mendel.records import Idea, Patch, Verdict, VerdictKind
 from mendel.store import IdeaState
 
 LEAST_IDEAS = 3
@@ -47,7 +48,7 @@ def next_ideas(lab: Lab, config: CampaignConfig, number: int, trunk: Line) -> di
     policy = config.policy
     entries = lab.store.ideas(lab.campaign.id)
     spent = Counter(entry.idea.idea_class for entry in entries if entry.state is not IdeaState.QUEUED)
-    fresh = [entry.idea for entry in entries if entry.state is IdeaState.QUEUED]
+    fresh = _fresh(lab, config, trunk)
     lab.once(EARLIER, lambda: earlier_campaigns(lab.store, lab.campaign))
     tuning = {entry.idea.name: tuning_price(policy, entry.idea.patch) for entry in entries}
     screening = policy.screen_pairs + MORE_PAIRS * policy.more_screen_pairs
@@ -74,6 +75,13 @@ def next_ideas(lab: Lab, config: CampaignConfig, number: int, trunk: Line) -> di
     return choose(names, len(set(waiting) & set(names)), min(count, len(names)), config.seed, number)
 
 
+def _fresh(lab: Lab, config: CampaignConfig, trunk: Line) -> list[Idea]:
+    """Ideas that were never tried and may be tried on this trunk."""
+    waiting = still_waiting(lab, config, trunk)
+    queued = (entry.idea for entry in lab.store.ideas(lab.campaign.id, IdeaState.QUEUED))
+    return [idea for idea in queued if idea.name not in waiting]
+
+
 def _affordable(names: Sequence[str], tuning: Mapping[str, float], room: float) -> list[str]:
     """The names in their order without those whose tuning takes more than is left of `room`: they wait."""
     kept = []
@@ -84,30 +92,30 @@ def _affordable(names: Sequence[str], tuning: Mapping[str, float], room: float) 
     return kept
 
 
-def too_small(lab: Lab, config: CampaignConfig) -> str:
+def too_small(lab: Lab, config: CampaignConfig, trunk: Line) -> str:
     """Why the budget is not enough to begin, in one line."""
-    count, needed = _least(lab, config)
+    count, needed = _least(lab, config, trunk)
     if not count:
-        return f"ideas: {config.ideas!r} holds no idea"
+        return f"ideas: {config.ideas!r} holds no idea that can be tried"
     unit = f"{math.ceil(needed + max(lab.meter.runs, _curve_runs(config)))} runs"
     if not lab.meter.counts_runs:
         unit = f"{lab.meter.elapsed + needed * lab.meter.run_seconds / lab.meter.workers:.0f} s here"
     return f"budget: {config.budget} is too small; {count} ideas and the last check need {unit}"
 
 
-def hopeless(lab: Lab, config: CampaignConfig) -> bool:
+def hopeless(lab: Lab, config: CampaignConfig, trunk: Line) -> bool:
     """Whether it is plain before the original's curve is trained that no round could follow. What a time
     buys is known only after."""
-    count, needed = _least(lab, config)
+    count, needed = _least(lab, config, trunk)
     return not count or (config.budget.runs or math.inf) < needed + _curve_runs(config)
 
 
-def _least(lab: Lab, config: CampaignConfig) -> tuple[int, float]:
+def _least(lab: Lab, config: CampaignConfig, trunk: Line) -> tuple[int, float]:
     """Of how many ideas a first round is at least, and what it and the last check take, in runs of the lowest
     rung."""
-    entries = lab.store.ideas(lab.campaign.id)
-    count = min(LEAST_IDEAS, len(entries))
-    tuning = sum(sorted(tuning_price(config.policy, entry.idea.patch) for entry in entries)[:count])
+    ideas = _fresh(lab, config, trunk)
+    count = min(LEAST_IDEAS, len(ideas))
+    tuning = sum(sorted(tuning_price(config.policy, idea.patch) for idea in ideas)[:count])
     return count, TIMID * (_round_price(config, count, 0) + tuning + verify_price(lab, config))
 
 

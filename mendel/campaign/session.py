@@ -181,7 +181,8 @@ def _open(
     campaign = None if fresh else find(store, config)
     if campaign is not None:
         same = campaign.fingerprint == fingerprint and store.decision(campaign.id, INPUTS) == inputs
-        if campaign.state is not CampaignState.FINISHED:
+        # Before its first run there is nothing to compare: who mends a file that was refused begins anew.
+        if campaign.state is not CampaignState.FINISHED and store.runs(campaign.id):
             _check_unchanged(campaign.fingerprint.model_dump(), fingerprint.model_dump())
             _check_unchanged(store.decision(campaign.id, INPUTS) or {}, inputs)
         if same:

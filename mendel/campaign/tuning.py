@@ -12,12 +12,12 @@ and confirmed on seeds that no search has seen.
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+from mendel.campaign.intake import written_knobs
 from mendel.campaign.jobs import Request
 from mendel.campaign.rounds import Round
 from mendel.campaign.trunk import Candidate, Line, Refused, prepare, tokens_at, validation_spec
@@ -25,7 +25,6 @@ from mendel.patches import PatchError, Stale, adopt
 from mendel.plans.seeds import seed_block
 from mendel.plans.tuner import Number, Point, Search, best_of
 from mendel.records import Idea, Patch, PlanKind, Range, Recipe, RunStatus, Trunk
-from mendel.report.curves import read_text
 
 TUNED = "/tuned"
 """A round keeps what its searches found under its number and this."""
@@ -277,13 +276,8 @@ def _settings(round: Round, line: Line, idea: str | None) -> dict[str, Number]:
     """
     lab = round.lab
     lab.smoke([(line.recipe, 0, idea)])
-    text = read_text(lab.store.run_folder(lab.campaign.id, f"smoke-{line.recipe}-0").out / "config.json")
-    try:
-        written = json.loads(text or "{}")
-    except (ValueError, RecursionError):
-        written = {}
-    overrides = lab.store.recipe(line.recipe).overrides
-    return dict(_numbers([*(written.items() if isinstance(written, dict) else ()), *overrides.items()]))
+    written = written_knobs(lab.store, lab.campaign.id, line.recipe, 0) or {}
+    return dict(_numbers([*written.items(), *lab.store.recipe(line.recipe).overrides.items()]))
 
 
 def _numbers(pairs: Iterable[tuple[str, Any]]) -> Iterable[tuple[str, Number]]:

@@ -6,7 +6,7 @@ import pytest
 
 from mendel.campaign.config import CampaignConfig, ConfigError, same_settings
 from mendel.campaign.session import _open
-from mendel.records import Fingerprint
+from mendel.records import Fingerprint, RunSpec
 from mendel.store import CampaignState, Store
 from mendel.testbeds import load_testbed
 from tests import toy
@@ -28,6 +28,13 @@ def start(tmp_path, toy_data):
         def start(fingerprint=FINGERPRINT):
             return _open(store, config, load_testbed(testbed), "base", fingerprint, fresh=False)
 
+        def begin(campaign):
+            """Its first run."""
+            line = {"recipe": "r", "rung": 0, "seed": 1, "tokens": 10, "shard": "validation"}
+            spec = RunSpec.model_validate({**line, "fingerprint": FINGERPRINT.id})
+            store.enqueue(campaign.id, [spec], "curve", None)
+
+        start.begin = begin
         start.store, start.testbed, start.ideas, start.config = store, testbed, ideas, config
         yield start
 
@@ -37,7 +44,7 @@ def test_an_unchanged_campaign_is_found_again(start):
 
 
 def test_changed_source_settings_ideas_or_machine_are_refused_by_name(start):
-    start()
+    start.begin(start())
     with pytest.raises(ConfigError, match="corpus changed .* began with .c., now it is .d."):
         start(FINGERPRINT.model_copy(update={"corpus": "d"}))
     with (start.testbed / "train.py").open("a") as file:
@@ -46,6 +53,20 @@ def test_changed_source_settings_ideas_or_machine_are_refused_by_name(start):
         start()
     toy.write_ideas(start.ideas, toy.NULL)
     shutil.copytree(toy.TESTBED, start.testbed, dirs_exist_ok=True)
+    with pytest.raises(ConfigError, match="the ideas changed under the campaign"):
+        start()
+
+
+def test_before_the_first_run_a_file_may_be_mended(start):
+    """As after a file of ideas was refused: nothing would be lost by beginning anew."""
+    first = start()
+    toy.write_ideas(start.ideas, toy.NULL)
+    second = start()
+    assert second.id != first.id
+    assert {entry.idea.name for entry in start.store.ideas(second.id)} == {idea.name for idea in toy.NULL}
+    assert start().id == second.id
+    start.begin(second)
+    toy.write_ideas(start.ideas, toy.GOOD)
     with pytest.raises(ConfigError, match="the ideas changed under the campaign"):
         start()
 
