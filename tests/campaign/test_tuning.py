@@ -2,15 +2,13 @@
 
 import math
 import shutil
-from collections import Counter
 from io import StringIO
 
 import pytest
 import toy
 from rich.console import Console
 
-from mendel.campaign.agenda import CLAIMED, CONFIRMED, ENTERING, own_control_price, tuning_price
-from mendel.campaign.config import ConfigError, Policy
+from mendel.campaign.config import ConfigError
 from mendel.campaign.factors import of_campaign
 from mendel.campaign.summary import summarise, trunk_points
 from mendel.plans.seeds import seed_block
@@ -259,28 +257,6 @@ def test_changes_that_tuned_the_same_knob_join_the_trunk_together_but_not_the_kn
     assert sorted(outcome.trunk.names) == ["code", "rival"]
     last = outcome.trunk.names[-1]
     assert store.recipe(outcome.trunk.recipe).overrides["rate"] == rates[last]
-
-
-def test_the_price_of_tuning_holds_what_a_control_is_trained_for_as_far_as_its_idea_comes(campaign):
-    """Counted for an idea that is claimed and for one that screening stops."""
-    worse = idea("worse", {"rate": Range(low=1.0, high=8.0, log=True)}, {"gain_b": 0.3})
-    changes = {"more_screen_pairs": 0, "early_stop": 0.0}
-    store, found, _ = campaign([CODE, worse, *toy.NULL], budget="400runs", policy=changes)
-    policy = Policy.model_validate({**toy.POLICY, **changes})
-    trained = {}
-    for name in ("code", "worse"):
-        (plan,) = store.plans(found, PlanKind.SCREEN, 0, name)
-        runs = [run for run in store.runs(found) if run.spec.recipe == plan.control and run.idea is None]
-        trained[name] = Counter(run.stage for run in runs if run.stage != TUNE)
-    (plan,) = store.plans(found, PlanKind.CONFIRM, 0, "code")
-    (confirmed,) = (verdict.pairs for verdict in store.verdicts(found, plan.id))
-    counted = {"code": trained["code"].total() - confirmed + CONFIRMED, "worse": trained["worse"].total()}
-    assert trained["code"]["confirm"] == confirmed and trained["code"]["estimate"] == policy.estimate_pairs
-    assert counted == {name: own_control_price(policy, far, far) for name, far in (("code", 1), ("worse", 0))}
-    expected = 2 * policy.tune_trials + own_control_price(policy, ENTERING, CLAIMED)
-    assert tuning_price(policy, CODE.patch) == expected
-    assert tuning_price(policy, KNOB.patch) == policy.tune_trials
-    assert tuning_price(policy, toy.NULL[0].patch) == 0
 
 
 def test_a_budget_without_room_for_tuning_lets_such_ideas_wait(campaign):
