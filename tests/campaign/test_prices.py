@@ -6,6 +6,8 @@ import toy
 
 from mendel.campaign.agenda import CLAIMED, CONFIRMED, ENTERING, own_control_price, tuning_price
 from mendel.campaign.config import Policy
+from mendel.campaign.summary import summarise
+from mendel.cli import DEMO_BUDGET, DEMO_POLICY
 from mendel.records import Edit, Patch, PlanKind, Range
 
 
@@ -42,3 +44,14 @@ def test_the_price_of_tuning_holds_what_a_control_is_trained_for_as_far_as_its_i
     assert tuning_price(policy, CODE.patch) == expected
     assert tuning_price(policy, KNOB.patch) == policy.tune_trials
     assert tuning_price(policy, toy.NULL[0].patch) == 0
+
+
+def test_the_demo_has_a_full_round_and_a_last_check_however_slow_the_machine(campaign):
+    def slow(job):
+        return toy.train_here(job).model_copy(update={"train_seconds": 500.0})
+
+    many = [toy.idea(f"null-{number}", {"label": str(number)}) for number in range(40)]
+    policy = Policy.model_validate(DEMO_POLICY).model_dump()
+    store, found = campaign([*toy.GOOD, *many], answer=slow, budget=DEMO_BUDGET, policy=policy)
+    assert len(store.plans(found, PlanKind.SCREEN, 0)) == Policy().screen_ideas
+    assert summarise(store, store.campaign(found))["trunk_checked"]
