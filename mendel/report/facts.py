@@ -12,7 +12,18 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
-from mendel.records import Audit, Finding, Idea, Interval, Plan, PlanKind, Verdict, VerdictKind, known_gain
+from mendel.records import (
+    Audit,
+    Finding,
+    Idea,
+    Interval,
+    Plan,
+    PlanKind,
+    RunStatus,
+    Verdict,
+    VerdictKind,
+    known_gain,
+)
 from mendel.store import (
     TUNED,
     Blank,
@@ -48,6 +59,11 @@ class Pair:
         if self.control_loss is None or self.treatment_loss is None:
             return None
         return self.control_loss - self.treatment_loss
+
+    @property
+    def expected(self) -> bool:
+        """The treatment was stopped early: its loss, and the difference, are those that were expected."""
+        return self.treatment_status == RunStatus.STOPPED
 
     @property
     def failed(self) -> bool:

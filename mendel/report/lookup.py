@@ -103,7 +103,10 @@ def _plan_with_pairs(facts: Facts, plan: Plan) -> dict[str, Any]:
             # Less than its FLOPs is charged to known gains alone.
             "charged_ratio": plan.cost_ratio if plan.idea is None or facts.settled(plan.idea) else None,
         },
-        "pairs": [{**vars(pair), "difference": pair.difference} for pair in facts.pairs(plan)],
+        "pairs": [
+            {**vars(pair), "difference": pair.difference, "expected": pair.expected}
+            for pair in facts.pairs(plan)
+        ],
         "verdicts": [_with_audits(facts, verdict) for verdict in facts.verdicts_of(plan.id)],
     }
 
@@ -292,11 +295,12 @@ def _render_plan(console: Console, found: Mapping[str, Any]) -> None:
                 name, justify="right" if name in ("control", "treatment", "difference") else "left"
             )
         for pair in found["pairs"]:
+            mark = "expected " if pair["expected"] else ""
             table.add_row(
                 str(pair["seed"]),
                 _loss(pair["control_loss"], pair["control_status"]),
-                _loss(pair["treatment_loss"], pair["treatment_status"]),
-                "" if pair["difference"] is None else signed(pair["difference"], 4),
+                mark + _loss(pair["treatment_loss"], pair["treatment_status"]),
+                "" if pair["difference"] is None else mark + signed(pair["difference"], 4),
                 pair["control"],
                 pair["treatment"],
             )
