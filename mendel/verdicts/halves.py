@@ -44,8 +44,9 @@ class Gains:
 
     @classmethod
     def apart(cls, means: ArrayLike, errors: ArrayLike) -> Gains:
-        """Of ideas that were measured one by one: means and standard errors, (ideas,)."""
-        return cls(np.asarray(means, dtype=float), np.diag(np.square(np.asarray(errors, dtype=float))))
+        """Of ideas that were measured one by one: means and standard errors, (ideas,); one error for all."""
+        means = np.asarray(means, dtype=float)
+        return cls(means, np.diag(np.broadcast_to(np.square(np.asarray(errors, dtype=float)), means.shape)))
 
     @property
     def error(self) -> Floats:

@@ -58,7 +58,7 @@ def test_what_is_believed_of_a_stopped_run_is_near_what_it_would_have_shown(camp
     ]
     assert both
     for expected, end in both:
-        assert expected == pytest.approx(end, abs=0.03)
+        assert expected == pytest.approx(end, abs=0.05)  # of the 0.4 that they lie behind
 
 
 def test_confirmation_runs_are_never_stopped(seen):
