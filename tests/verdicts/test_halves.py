@@ -90,6 +90,23 @@ def test_of_an_idea_worth_the_null_the_coin_alone_decides_the_sign_of_its_score(
     assert scores(other) == pytest.approx(np.where(flipped, -1, 1) * scores(signs), rel=1e-6, abs=1e-9)
 
 
+@pytest.mark.parametrize("batches", [1, 3])
+def test_a_batch_is_scored_by_what_was_known_before_it(batches):
+    """Or the coins of a null would no longer be all there is to its signs."""
+
+    def last(side):
+        rng, halves = np.random.default_rng(12), Halves(RULE, Gains.apart([0.0, 0.05, 0.02], 0.02))
+        for batch in range(batches):
+            signs = draw_signs((12, batch), 4, [True] * 3)
+            rest = rng.standard_normal(4)
+            if batch == batches - 1:
+                signs[:, 0] *= side
+            halves.add(signs, [(0.0, float(d)) for d in rest + NULL * signs[:, 0]])
+        return halves.scores(0, NULL)[-4:]
+
+    assert last(-1) == pytest.approx(-last(1))
+
+
 def test_a_failure_counts_against_the_ideas_of_its_half_and_for_the_others():
     signs = np.array([[1, -1], [-1, 1], [1, 1], [1, -1]], dtype=np.int8)
     pairs = [(None, 3.0), (3.0, None), (None, None), (3.0, 2.9)]
