@@ -113,9 +113,11 @@ def _stack(round: Round, members: Sequence[Screened]) -> Line:
 
 
 def _failing(round: Round) -> float:
-    """Share of treatments that failed in the screens of this round and of those before it."""
-    plans = {plan.id for plan in round.lab.store.plans(round.campaign, PlanKind.SCREEN)}
-    verdicts = [one for one in round.lab.store.verdicts(round.campaign) if one.plan in plans]
+    """Share of treatments that failed in the screens of this round and of those before it; later ones are
+    on record when a campaign is continued."""
+    plans = round.lab.store.plans(round.campaign, PlanKind.SCREEN)
+    known = {plan.id for plan in plans if plan.round <= round.number}
+    verdicts = [one for one in round.lab.store.verdicts(round.campaign) if one.plan in known]
     # What fails every time is no part of a cohort; what fails now and then may be.
     some = [one for one in verdicts if one.failures < one.pairs]
     return sum(one.failures for one in some) / max(1, sum(one.pairs for one in some))
@@ -242,6 +244,10 @@ class _Joint:
         if rejected is not None:
             raise Alone(f"an audit rejected a run of half of them, {rejected.reason}")
         self.halves.add(signs, [(first.bits_per_byte, second.bits_per_byte) for first, second in pairs])
+        pairs = [
+            (_at_own_cost(one, first), _at_own_cost(two, second))
+            for (one, two), (first, second) in zip(pairs, lines, strict=True)
+        ]
         for entry in self.entries.values():
             for (first, second), coin in zip(pairs, signs[:, entry.place].tolist(), strict=True):
                 if coin:
@@ -272,6 +278,11 @@ class _Joint:
             entry = self.entries[name]
             said = entry.judgement or entry.judged(math.inf)
             entry.judgement = replace(said, reason=NOT_WORTH)
+
+
+def _at_own_cost(result: RunResult, line: Line) -> RunResult:
+    """A run with the seconds that it had taken without what the lab granted it: no idea's doing."""
+    return result.model_copy(update={"cpu_seconds": result.cpu_seconds / line.grant})
 
 
 def _run(round: Round, plans: Sequence[Plan]) -> list[tuple[RunResult, RunResult]]:
