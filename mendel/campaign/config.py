@@ -93,7 +93,7 @@ class Policy(Record):
     cohort: int = Field(default=12, ge=1)
     """Most ideas confirmed in one round."""
     together: bool = True
-    """Confirm ideas together, in random halves against each other, where that is cheaper; false: one by one."""
+    """Confirm ideas in random halves against each other where that is cheaper; false: one by one."""
     max_pairs: int = Field(default=12, ge=5)
     """Most pairs of one confirmation."""
     estimate_pairs: int = Field(default=6, ge=3)

@@ -3,7 +3,8 @@
 `mendel.verdicts.halves` says why two runs of a seed are evidence on every idea of the cohort. Here the halves
 are built, charged, trained and audited like other recipes. Where that cannot be done (a half does not build
 or run, or an audit rejects one: whose fault it is, a stack cannot tell), the ideas that are still open are
-confirmed one by one, on seeds of another block and from an e-value of one.
+confirmed one by one, on seeds of another block. What runs of halves have shown of them by then is given up,
+and they are charged anew: a second e-value in place of a bad one would be worth too much.
 """
 
 from __future__ import annotations
@@ -39,8 +40,8 @@ from mendel.verdicts.together import (
 IDEA = "cohort"
 """What runs of halves are accounted to."""
 NOT_WORTH = "given up: what further runs could show is not worth them"
-LEAST_ERROR = 0.1
-"""Standard error of a gain (paired sd) that no screening leaves less of."""
+LEAST_ERROR = 0.3
+"""Standard error of a gain (paired sd) that no screening leaves less of: large ones are told within 1."""
 
 
 class Alone(Exception):
@@ -65,7 +66,9 @@ def confirm_together(round: Round, cohort: Cohort) -> tuple[frozenset[str], dict
         joint.run()
     except Alone as why:
         for name in joint.live:
-            joint.entries[name].halves, joint.entries[name].pairs = None, []
+            joint.entries[name].leave()
+        if joint.trained:
+            round.errors.frozen |= dict.fromkeys(joint.live, -math.inf)
         round.lab.say(f"{round.number}/halves/alone", "confirm", f"one by one from here on: {why}")
     stopped = frozenset(joint.entries.keys() - joint.live)
     members = [one for _, one in chosen.values()]
@@ -114,7 +117,8 @@ def _stack(round: Round, members: Sequence[Screened]) -> Line:
 
 def _failing(round: Round) -> float:
     """Share of treatments that failed in the screens of this round and of those before it."""
-    plans = {plan.id for plan in round.lab.store.plans(round.campaign, PlanKind.SCREEN)}
+    screens = round.lab.store.plans(round.campaign, PlanKind.SCREEN)
+    plans = {plan.id for plan in screens if plan.round <= round.number}  # a replay finds later ones, too
     verdicts = [one for one in round.lab.store.verdicts(round.campaign) if one.plan in plans]
     # What fails every time is no part of a cohort; what fails now and then may be.
     some = [one for one in verdicts if one.failures < one.pairs]
@@ -149,6 +153,8 @@ class _Joint:
     halves: Halves = field(init=False)
     limit: int = field(init=False)
     """Seeds."""
+    trained: bool = False
+    """Whether there are runs of halves."""
 
     def __post_init__(self) -> None:
         self.entries = {name: entry for name, (entry, _) in self.members.items()}
@@ -177,7 +183,7 @@ class _Joint:
             done = self.halves.seeds
             count = self._next()
             if not count and not self.halves.seeds:
-                raise Alone("the budget has no room for halves")
+                raise Alone("the budget has better uses than halves, or no room for them")
             if not count:
                 break
             running = [name in self.live for name in self.entries]
@@ -229,7 +235,7 @@ class _Joint:
         """Train the halves and hand their losses on. Raises Alone."""
         round = self.round
         try:
-            lines = [[self._half(coins, side) for side in (1, -1)] for coins in signs.tolist()]
+            lines = [(self._half(coins, 1), self._half(coins, -1)) for coins in signs.tolist()]
             smoked = round.lab.smoke([(line.recipe, round.rung, None) for both in lines for line in both])
             bad = next((one for one in smoked.values() if one.status is not RunStatus.DONE), None)
             if bad is not None:
@@ -237,15 +243,19 @@ class _Joint:
             plans = self._plans(lines, seeds)
         except (Stale, PatchError, Refused) as error:
             raise Alone(str(error)) from None
+        self.trained = True
         pairs = _run(round, plans)
         rejected = next((one for pair in pairs for one in pair if one.status is RunStatus.REJECTED), None)
         if rejected is not None:
             raise Alone(f"an audit rejected a run of half of them, {rejected.reason}")
         self.halves.add(signs, [(first.bits_per_byte, second.bits_per_byte) for first, second in pairs])
         for entry in self.entries.values():
-            for (first, second), coin in zip(pairs, signs[:, entry.place].tolist(), strict=True):
+            coins = signs[:, entry.place].tolist()
+            for (first, second), (one, other), coin in zip(pairs, lines, coins, strict=True):
                 if coin:
                     entry.pairs.append((second, first) if coin > 0 else (first, second))
+                    granted = (other.grant, one.grant) if coin > 0 else (one.grant, other.grant)
+                    entry.granted.append(granted)
 
     def _half(self, coins: Sequence[int], side: int) -> Line:
         members = [one for (_, one), coin in zip(self.members.values(), coins, strict=True) if coin == side]
@@ -255,7 +265,7 @@ class _Joint:
             raise Alone(f"{', '.join(sorted(missing))} does not compose with the others of a half")
         return line
 
-    def _plans(self, lines: Sequence[Sequence[Line]], seeds: Sequence[int]) -> list[Plan]:
+    def _plans(self, lines: Sequence[tuple[Line, Line]], seeds: Sequence[int]) -> list[Plan]:
         round, rule = self.round, self.halves.rule
         plans = []
         with round.lab.store.transaction():
