@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 
 from mendel.campaign.audits import failed, full
 from mendel.campaign.claim_audits import audit_costs, audit_runs
-from mendel.campaign.confirm import Claim
+from mendel.campaign.confirm import AGAIN, Claim, in_halves
 from mendel.campaign.planting import claimed_words
 from mendel.campaign.rounds import Points, Round, at_bound
 from mendel.campaign.skills import skill_effects
@@ -33,7 +33,6 @@ from mendel.records import (
 )
 from mendel.store import IdeaState
 from mendel.verdicts.effects import compute_multiplier, paired_interval
-from mendel.verdicts.halves import as_pairs
 
 STACK, ORIGINAL = "+stack", "+original"
 """Arms beside the ideas; no idea can have such a name."""
@@ -113,7 +112,8 @@ def _in_halves(round: Round, claim: Claim) -> Effect:
     was expected of it, as both had a part in choosing it."""
     entry = claim.entry
     assert entry.halves is not None
-    log2_cm = round.in_compute(as_pairs(entry.halves.expected(entry.place), len(entry.pairs)))
+    gain = entry.halves.expected(entry.place)
+    log2_cm = in_halves(round, entry, gain, entry.halves.learnt(entry.place))
     return Effect(log2_cm, skill_effects(entry.pairs), None, "in halves of its cohort, shrunk")
 
 
@@ -178,7 +178,9 @@ def _withdrawn(
     if violation is None:
         return False
     name = plan.idea
-    round.errors.frozen[f"{name}@{round.control.recipe}"] = -math.inf
+    process = f"{name}@{round.control.recipe}"
+    mine = {process, f"{process}{AGAIN}"} & round.errors.frozen.keys()
+    round.errors.frozen |= dict.fromkeys(mine, -math.inf)
     round.move(name, IdeaState.REJECTED, full(violation), "fresh")
     round.lab.say(
         f"{round.number}/fresh/{name}", "audit", f"{name}: claim withdrawn, {full(violation)}", name

@@ -27,6 +27,8 @@ LEAST_CONSTANTS = 3
 
 Results = Sequence[tuple[RunResult, RunResult]]
 """Control and treatment of each pair, in planned order."""
+Grants = Sequence[tuple[float, float]]
+"""How many times the compute of others the lab let them spend."""
 
 
 def audit_runs(pairs: Results) -> tuple[Audit, ...]:
@@ -38,14 +40,14 @@ def audit_runs(pairs: Results) -> tuple[Audit, ...]:
     return tuple(_merged(audits) for audits in found.values())
 
 
-def audit_claim(round: Round, plan: Plan, pairs: Results) -> tuple[Audit, ...]:
-    """All audits of an idea that its pairs would call better. Trains more runs where its gain could hang on a
-    constant."""
+def audit_claim(round: Round, plan: Plan, pairs: Results, granted: Grants = ()) -> tuple[Audit, ...]:
+    """All audits of an idea that its pairs would call better, `granted` as in `audit_costs`. Trains more
+    runs where its gain could hang on a constant."""
     epochs = round.lab.corpus.epochs(plan.treatment_tokens)
     audits = [
         *audit_patch(round.lab, plan.control, plan.treatment),
         *audit_runs(pairs),
-        *audit_costs(round, plan, pairs),
+        *audit_costs(round, plan, pairs, granted),
         pooled([audit for _, treatment in pairs for audit in treatment.audits]),
         memorised(
             [(_losses(control), _losses(treatment)) for control, treatment in pairs],
@@ -114,15 +116,18 @@ def _other_text(round: Round, plan: Plan) -> str:
     return ""
 
 
-def audit_costs(round: Round, plan: Plan, pairs: Results) -> tuple[Audit, Audit]:
+def audit_costs(round: Round, plan: Plan, pairs: Results, granted: Grants = ()) -> tuple[Audit, Audit]:
     """What pairs took to train, at equal charged cost; and to answer for their scores, where a model may cost
-    what it is charged per token, but has nothing to learn."""
-    good = [(c, t) for c, t in pairs if c.status is t.status is RunStatus.DONE]
+    what it is charged per token, but has nothing to learn.
+
+    What the lab gave away is not the idea's doing: `granted` says it of each run, and is the idea's own where
+    nothing else is in its runs."""
+    both = zip(pairs, granted or [(1.0, grant(round.lab, plan.idea))] * len(pairs), strict=True)
+    good = [(c, t, shares) for (c, t), shares in both if c.status is t.status is RunStatus.DONE]
     slack = COST_SLACK * (BLIND if round.lab.meter.counts_runs else 1.0)
-    granted = grant(round.lab, plan.idea)  # what the lab gave away is not the idea's doing
-    train = audit_cost([(c.cpu_seconds, t.cpu_seconds / granted) for c, t in good], slack)
+    train = audit_cost([(c.cpu_seconds / mine, t.cpu_seconds / its) for c, t, (mine, its) in good], slack)
     dearer = SCORE_SLACK * max(1.0, plan.cost_ratio)
-    score = audit_cost([(c.score_cpu_seconds, t.score_cpu_seconds) for c, t in good], dearer)
+    score = audit_cost([(c.score_cpu_seconds, t.score_cpu_seconds) for c, t, _ in good], dearer)
     return train, score.model_copy(update={"reason": f"scoring: {score.reason}"})
 
 

@@ -25,6 +25,9 @@ from mendel.verdicts.judge import Action
 from mendel.verdicts.selection import after_selection
 
 OUT_OF_BUDGET = "undecided: the budget has no room for further pairs"
+NO_ROOM = "waits: the budget has no room to confirm it by itself"
+AGAIN = "/alone"
+"""Ends the name of an e-process that follows one with halves, which were given up."""
 STEP = 2
 """Seeds added at each look after the first."""
 
@@ -53,14 +56,21 @@ def confirm(round: Round, screened: Sequence[Screened]) -> list[Claim]:
     screened = [found[candidate.idea.name]._replace(candidate=candidate) for candidate in candidates]
     both = {name: (entry, one) for (name, entry), one in zip(entries.items(), screened, strict=True)}
     stopped, waiting = confirm_together(round, both)
-    if alone := {name: entry for name, entry in entries.items() if name not in stopped | waiting.keys()}:
-        _judge(round, alone)
+    alone = {name: entry for name, entry in entries.items() if name not in stopped | waiting.keys()}
+    again = {name: f"{name}{AGAIN}" for name in alone if name in round.errors.frozen}
+    # Halves have spent what was meant for them all.
+    spent = bool(stopped or again)
+    if alone and spent and not _may_go_on(round, 0, alone, alone):
+        waiting |= dict.fromkeys(alone, NO_ROOM)
+        round.errors.frozen |= dict.fromkeys(alone.keys() & {*round.errors.entered}, -math.inf)
+    elif alone:
+        _judge(round, {again.get(name, name): entry for name, entry in alone.items()})
     claims = []
     for name, (entry, one) in both.items():
         if name in waiting:
             round.move(one.candidate.idea.name, IdeaState.SCREENED, waiting[name], "confirm")
             continue
-        verdict = _record(round, entry, _selected(round, name, entry))
+        verdict = _record(round, entry, _selected(round, again.get(name, name), entry))
         if verdict.kind is VerdictKind.BETTER:
             claims.append(Claim(one.candidate, one.charge, verdict, entry))
     claimed = ", ".join(claim.candidate.idea.name for claim in claims) or "none"
@@ -124,7 +134,8 @@ def _may_go_on(round: Round, at: int, live: Mapping[str, Entry], cohort: Mapping
     stack and the original beside them) and the last check; what the clock said is kept."""
     meter = round.lab.meter
     looks, arms = len(live) + len(_controls(live)), len(cohort) + len(_controls(cohort)) + 2
-    price = STEP * looks + arms * round.config.policy.estimate_pairs + round.reserve
+    pairs = STEP if at else next(iter(live.values())).rule.min_pairs
+    price = pairs * looks + arms * round.config.policy.estimate_pairs + round.reserve
     return round.lab.once(f"{round.number}/look/{at}", lambda: meter.remaining() > price)
 
 
@@ -153,7 +164,7 @@ def _record(round: Round, entry: Entry, selected: Interval | None) -> Verdict:
         kind=judgement.kind,
         pairs=judgement.pairs,
         failures=judgement.failures,
-        difference=judgement.difference,
+        difference=judgement.difference if entry.halves is None else entry.halves.measured(entry.place),
         log2_cm=_multiplier(round, entry),
         per_bit=1 / round.slope(),
         log_e_t=judgement.log_e_t,
@@ -177,7 +188,19 @@ def _multiplier(round: Round, entry: Entry) -> Interval:
     """log2 CM over the control: of its pairs, or of what its cohort's halves measured."""
     if entry.halves is None:
         return round.multiplier(entry.pairs, entry.plan.rule)
-    return round.in_compute(as_pairs(entry.halves.measured(entry.place), len(entry.pairs)))
+    return in_halves(round, entry, entry.halves.measured(entry.place))
+
+
+def in_halves(round: Round, entry: Entry, gain: Interval, share: float = 1.0) -> Interval:
+    """log2 CM of a gain that an idea's halves show; `share` of it, where screening knows the rest.
+
+    Halves stand further along the control's curve, by half of what the others gain, and a doubling is worth
+    less there. The error of that place is not in the interval."""
+    assert entry.halves is not None
+    gains = entry.halves.gains.mean
+    others = float(gains.sum() - gains[entry.place]) / 2
+    ahead = round.ahead + share * max(0.0, round.in_compute([others, others]).value)
+    return replace(round, ahead=ahead).in_compute(as_pairs(gain, len(entry.pairs)))
 
 
 STATES = {VerdictKind.BETTER: IdeaState.CLAIMED, VerdictKind.REJECTED: IdeaState.REJECTED}

@@ -24,6 +24,8 @@ class Entry:
     plan: Plan
     pairs: list[tuple[RunResult, RunResult]] = field(default_factory=list)
     """Without it and with it: the control and the idea, or the halves of its cohort."""
+    granted: list[tuple[float, float]] = field(default_factory=list)
+    """Of each pair of halves, how many times the compute of others the lab let its runs spend."""
     halves: Halves | None = None
     """The cohort that it is confirmed with, where it has no pairs of its own."""
     place: int = 0
@@ -32,6 +34,10 @@ class Entry:
     audits: tuple[Audit, ...] = ()
     audited: bool = False
     """As a whole, for a claim."""
+
+    def leave(self) -> None:
+        """Go on without the cohort, as if it had never been measured."""
+        self.pairs, self.granted, self.halves, self.judgement = [], [], None, None
 
     @property
     def rule(self) -> Rule:
@@ -74,7 +80,7 @@ def _barred(round: Round, live: Mapping[str, Entry], claims: Mapping[str, Judgem
         entry = live[name]
         if not entry.audited:
             entry.audited = True
-            if _reject(entry, audit_claim(round, entry.plan, entry.pairs)):
+            if _reject(entry, audit_claim(round, entry.plan, entry.pairs, entry.granted)):
                 rejected.append(name)
     if rejected:
         return rejected

@@ -117,7 +117,7 @@ def blank_counts(store: Store, campaign: Campaign) -> dict[str, int]:
     return {
         "blanks_planted": len(blanks),
         "blanks_judged": sum(blank.unblinded is not None for blank in blanks),
-        "blanks_confirmed": len(set(confirmed.values())),
+        "blanks_confirmed": len({confirmed[verdict.plan] for verdict in verdicts}),  # others wait
         # What the numbers claimed and only an audit stopped is a false claim of the numbers all the same.
         "blanks_claimed": sum(v.kind in (VerdictKind.BETTER, VerdictKind.REJECTED) for v in verdicts),
     }

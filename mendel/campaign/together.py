@@ -3,7 +3,8 @@
 `mendel.verdicts.halves` says why two runs of a seed are evidence on every idea of the cohort. Here the halves
 are built, charged, trained and audited like other recipes. Where that cannot be done (a half does not build
 or run, or an audit rejects one: whose fault it is, a stack cannot tell), the ideas that are still open are
-confirmed one by one, on seeds of another block and from an e-value of one.
+confirmed one by one, on seeds of another block. What runs of halves have shown of them by then is given up,
+and they are charged anew: a second e-value in place of a bad one would be worth too much.
 """
 
 from __future__ import annotations
@@ -41,6 +42,8 @@ IDEA = "cohort"
 NOT_WORTH = "given up: what further runs could show is not worth them"
 LEAST_ERROR = 0.1
 """Standard error of a gain (paired sd) that no screening leaves less of."""
+BESIDE = 0.25
+"""The same, as a share of the gain: beside others an idea gains more or less than it did alone."""
 
 
 class Alone(Exception):
@@ -65,7 +68,9 @@ def confirm_together(round: Round, cohort: Cohort) -> tuple[frozenset[str], dict
         joint.run()
     except Alone as why:
         for name in joint.live:
-            joint.entries[name].halves, joint.entries[name].pairs = None, []
+            joint.entries[name].leave()
+        if joint.trained:
+            round.errors.frozen |= dict.fromkeys(joint.live, -math.inf)
         round.lab.say(f"{round.number}/halves/alone", "confirm", f"one by one from here on: {why}")
     stopped = frozenset(joint.entries.keys() - joint.live)
     members = [one for _, one in chosen.values()]
@@ -113,11 +118,10 @@ def _stack(round: Round, members: Sequence[Screened]) -> Line:
 
 
 def _failing(round: Round) -> float:
-    """Share of treatments that failed in the screens of this round and of those before it; later ones are
-    on record when a campaign is continued."""
-    plans = round.lab.store.plans(round.campaign, PlanKind.SCREEN)
-    known = {plan.id for plan in plans if plan.round <= round.number}
-    verdicts = [one for one in round.lab.store.verdicts(round.campaign) if one.plan in known]
+    """Share of treatments that failed in the screens of this round and of those before it."""
+    screens = round.lab.store.plans(round.campaign, PlanKind.SCREEN)
+    plans = {plan.id for plan in screens if plan.round <= round.number}  # a replay finds later ones, too
+    verdicts = [one for one in round.lab.store.verdicts(round.campaign) if one.plan in plans]
     # What fails every time is no part of a cohort; what fails now and then may be.
     some = [one for one in verdicts if one.failures < one.pairs]
     return sum(one.failures for one in some) / max(1, sum(one.pairs for one in some))
@@ -132,7 +136,8 @@ def _hopes(round: Round, members: Sequence[Screened]) -> Hopes:
 
 
 def _error(round: Round, one: Screened) -> float:
-    return max(one.prospect.error, LEAST_ERROR * round.noise.sd)
+    expected = one.prospect
+    return max(expected.error, LEAST_ERROR * round.noise.sd, BESIDE * abs(expected.mean))
 
 
 def _standing(round: Round) -> list[int]:
@@ -151,6 +156,8 @@ class _Joint:
     halves: Halves = field(init=False)
     limit: int = field(init=False)
     """Seeds."""
+    trained: bool = False
+    """Whether there are runs of halves."""
 
     def __post_init__(self) -> None:
         self.entries = {name: entry for name, (entry, _) in self.members.items()}
@@ -179,7 +186,7 @@ class _Joint:
             done = self.halves.seeds
             count = self._next()
             if not count and not self.halves.seeds:
-                raise Alone("the budget has no room for halves")
+                raise Alone("the budget has better uses than halves, or no room for them")
             if not count:
                 break
             running = [name in self.live for name in self.entries]
@@ -231,7 +238,7 @@ class _Joint:
         """Train the halves and hand their losses on. Raises Alone."""
         round = self.round
         try:
-            lines = [[self._half(coins, side) for side in (1, -1)] for coins in signs.tolist()]
+            lines = [(self._half(coins, 1), self._half(coins, -1)) for coins in signs.tolist()]
             smoked = round.lab.smoke([(line.recipe, round.rung, None) for both in lines for line in both])
             bad = next((one for one in smoked.values() if one.status is not RunStatus.DONE), None)
             if bad is not None:
@@ -239,19 +246,19 @@ class _Joint:
             plans = self._plans(lines, seeds)
         except (Stale, PatchError, Refused) as error:
             raise Alone(str(error)) from None
+        self.trained = True
         pairs = _run(round, plans)
         rejected = next((one for pair in pairs for one in pair if one.status is RunStatus.REJECTED), None)
         if rejected is not None:
             raise Alone(f"an audit rejected a run of half of them, {rejected.reason}")
         self.halves.add(signs, [(first.bits_per_byte, second.bits_per_byte) for first, second in pairs])
-        pairs = [
-            (_at_own_cost(one, first), _at_own_cost(two, second))
-            for (one, two), (first, second) in zip(pairs, lines, strict=True)
-        ]
         for entry in self.entries.values():
-            for (first, second), coin in zip(pairs, signs[:, entry.place].tolist(), strict=True):
+            coins = signs[:, entry.place].tolist()
+            for (first, second), (one, other), coin in zip(pairs, lines, coins, strict=True):
                 if coin:
                     entry.pairs.append((second, first) if coin > 0 else (first, second))
+                    granted = (other.grant, one.grant) if coin > 0 else (one.grant, other.grant)
+                    entry.granted.append(granted)
 
     def _half(self, coins: Sequence[int], side: int) -> Line:
         members = [one for (_, one), coin in zip(self.members.values(), coins, strict=True) if coin == side]
@@ -261,7 +268,7 @@ class _Joint:
             raise Alone(f"{', '.join(sorted(missing))} does not compose with the others of a half")
         return line
 
-    def _plans(self, lines: Sequence[Sequence[Line]], seeds: Sequence[int]) -> list[Plan]:
+    def _plans(self, lines: Sequence[tuple[Line, Line]], seeds: Sequence[int]) -> list[Plan]:
         round, rule = self.round, self.halves.rule
         plans = []
         with round.lab.store.transaction():
@@ -278,11 +285,6 @@ class _Joint:
             entry = self.entries[name]
             said = entry.judgement or entry.judged(math.inf)
             entry.judgement = replace(said, reason=NOT_WORTH)
-
-
-def _at_own_cost(result: RunResult, line: Line) -> RunResult:
-    """A run with the seconds that it had taken without what the lab granted it: no idea's doing."""
-    return result.model_copy(update={"cpu_seconds": result.cpu_seconds / line.grant})
 
 
 def _run(round: Round, plans: Sequence[Plan]) -> list[tuple[RunResult, RunResult]]:

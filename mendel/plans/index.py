@@ -105,6 +105,8 @@ def beliefs(evidence: Evidence, rounds: int = 3) -> Floats:
     measured: Flags = np.asarray(seen.any(axis=1))
     if evidence.known is not None:
         measured |= evidence.known[:, 1] > 0
+    # What lies beyond the grid says nothing of the control: most of it would be left over by any posterior.
+    told = seen & (gains > GRID[0]) & (gains < GRID[-1])
     noise = _own_noise(gains, seen, evidence.alike)
     offset, offset_var = np.zeros(gains.shape[1]), np.full(gains.shape[1], SHARED)
     prior = np.broadcast_to(base_shape(), (len(gains), len(GRID)))
@@ -114,7 +116,7 @@ def beliefs(evidence: Evidence, rounds: int = 3) -> Floats:
         prior = _prior(evidence, likelihood, measured)
         posterior = _normalised(prior * likelihood)
         doubt = posterior @ GRID**2 - (posterior @ GRID) ** 2
-        weight = seen / ((1 - SHARED) * noise + doubt)[:, None]
+        weight = told / ((1 - SHARED) * noise + doubt)[:, None]
         left = np.where(seen, gains - (posterior @ GRID)[:, None], 0.0)
         offset_var = 1 / (1 / SHARED + weight.sum(axis=0))
         offset = (weight * left).sum(axis=0) * offset_var

@@ -87,6 +87,11 @@ def prospects(subjects: Sequence[Subject], outlook: Outlook, price: float) -> di
     options = weigh(posterior, outlook.power, outlook.pairs + ENTRY_FEE, cost, price)
     above, means = posterior @ (GRID * sd > outlook.min_gain), posterior @ GRID * sd
     errors = np.sqrt(np.maximum(posterior @ (GRID * sd) ** 2 - means**2, 0.0))
+    for place, one in enumerate(subjects):
+        # The grid ends where it makes no difference to what is bought; a gain beyond it is what was measured.
+        measured = float(np.mean(list(one.pairs.values()))) if one.pairs else 0.0
+        if not GRID[0] < measured / sd < GRID[-1]:
+            means[place], errors[place] = measured, sd / len(one.pairs) ** 0.5
     return {
         one.name: Prospect(
             name=one.name,

@@ -112,6 +112,16 @@ def learned(found: Contrasts, before: Gains, sd: float) -> Gains:
     return Gains(mean, (covariance + covariance.T) / 2)
 
 
+def surprise(found: Contrasts, before: Gains, sd: float) -> float:
+    """Squared distance of contrasts from what `before` expects of them, in units of its variance and that of
+    the noise: one on average for each contrast."""
+    good = np.isfinite(found.difference)
+    signs = found.signs[good].astype(float)
+    left = found.difference[good] - signs @ before.mean
+    spread = sd**2 * np.eye(len(signs)) + signs @ before.covariance @ signs.T
+    return float(left @ np.linalg.solve(spread, left))
+
+
 @dataclass
 class Halves:
     """A cohort in joint confirmation: what was known before, and the pairs of halves so far."""
@@ -154,13 +164,27 @@ class Halves:
         variance = (usual + (float(left @ left) if spare else 0.0)) / freedom
         reach = stdtrit(freedom, 0.975) * found.error[idea] * variance**0.5 / rule.noise
         value = float(found.mean[idea])
-        return Interval(value=value, low=value - reach, high=value + reach)
+        # Where the coins of two ideas fell alike, these runs cannot tell them apart at all.
+        low, high = max(value - reach, -rule.bound), min(value + reach, rule.bound)
+        return Interval(value=value, low=min(low, value), high=max(high, value))
 
     def expected(self, idea: int) -> Interval:
         """Its gain (bits per byte, 95 %) by all that is known, screening included: shrunk, and so not
-        flattered by having been chosen."""
-        value, reach = float(self.gains.mean[idea]), 1.96 * float(self.gains.error[idea])
+        flattered by having been chosen. Where runs differ more from what was expected of them than noise and
+        doubt explain, as where the effects of a half do not add up, all of it is as much less sure."""
+        rule = self.rule
+        pairs = sum(int(np.isfinite(found.difference).sum()) for found, _ in self.batches)
+        freedom = rule.noise_pairs + pairs
+        excess = sum(surprise(found, before, rule.noise) for found, before in self.batches)
+        wider = max(1.0, (rule.noise_pairs + excess) / freedom) ** 0.5
+        value = float(self.gains.mean[idea])
+        reach = float(stdtrit(freedom, 0.975) * self.gains.error[idea]) * wider
         return Interval(value=value, low=value - reach, high=value + reach)
+
+    def learnt(self, idea: int) -> float:
+        """Share of what is known of it that these runs have shown, 0 to 1."""
+        before = self.batches[0][1]
+        return float(1 - (self.gains.error[idea] / before.error[idea]) ** 2)
 
     def selected(self, idea: int, position: int, claims: int) -> Interval:
         """Its gain with the e-BY interval of a claim, as `selection.after_selection`."""
