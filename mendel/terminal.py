@@ -67,7 +67,7 @@ def watching(progress: Progress, console: Console, quiet: bool) -> Iterator[None
         yield
 
 
-def _measured(adopted: Sequence[Mapping[str, Any]]) -> str:
+def where_measured(adopted: Sequence[Mapping[str, Any]]) -> str:
     """Where the multipliers of adopted changes come from, in a sentence."""
     together = [row["id"] for row in adopted if row["together"]]
     halves = "in random halves of a cohort, shrunk"
@@ -94,7 +94,7 @@ def show_summary(console: Console, summary: dict[str, Any]) -> None:
     else:
         console.print("No change was adopted.")
     if adopted:
-        console.print(_measured(adopted), markup=False, highlight=False)
+        console.print(where_measured(adopted), markup=False, highlight=False)
     for rung, cm in summary["trunk_by_rung"].items():
         bound = ">= " if cm["bounded"] else ""
         console.print(

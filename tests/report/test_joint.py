@@ -16,7 +16,7 @@ from mendel.report import write_report
 from mendel.report.facts import gather
 from mendel.report.lookup import describe, render
 from mendel.store import CampaignState
-from mendel.terminal import show_summary
+from mendel.terminal import where_measured
 
 IDEAS = [*CLEAR, IDLE]
 
@@ -93,29 +93,16 @@ def test_the_forest_shows_the_effect_that_is_published(joint) -> None:
         assert judged[finding.idea.name] == finding.log2_cm
 
 
-def closing(rows) -> str:
-    """What the terminal says of where the multipliers of `rows` come from."""
-    summary = {
-        "adopted": [
-            {"id": name, "together": size, "cm": 1.2, "cm_low": 1.1, "cm_high": 1.3, "bounded": False,
-             "high_bounded": False}
-            for name, size in rows
-        ],
-        "trunk_by_rung": {}, "rejected": [], "sandbox": None, "recipe": "plain",
-    }  # fmt: skip
-    out = StringIO()
-    with pytest.raises(KeyError):  # what comes after it is not needed here
-        show_summary(Console(file=out, width=200), summary)
-    (line,) = [one for one in out.getvalue().splitlines() if one.startswith("Each over")]
-    return line
+def closing(*rows: tuple[str, int]) -> str:
+    return where_measured([{"id": name, "together": size} for name, size in rows])
 
 
 def test_the_terminal_says_which_multipliers_are_of_halves() -> None:
     of_halves = "in random halves of a cohort, shrunk"
-    assert closing([("a", 0)]) == "Each over the trunk it joined, on fresh seeds."
-    assert closing([("a", 5), ("b", 5)]) == f"Each over the trunk it joined, {of_halves}."
+    assert closing(("a", 0)) == "Each over the trunk it joined, on fresh seeds."
+    assert closing(("a", 5), ("b", 5)) == f"Each over the trunk it joined, {of_halves}."
     mixed = f"Each over the trunk it joined, on fresh seeds; a and c {of_halves}."
-    assert closing([("a", 5), ("b", 0), ("c", 5)]) == mixed
+    assert closing(("a", 5), ("b", 0), ("c", 5)) == mixed
 
 
 def test_the_summary_says_how_many_were_confirmed_with_an_adopted_change(joint) -> None:
