@@ -577,7 +577,9 @@ class Finding(Record):
     cost_ratio: float
     cpu_ratio: Interval | None = None
     log2_cm: Interval
-    """From fresh pairs measured after the claim."""
+    """From fresh pairs measured after the claim; in joint confirmation from screening and halves, shrunk."""
+    together: int = 0
+    """Ideas in whose random halves it was measured; 0: on fresh pairs of its own."""
     verdicts: tuple[str, ...]
     """Verdict ids: screen, confirm, estimate."""
     runs: int
@@ -586,13 +588,18 @@ class Finding(Record):
     """When and why the trunk lost it again; empty while nothing took it out for what it earns."""
     refuted_by: str
     skills: tuple[SkillEffect, ...] = ()
-    """From the fresh pairs; empty where nothing was asked."""
+    """From the same pairs; empty where nothing was asked."""
     transfer: Transfer = Transfer.NOT_MEASURED
     by_rung: tuple[RungEffect, ...] = ()
     """The fresh pairs at the lowest rung and those at higher ones; empty until it climbs."""
     extrapolation: Extrapolation | None = None
     transfer_words: str = ""
     """The same in a sentence."""
+
+    @property
+    def measured(self) -> str:
+        """Where its effect comes from, in words after the number."""
+        return f"in random halves of {self.together} ideas, shrunk" if self.together else "on fresh pairs"
 
 
 # --- the trunk rechecked ------------------------------------------------------------------------------

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sys
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -67,6 +67,15 @@ def watching(progress: Progress, console: Console, quiet: bool) -> Iterator[None
         yield
 
 
+def where_measured(adopted: Sequence[Mapping[str, Any]]) -> str:
+    """Where the multipliers of adopted changes come from, in a sentence."""
+    together = [row["id"] for row in adopted if row["together"]]
+    halves = "in random halves of a cohort, shrunk"
+    how = "on fresh seeds" if len(together) < len(adopted) else halves
+    apart = f"; {' and '.join(together)} {halves}" if 0 < len(together) < len(adopted) else ""
+    return f"Each over the trunk it joined, {how}{apart}."
+
+
 def show_summary(console: Console, summary: dict[str, Any]) -> None:
     """The result of a campaign in a few lines."""
     adopted = summary["adopted"]
@@ -85,7 +94,7 @@ def show_summary(console: Console, summary: dict[str, Any]) -> None:
     else:
         console.print("No change was adopted.")
     if adopted:
-        console.print("Each over the trunk it joined, on fresh seeds.", highlight=False)
+        console.print(where_measured(adopted), markup=False, highlight=False)
     for rung, cm in summary["trunk_by_rung"].items():
         bound = ">= " if cm["bounded"] else ""
         console.print(

@@ -56,22 +56,12 @@ def adopt_claims(round: Round, claims: Sequence[Claim], original_points: Points)
     # What was confirmed together has its effect from there: only the stack is trained once more.
     together = {claim.candidate.idea.name: claim for claim in real if claim.entry.halves is not None}
     arms = {name: line for name, line in lines.items() if name not in together}
-    plans, pairs = _measure(round, arms, controls, stack)
-    leads = {name: _lead(round, name, plans, pairs) for name in arms if name in plans}
-    effects = {
-        name: _estimate(replace(round, ahead=round.ahead + lead), plans[name], pairs[plans[name].id])
-        for name, lead in leads.items()
-    }
-    gone = {name for name in effects if _withdrawn(round, plans[name], effects[name], pairs[plans[name].id])}
-    if gone:  # and with them the stack that holds them
-        effects = {name: verdict for name, verdict in effects.items() if name not in gone}
-        arms = {name: line for name, line in arms.items() if name not in gone}
-        stack = round.control
-        plans.pop(STACK, None)
-    if STACK in plans and (violation := _violation(round, plans[STACK], pairs[plans[STACK].id])):
-        # Charges that hold for each change need not hold for all of them together.
-        round.lab.say(f"{round.number}/stack", "audit", f"the stack is not adopted: {full(violation)}")
-        plans.pop(STACK)
+    plans, pairs, effects, leads = _try(round, arms, controls, stack)
+    if together and _choose(round, arms, stack, plans, pairs)[0] != STACK and _room_for(round, together):
+        # Without the stack they can only be adopted one by one, and are measured so.
+        together, arms = {}, lines
+        plans, pairs, effects, leads = _try(round, arms, controls, stack)
+    arms = {name: line for name, line in arms.items() if name in effects}
     chosen, new = _choose(round, arms, stack, plans, pairs)
     measured = {name: _on_fresh_pairs(effect, pairs[plans[name].id]) for name, effect in effects.items()}
     measured |= {name: _in_halves(round, claim) for name, claim in together.items()}
@@ -96,15 +86,42 @@ class Effect:
     skills: tuple[SkillEffect, ...]
     verdict: Verdict | None
     """Of its fresh pairs, where it had any."""
-    how: str
 
     @property
     def runs(self) -> int:
         return 0 if self.verdict is None else 2 * self.verdict.pairs
 
 
+def _try(
+    round: Round, arms: dict[str, Line], controls: dict[str, Line], stack: Line
+) -> tuple[dict[str, Plan], Pairs, dict[str, Verdict], dict[str, float]]:
+    """Measure arms and the stack; withdraw claims, and leave out a stack, that do not hold. Returns plans,
+    pairs, the effects of the arms that are left, and how far ahead of the trunk the control of each is."""
+    plans, pairs = _measure(round, arms, controls, stack)
+    leads = {name: _lead(round, name, plans, pairs) for name in arms if name in plans}
+    effects = {
+        name: _estimate(replace(round, ahead=round.ahead + lead), plans[name], pairs[plans[name].id])
+        for name, lead in leads.items()
+    }
+    gone = {name for name in effects if _withdrawn(round, plans[name], effects[name], pairs[plans[name].id])}
+    if gone:  # and with them the stack that holds them
+        effects = {name: verdict for name, verdict in effects.items() if name not in gone}
+        plans.pop(STACK, None)
+    if STACK in plans and (violation := _violation(round, plans[STACK], pairs[plans[STACK].id])):
+        # Charges that hold for each change need not hold for all of them together.
+        round.lab.say(f"{round.number}/stack", "audit", f"the stack is not adopted: {full(violation)}")
+        plans.pop(STACK)
+    return plans, pairs, effects, leads
+
+
+def _room_for(round: Round, together: dict[str, Claim]) -> bool:
+    """Whether the budget has room to measure what was claimed together one by one; the answer is kept."""
+    meter, price = round.lab.meter, len(together) * round.config.policy.estimate_pairs + round.reserve
+    return round.lab.once(f"{round.number}/apart", lambda: meter.remaining() > price)
+
+
 def _on_fresh_pairs(effect: Verdict, pairs: Sequence[tuple[RunResult, RunResult]]) -> Effect:
-    return Effect(_interval(effect), skill_effects(pairs), effect, "on fresh pairs")
+    return Effect(_interval(effect), skill_effects(pairs), effect)
 
 
 def _in_halves(round: Round, claim: Claim) -> Effect:
@@ -114,7 +131,7 @@ def _in_halves(round: Round, claim: Claim) -> Effect:
     assert entry.halves is not None
     gain = entry.halves.expected(entry.place)
     log2_cm = in_halves(round, entry, gain, entry.halves.learnt(entry.place))
-    return Effect(log2_cm, skill_effects(entry.pairs), None, "in halves of its cohort, shrunk")
+    return Effect(log2_cm, skill_effects(entry.pairs), None)
 
 
 def _measure(
@@ -303,7 +320,7 @@ def _record(round: Round, real: Sequence[Claim], effects: dict[str, Effect], new
         state = IdeaState.ADOPTED if adopted else IdeaState.CLAIMED
         round.move(idea.name, state, f"{state.value}: CM {cm(effect.log2_cm)}", "adopt")
         outcome = "adopted" if adopted else "claimed, not adopted"
-        message = f"{idea.name}: {outcome}, CM {cm(effect.log2_cm)} {effect.how}"
+        message = f"{idea.name}: {outcome}, CM {cm(effect.log2_cm)} {finding.measured}"
         round.lab.say(f"{round.number}/adopt/{idea.name}", "adopt", message, idea.name)
 
 

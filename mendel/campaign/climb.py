@@ -168,12 +168,14 @@ class Climber:
 
     def rungs_of(self, finding: Finding) -> tuple[RungEffect, ...]:
         """Where a change has been measured, the lowest rung first."""
+        last = finding.verdicts[-1]
+        measured = self.first.lab.store.verdicts(self.first.campaign)
         lowest = RungEffect(
             rung=finding.rung,
             flops=self.first.flops,
-            pairs=self.first.config.policy.estimate_pairs,
+            pairs=next(one.pairs for one in measured if one.id == last),
             log2_cm=finding.log2_cm,
-            verdict=finding.verdicts[-1],
+            verdict=last,
         )
         return self.measured.get((finding.idea.name, finding.round), (lowest,))
 

@@ -176,7 +176,8 @@ def _record(round: Round, entry: Entry, selected: Interval | None) -> Verdict:
     round.lab.store.put_verdict(round.campaign, verdict)
     round.lab.keep_audits(verdict, entry.audits)
     state = STATES.get(verdict.kind, IdeaState.DROPPED)
-    note = f"confirmation: {verdict.kind.value} after {verdict.pairs} pairs; {verdict.reason}"
+    of = " of halves" if verdict.together else ""
+    note = f"confirmation: {verdict.kind.value} after {verdict.pairs} pairs{of}; {verdict.reason}"
     round.move(plan.idea or "", state, note, "confirm")
     if verdict.kind is VerdictKind.REJECTED:
         key = f"{round.number}/rejected/{plan.idea}"

@@ -23,10 +23,10 @@ LAST_ROUND, OUT_OF_MONEY = "end/rounds", "end/money"
 def summarise(store: Store, campaign: Campaign) -> dict[str, Any]:
     """Adopted changes, the trunk, blanks and spending, as one JSON object.
 
-    CMs are plain multipliers (not logarithms). `adopted` holds the fresh-pair estimates, each over the trunk
-    of its round, or over that trunk as well tuned; `trunk_cm` is the newest measurement of the whole trunk at
-    the lowest rung, null before the first, and `trunk_checked` says whether that was the last check, on seeds
-    that had no part in choosing it.
+    CMs are plain multipliers (not logarithms). `adopted` holds the estimates, each over the trunk of its
+    round, or over that trunk as well tuned, on fresh pairs or in random halves of `together` ideas;
+    `trunk_cm` is the newest measurement of the whole trunk at the lowest rung, null before the first, and
+    `trunk_checked` says whether that was the last check, on seeds that had no part in choosing it.
     """
     points = trunk_points(store, campaign)
     lowest = [point for point in points if point["rung"] == campaign.config["rungs"][0]]
@@ -42,7 +42,11 @@ def summarise(store: Store, campaign: Campaign) -> dict[str, Any]:
         "ended": why_ended(store, campaign),
         "seed": campaign.seed,
         "recipe": campaign.recipe,
-        "adopted": [{"id": name, **cm_fields(findings[name].log2_cm)} for name in names if name in findings],
+        "adopted": [
+            {"id": name, "together": findings[name].together, **cm_fields(findings[name].log2_cm)}
+            for name in names
+            if name in findings
+        ],
         **(
             {"trunk_cm": None, "trunk_cm_low": None, "trunk_cm_high": None}
             if trunk is None

@@ -23,6 +23,7 @@ from mendel.campaign.screen import Screened, run_price
 from mendel.campaign.trunk import Line, Refused
 from mendel.patches import PatchError, Stale
 from mendel.records import Plan, PlanKind, RunResult, RunStatus, Shard
+from mendel.store import HALVES
 from mendel.verdicts.halves import Gains, Halves, Signs, draw_signs
 from mendel.verdicts.judge import Action
 from mendel.verdicts.together import (
@@ -244,6 +245,7 @@ class _Joint:
             if bad is not None:
                 raise Alone(f"a smoke run of half of them {bad.status}: {bad.reason}")
             plans = self._plans(lines, seeds)
+            self._say_what_they_hold(plans, signs)
         except (Stale, PatchError, Refused) as error:
             raise Alone(str(error)) from None
         self.trained = True
@@ -277,6 +279,21 @@ class _Joint:
                 plans.append(plan.model_copy(update={"rule": rule}))
                 round.lab.store.put_plan(round.campaign, plans[-1])
         return plans
+
+    def _say_what_they_hold(self, plans: Sequence[Plan], signs: Signs) -> None:
+        """Keep the coins in words, for those who read what came of a campaign."""
+        names = [one.candidate.idea.name for _, one in self.members.values()]
+
+        def held() -> dict[str, list[list[str]]]:
+            return {
+                plan.id: [
+                    [name for name, coin in zip(names, coins, strict=True) if coin == side]
+                    for side in (1, -1)
+                ]
+                for plan, coins in zip(plans, signs.tolist(), strict=True)
+            }
+
+        self.round.lab.once(f"{self.round.number}/{self.halves.seeds}{HALVES}", held)
 
     def _give_up(self, names: set[str]) -> None:
         """Freeze at an e-value of zero."""

@@ -22,7 +22,7 @@ def make_finding(
     adopted: bool,
     skills: Sequence[SkillEffect] = (),
 ) -> Finding:
-    """A claim with its evidence: `verdicts` from screening to the fresh pairs after the claim."""
+    """A claim with its evidence: `verdicts` from confirmation to the fresh pairs after the claim, if any."""
     return Finding(
         idea=idea,
         round=round,
@@ -32,6 +32,7 @@ def make_finding(
         cost_ratio=cost_ratio,
         cpu_ratio=cpu_ratio,
         log2_cm=log2_cm,
+        together=verdicts[-1].together,
         verdicts=tuple(verdict.id for verdict in verdicts),
         runs=runs,
         adopted=adopted,

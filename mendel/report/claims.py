@@ -53,9 +53,11 @@ def _claim(found: Facts, finding: Finding, place: int) -> Html:
         )
         shown = evidence(found, fresh, confirm, (control, idea.name))
         parts.append(paired(shown, f"{idea.name}: paired runs", f"pairs{place}", caption))
+    if confirm and finding.together:
+        parts.append(_halves(found, confirm))
     parts += [
         climb_block(finding, place),
-        skills_table(finding.skills),
+        skills_table(finding.skills, "pairs of halves" if finding.together else "fresh pairs"),
         _code(found, finding),
         _repetition(found, finding, fresh),
     ]
@@ -74,7 +76,9 @@ def _numbers(found: Facts, finding: Finding, confirm: Plan | None, fresh: Plan |
     idea = finding.idea
     rows: list[tuple[str, Child]] = []
     estimate, claimed = _verdict(found, finding, fresh), _verdict(found, finding, confirm)
-    rows.append(("Compute multiplier", join(el("b", cm_text(finding.log2_cm)), " on fresh pairs")))
+    rows.append(("Compute multiplier", join(el("b", cm_text(finding.log2_cm)), f" {finding.measured}")))
+    if confirm and (others := found.beside(confirm)):
+        rows.append(("Confirmed", f"together with {counted(len(others), 'other')}: {', '.join(others)}"))
     tuned = found.tuned.get((finding.round, idea.name))
     if tuned:
         equal = "; compared with the trunk whose knobs were searched as long" if tuned["equal"] else ""
@@ -111,7 +115,30 @@ def _numbers(found: Facts, finding: Finding, confirm: Plan | None, fresh: Plan |
 
 def _count(verdict: Verdict) -> str:
     failed = f", {counted(verdict.failures, 'failed treatment')}" if verdict.failures else ""
-    return f"{verdict.pairs} pairs{failed}"
+    return f"{verdict.pairs} pairs{' of halves' if verdict.together else ''}{failed}"
+
+
+def _halves(found: Facts, confirm: Plan) -> Html:
+    """The pairs of halves without the idea and with it."""
+
+    def loss(value: float | None, status: str) -> str:
+        return status if value is None else f"{value:.4f}"
+
+    rows = [
+        [
+            str(pair.seed),
+            loss(pair.control_loss, pair.control_status),
+            loss(pair.treatment_loss, pair.treatment_status),
+            "" if pair.difference is None else signed(pair.difference, 4),
+        ]
+        for pair in found.pairs(confirm)
+    ]
+    told = (
+        "Losses on held-out text. For each seed a coin put each idea into one of two runs, so a difference "
+        "holds the others' effects, too; the e-values and the effect are of what a regression leaves."
+    )
+    head = ("seed", "half without it", "half with it", "difference")
+    return join(el("h4", "Pairs of halves"), table(head, rows, numeric=(1, 2, 3)), el("p", told, cls="note"))
 
 
 def _difference(interval: Interval) -> str:
@@ -168,7 +195,8 @@ def _repetition(found: Facts, finding: Finding, plan: Plan | None) -> Html:
             command = repeat_command(found, spec, f"again-{name}")
             if command:
                 lines.append(command)
-    return join(el("h4", "To see all of it, and to train the first fresh pair again"), commands(*lines))
+    what = ", and to train the first fresh pair again" if len(lines) > 1 else ""
+    return join(el("h4", f"To see all of it{what}"), commands(*lines))
 
 
 def _plan(found: Facts, finding: Finding, kind: PlanKind) -> Plan | None:

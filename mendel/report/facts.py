@@ -25,6 +25,7 @@ from mendel.records import (
     known_gain,
 )
 from mendel.store import (
+    HALVES,
     TUNED,
     Blank,
     Campaign,
@@ -59,6 +60,18 @@ class Pair:
         if self.control_loss is None or self.treatment_loss is None:
             return None
         return self.control_loss - self.treatment_loss
+
+    def turned(self) -> Pair:
+        """Control and treatment in each other's place."""
+        return Pair(
+            seed=self.seed,
+            control=self.treatment,
+            treatment=self.control,
+            control_loss=self.treatment_loss,
+            treatment_loss=self.control_loss,
+            control_status=self.treatment_status,
+            treatment_status=self.control_status,
+        )
 
     @property
     def expected(self) -> bool:
@@ -145,6 +158,31 @@ class Facts:
         return next((plan.control for plan in self.plans.values()), None)
 
     @cached_property
+    def held(self) -> dict[str, tuple[list[str], list[str]]]:
+        """Plan of halves -> names of the ideas in its treatment, and in its control."""
+        found: dict[str, tuple[list[str], list[str]]] = {}
+        for kept in self.store.decisions([self.campaign.id], HALVES)[self.campaign.id].values():
+            found |= {plan: (first, second) for plan, (first, second) in kept.items()}
+        return found
+
+    def halves(self, plan: Plan) -> list[tuple[Plan, bool]]:
+        """The pairs of halves that stand for a confirmation without pairs of its own, in planned order, and
+        whether the treatment of each holds the idea, and not the control."""
+        if plan.kind is not PlanKind.CONFIRM or self._own_pairs(plan):
+            return []
+        found = []
+        for one in self.plans.values():
+            first, second = self.held.get(one.id, ([], []))
+            if one.round == plan.round and plan.idea in (*first, *second):
+                found.append((one, plan.idea in first))
+        return found
+
+    def beside(self, plan: Plan) -> list[str]:
+        """The ideas that were confirmed together with the idea of a plan."""
+        names = {name for one, _ in self.halves(plan) for both in self.held[one.id] for name in both}
+        return sorted(names - {plan.idea})
+
+    @cached_property
     def tuned(self) -> dict[tuple[int, str], dict[str, Any]]:
         """(round, idea) -> what the search for its knobs came to in `words`, and its `control`; `equal`:
         that is not the trunk, but the trunk with the same knobs as well tuned."""
@@ -168,7 +206,14 @@ class Facts:
         return above / below if above and below else None
 
     def pairs(self, plan: Plan) -> list[Pair]:
-        """The pairs of a plan of which a run exists, in planned order."""
+        """The pairs of a plan of which a run exists, in planned order; of a joint confirmation those of
+        halves without the idea (as `control`) and with it."""
+        found = []
+        for one, with_it in self.halves(plan):
+            found += [pair if with_it else pair.turned() for pair in self._own_pairs(one)]
+        return found or self._own_pairs(plan)
+
+    def _own_pairs(self, plan: Plan) -> list[Pair]:
         found = []
         for seed in plan.seeds:
             specs = plan.runs(seed, self.campaign.fingerprint.id)
@@ -255,7 +300,9 @@ class Facts:
         if best is None:
             return None
         _, verdict, plan = best
-        assert verdict.log2_cm is not None
+        claims = [one for one in self.findings if verdict.id == one.verdicts[-1] and one.together]
+        log2_cm = claims[-1].log2_cm if claims else verdict.log2_cm
+        assert log2_cm is not None
         blank = self.blanks.get(entry.idea.name)
         return Judged(
             name=entry.idea.name,
@@ -263,7 +310,7 @@ class Facts:
             stage=plan.kind,
             pairs=verdict.pairs,
             failures=verdict.failures,
-            log2_cm=verdict.log2_cm,
+            log2_cm=log2_cm,
             blank=blank.kind if blank else None,
         )
 

@@ -46,7 +46,7 @@ Floats = NDArray[np.float64]
 
 COLOURS = {"adopted": TEAL, "claimed": BLUE, "not claimed": SLATE, "worse": RUST, "screened": PALE}
 MEANINGS = {
-    "adopted": "adopted (fresh pairs)",
+    "adopted": "adopted",
     "claimed": "claimed, not adopted",
     "not claimed": "confirmation, not claimed",
     "worse": "confirmation, worse",

@@ -14,7 +14,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from mendel.records import Audit, Interval, Plan, Range, Verdict, known_gain
+from mendel.records import Audit, Finding, Interval, Plan, Range, Verdict, known_gain
 from mendel.report.curves import read_text
 from mendel.report.facts import Facts, gather
 from mendel.report.knobs import changed_knobs, knob_text
@@ -88,10 +88,14 @@ def _idea(facts: Facts, entry: IdeaEntry) -> dict[str, Any]:
         "note": entry.note,
         "blank": blank.kind if blank else None,
         "plans": [_plan_with_pairs(facts, plan) for plan in plans],
-        "finding": findings[-1].model_dump(mode="json", exclude={"idea"}) if findings else None,
+        "finding": _told(findings[-1]) if findings else None,
         "tuned": [one for (_, name), one in sorted(facts.tuned.items()) if name == idea.name],
         "change": _change(facts, plans[-1].control, plans[-1].treatment, plans[-1].rung) if plans else None,
     }
+
+
+def _told(finding: Finding) -> dict[str, Any]:
+    return {**finding.model_dump(mode="json", exclude={"idea"}), "measured": finding.measured}
 
 
 def _plan_with_pairs(facts: Facts, plan: Plan) -> dict[str, Any]:
@@ -103,6 +107,8 @@ def _plan_with_pairs(facts: Facts, plan: Plan) -> dict[str, Any]:
             # Less than its FLOPs is charged to known gains alone.
             "charged_ratio": plan.cost_ratio if plan.idea is None or facts.settled(plan.idea) else None,
         },
+        "together": facts.beside(plan),
+        "held": dict(zip(("treatment", "control"), facts.held.get(plan.id, ()), strict=False)),
         "pairs": [
             {**vars(pair), "difference": pair.difference, "expected": pair.expected}
             for pair in facts.pairs(plan)
@@ -160,7 +166,7 @@ def _finding(facts: Facts, id: str) -> dict[str, Any]:
         **about,
         "type": "finding",
         "id": id,
-        "finding": finding.model_dump(mode="json", exclude={"idea"}),
+        "finding": _told(finding),
     }
 
 
@@ -250,7 +256,8 @@ def _render_idea(console: Console, found: Mapping[str, Any]) -> None:
         gain = known_gain(found["blank"])
         rows.append(("planted", f"known gain: log2 CM {gain:+.2f}" if gain else f"a blank: {found['blank']}"))
     if finding:
-        rows.append(("finding", f"CM {cm_text(Interval.model_validate(finding['log2_cm']))} on fresh pairs"))
+        size = cm_text(Interval.model_validate(finding["log2_cm"]))
+        rows.append(("finding", f"CM {size} {finding['measured']}"))
         rows.append(("at higher rungs", finding["transfer_words"] or finding["transfer"]))
         rows.append(("refuted by", finding["refuted_by"]))
         if finding["evicted"]:
@@ -278,6 +285,13 @@ def _render_plan(console: Console, found: Mapping[str, Any]) -> None:
     title = f"{plan['kind']} in round {plan['round']}, rung {plan['rung']}, {plan['shard']} shard"
     console.print(Text.assemble((title, "bold"), f"  plan {found['id']}"))
     _say(console, "arms", f"control {plan['control']}, treatment {plan['treatment']}")
+    for arm, names in found["held"].items():
+        _say(console, f"{arm} holds", ", ".join(names) or "nothing")
+    arms = ("control", "treatment")
+    if found["together"]:
+        arms = ("without it", "with it")
+        told = f"confirmed together with {len(found['together'])} others: {', '.join(found['together'])}"
+        _say(console, "together", f"{told}; the pairs are random halves of them all, with their effects, too")
     charged = cost["charged_ratio"]
     told = "the charge is told when the campaign has ended" if charged is None else f"{charged:.3f} charged"
     _say(console, "cost per token", f"{flops}{told}")
@@ -290,10 +304,8 @@ def _render_plan(console: Console, found: Mapping[str, Any]) -> None:
             )
     if found["pairs"]:
         table = Table(box=None, pad_edge=False, padding=(0, 2))
-        for name in ("seed", "control", "treatment", "difference", "control run", "treatment run"):
-            table.add_column(
-                name, justify="right" if name in ("control", "treatment", "difference") else "left"
-            )
+        for name in ("seed", *arms, "difference", *(f"run {arm}" for arm in arms)):
+            table.add_column(name, justify="right" if name in (*arms, "difference") else "left")
         for pair in found["pairs"]:
             mark = "expected " if pair["expected"] else ""
             table.add_row(
@@ -308,7 +320,7 @@ def _render_plan(console: Console, found: Mapping[str, Any]) -> None:
 
 
 def _verdict_line(verdict: Verdict) -> str:
-    parts = [f"{verdict.kind.value} after {verdict.pairs} pairs"]
+    parts = [f"{verdict.kind.value} after {verdict.pairs} pairs{' of halves' if verdict.together else ''}"]
     if verdict.failures:
         parts.append(f"{verdict.failures} failed")
     if verdict.stopped:

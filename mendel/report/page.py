@@ -270,7 +270,8 @@ def _ideas(judged: Sequence[Judged]) -> Html:
     told = (
         "Filled points are measured on fresh pairs after the claim. Open points are not: confirmation "
         "stops when the numbers say so, and screening picks the lucky ones. Intervals of screening are no "
-        "claims."
+        "claims. A claim that was confirmed together with others is open, and shrunk towards what was "
+        "expected of it."
     )
     rows = [
         [
@@ -305,6 +306,9 @@ def _reading() -> Html:
         "share of false ones.",
         "The pairs that made a claim flatter it, because it was made when they looked good. Effects are "
         "therefore measured once more, on pairs with fresh seeds.",
+        "Ideas that were confirmed together have no pairs of their own: for each seed a coin put each of "
+        "them into one of two runs, and a regression tells their effects apart. These are shrunk towards "
+        "what was expected instead of being measured once more.",
         "Screening intervals are for choosing what to test: the best of many noisy numbers is mostly lucky. "
         "Blanks are planted changes of no effect; the share of them that is claimed measures this lab's own "
         "error. Others are planted with a known gain: how many of these are found says how many gains are "

@@ -9,13 +9,13 @@ from mendel.report.html import Child, Html, el, join, table
 from mendel.report.text import signed
 
 
-def skills_table(effects: Sequence[SkillEffect]) -> Html | None:
+def skills_table(effects: Sequence[SkillEffect], pairs_are: str = "fresh pairs") -> Html | None:
     """Effects by skill with what they are measured against; None where nothing was asked."""
     if not effects:
         return None
     pairs = max(effect.pairs for effect in effects)
     told = (
-        f"Probes on {pairs} fresh pairs (skill/span in bytes; spans beyond either model's context are left "
+        f"Probes on {pairs} {pairs_are} (skill/span in bytes; spans beyond either model's context are left "
         "out). Advantage is log2 p(answer) − log2 p(foil) in bits; its chance level is 0, that of accuracy "
         f"{SKILL_CHANCE:.0%}. These {len(effects)} intervals describe and claim nothing: each is a 95 % "
         f"interval by itself, so among {len(effects)} without any effect about {0.05 * len(effects):.1f} "

@@ -20,6 +20,8 @@ from mendel.store.tables import BlankRow, DecisionRow, FindingRow, IdeaRow, Idea
 
 TUNED = "/tuned"
 """Keys of decisions that end so hold what a round's searches for knobs found."""
+HALVES = "/held"
+"""Keys of decisions that end so hold by plan which ideas are in its treatment and which in its control."""
 
 
 def newest(findings: Iterable[Finding]) -> list[Finding]:

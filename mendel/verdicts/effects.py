@@ -119,12 +119,14 @@ def standard_errors(verdicts: Sequence[Verdict]) -> list[float]:
     freedom. All runs of a campaign are equally noisy, so the paired sd behind the intervals of the loss is
     pooled over its verdicts, as in a screen. What a bit per byte is worth there is `per_bit`; of a verdict
     without it, the width of the interval of log2 CM over that of the loss. Verdicts with failures, or with
-    pairs that were stopped early, do not tell the noise.
+    pairs that were stopped early, do not tell the noise. A joint confirmation has no pairs: its interval
+    says what it is worth.
     """
     widths = [_half_width(verdict.difference) for verdict in verdicts]
     squares, freedom = 0.0, 0
     for verdict, half in zip(verdicts, widths, strict=True):
-        if half is not None and not verdict.failures and not verdict.stopped and verdict.pairs > 1:
+        odd = verdict.failures or verdict.stopped or verdict.together
+        if half is not None and not odd and verdict.pairs > 1:
             sd = half / _quantile(verdict) * verdict.pairs**0.5
             squares += (verdict.pairs - 1) * sd**2
             freedom += verdict.pairs - 1
@@ -135,7 +137,9 @@ def standard_errors(verdicts: Sequence[Verdict]) -> list[float]:
         assert of_cm is not None, "only verdicts with a multiplier have an error"
         own = of_cm / _quantile(verdict) if verdict.pairs > 1 else of_cm
         per_bit = verdict.per_bit or (of_cm / half if half else None)
-        errors.append(per_bit * pooled / verdict.pairs**0.5 if per_bit and pooled else own)
+        if per_bit and pooled and not verdict.together:
+            own = per_bit * pooled / verdict.pairs**0.5
+        errors.append(own)
     return errors
 
 

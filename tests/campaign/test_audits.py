@@ -163,7 +163,10 @@ def clocked(seconds):
 
 def test_what_changes_do_once_adds_up_in_their_stack(campaign):
     store, found = campaign(
-        [*BOTH, *toy.NULL], clocked(lambda _, gains, share: 0.3 * gains + share), budget="10m"
+        [*BOTH, *toy.NULL],
+        clocked(lambda _, gains, share: 0.3 * gains + share),
+        budget="10m",
+        policy={"together": False},
     )
     (stack,) = [plan for plan in store.plans(found, PlanKind.ESTIMATE) if plan.idea is None]
     assert stack.cost_ratio == pytest.approx(1 / (1 - 2 * 0.3), rel=0.01)

@@ -141,8 +141,10 @@ def skilled(job):
 
 def test_a_finding_says_which_skill_its_fresh_pairs_gained(toy_data, lab_root):
     file = toy.write_ideas(lab_root / "ideas.toml", [*toy.GOOD, *toy.NULL])
-    store, campaign, _ = toy.run_fake(toy.config(file, toy_data), lab_root / "lab", answer=skilled)
+    settings = toy.config(file, toy_data, policy={"together": False})
+    store, campaign, _ = toy.run_fake(settings, lab_root / "lab", answer=skilled)
     with store:
+        assert store.findings(campaign.id)
         for finding in store.findings(campaign.id):
             copying, recall = finding.skills
             fresh = next(v for v in store.verdicts(campaign.id) if v.id == finding.verdicts[-1])

@@ -1,68 +1,14 @@
 """Ideas that are confirmed together, in random halves of their cohort against each other."""
 
 import math
-import random
 
 import pytest
 import toy
-from toy import idea
+from cohorts import ALL, BUDGET, CLEAR, GAINS, IDLE, cohort, halves, holds, verdicts
 
-from mendel.campaign import loop
-from mendel.campaign.rounds import ErrorBudget
 from mendel.campaign.summary import summarise
-from mendel.records import PlanKind, RunResult, RunStatus, VerdictKind
+from mendel.records import PlanKind, VerdictKind
 from mendel.verdicts.halves import draw_signs
-from mendel.verdicts.together import MOST, most_together
-
-GAINS = {"a": 1.3, "b": 1.25, "c": 1.2, "source": 1.15}
-CLEAR = [
-    idea("a", {"gain_a": 1.3}),
-    idea("b", {"gain_b": 1.25}),
-    idea("c", {"gain_c": 1.2}),
-    idea("source", edits=[("EFFICIENCY = 1.0", "EFFICIENCY = 1.15")]),
-]
-IDLE = idea("idle", {"label": "idle"})
-"""Changes nothing and composes with the others."""
-ALL = {"enter": 0.0}
-"""Whatever can be screened enters confirmation."""
-BUDGET = "130runs"
-
-
-def halves(store, campaign, round=0):
-    """Plans of halves of a round, in planned order."""
-    return sorted(
-        (plan for plan in store.plans(campaign, PlanKind.HALVES) if plan.round == round),
-        key=lambda plan: plan.seeds,
-    )
-
-
-def verdicts(store, campaign, round=0):
-    """Idea -> what confirmation in a round said of it."""
-    plans = {p.id: p.idea for p in store.plans(campaign, PlanKind.CONFIRM) if p.round == round}
-    return {plans[v.plan]: v for v in store.verdicts(campaign) if v.plan in plans}
-
-
-def said(store, campaign, start):
-    return [event.message for event in store.events(campaign) if event.message.startswith(start)]
-
-
-def cohort(store, campaign, round=0):
-    """Names of what a round confirmed together, in their order."""
-    lines = said(store, campaign, f"round {round}:")
-    (line,) = [one for one in lines if "confirmed together" in one]
-    return line.rpartition(": ")[2].split(", ")
-
-
-def holds(store, recipe, ideas):
-    """Names of the ideas of which a recipe holds what they change."""
-    found = store.recipe(recipe)
-    source = store.load_tree(found.tree)["train.py"]
-    return {
-        one.name
-        for one in ideas
-        if all(found.overrides.get(key) == value for key, value in one.patch.overrides.items())
-        and all(edit.replace in source for edit in one.patch.edits)
-    }
 
 
 @pytest.fixture(scope="module")
@@ -218,162 +164,6 @@ def test_a_planted_claim_is_unblinded_and_never_adopted(campaign):
     assert "a" not in {row["id"] for row in summarise(store, store.campaign(found))["adopted"]}
 
 
-# --- where it cannot go on --------------------------------------------------------------------------------
-
-
-@pytest.fixture
-def errors(monkeypatch):
-    """The error budget of the campaign that is run next."""
-    kept = ErrorBudget()
-    monkeypatch.setattr(loop, "ErrorBudget", lambda: kept)
-    return kept
-
-
-def accounted(errors, together, later):
-    """Every e-process that entered has ended, and so has each that was given up: at nothing."""
-    assert len(set(errors.entered)) == len(errors.entered) and set(errors.frozen) == set(errors.entered)
-    names = [one.partition("@")[0] for one in errors.entered]
-    assert names[: len(together)] == together
-    again = [one for one in errors.entered if one.endswith("/alone")]
-    assert [one.partition("@")[0] for one in again] == later
-    for one in again:
-        assert errors.frozen[one.removesuffix("/alone")] == -math.inf
-
-
-def held(job):
-    """How many of the four gains a job's recipe holds."""
-    return sum(f"gain_{knob}=" in " ".join(job.argv) for knob in "abc") + (
-        "EFFICIENCY = 1.0" not in source_of(job)
-    )
-
-
-def test_halves_that_do_not_run_leave_the_ideas_to_be_confirmed_one_by_one(campaign, errors):
-    """Two changes that run alone and not together: nothing was trained, so nothing is charged twice."""
-
-    def answer(job):
-        if held(job) > 1:
-            return RunResult(status=RunStatus.CRASHED, reason="too deep", tokens=1, train_seconds=1.0)
-        return toy.train_here(job)
-
-    store, found = campaign(CLEAR, answer, budget=BUDGET, policy=ALL)
-    (line,) = said(store, found, "one by one")
-    assert line == "one by one from here on: a smoke run of half of them crashed: too deep"
-    assert not store.runs(found, stage="halves")
-    told = verdicts(store, found)
-    assert {one.kind for one in told.values()} == {VerdictKind.BETTER}
-    assert {one.together for one in told.values()} == {0}
-    accounted(errors, cohort(store, found), [])
-    assert len(store.runs(found)) <= 130 * 1.05
-
-
-def test_a_rejected_half_gives_up_what_its_cohort_showed(campaign, errors):
-    def answer(job):
-        result = toy.train_here(job)
-        about = (job.source.parent / "config.json").read_text()
-        if '"halves"' in about and held(job) >= 3:
-            return result.model_copy(
-                update={
-                    "status": RunStatus.REJECTED,
-                    "bits_per_byte": None,
-                    "reason": "window: it looks ahead",
-                }
-            )
-        return result
-
-    store, found = campaign(CLEAR, answer, budget="160runs", policy=ALL)
-    (line,) = said(store, found, "one by one")
-    assert line.startswith(
-        "one by one from here on: an audit rejected a run of half of them, window: it looks"
-    )
-    assert store.runs(found, stage="halves")
-    told = verdicts(store, found)
-    assert {one.together for one in told.values()} == {0}
-    assert {one.kind for one in told.values()} == {VerdictKind.BETTER}
-    fresh = {spec.seed for run in store.runs(found, stage="confirm") for spec in [run.spec]}
-    assert not fresh & {plan.seeds[0] for plan in halves(store, found)}
-    accounted(errors, cohort(store, found), cohort(store, found))
-
-
-def test_alternatives_of_members_wait_and_get_their_chance_on_the_next_trunk(campaign):
-    rival = idea("rival", {"gain_c": 1.18})
-    ideas = [
-        *(one.model_copy(update={"patch": one.patch.model_copy(update={"slot": one.name})}) for one in CLEAR)
-    ]
-    rival = rival.model_copy(update={"patch": rival.patch.model_copy(update={"slot": "c"})})
-    store, found = campaign([*ideas, rival], budget="200runs", policy=ALL)
-    members = cohort(store, found)
-    (waits,) = {"c", "rival"} - set(members)
-    assert {"c", "rival"} & set(members)
-    assert waits not in verdicts(store, found)
-    assert not [
-        run
-        for run in store.runs(found, stage="confirm")
-        if run.idea == waits
-        and run.spec.rung == 0
-        and run.spec.seed in store.plans(found, PlanKind.CONFIRM, idea=waits)[0].seeds
-    ]
-    assert [p.round for p in store.plans(found, PlanKind.SCREEN, idea=waits)][:2] == [0, 1]
-
-
-# --- failures now and then --------------------------------------------------------------------------------
-
-
-def test_the_more_runs_fail_the_fewer_ideas_share_one():
-    assert most_together(0.0) == MOST
-    assert most_together(0.02) == 5
-    assert most_together(0.05) == 2
-
-
-def sometimes(share):
-    """The trainer, a share of whose halves diverge, by their seed and knobs."""
-
-    def answer(job):
-        about = (job.source.parent / "config.json").read_text()
-        if '"halves"' in about and held(job) and toy_number(job) < share:
-            return RunResult(status=RunStatus.DIVERGED, reason="loss is nan", tokens=1, train_seconds=1.0)
-        return toy.train_here(job)
-
-    return answer
-
-
-def source_of(job):
-    return (job.source / "train.py").read_text()
-
-
-def toy_number(job):
-    """A number from 0 to 1 that follows from what a job trains."""
-    argv = [word for word in job.argv if "/" not in word]
-    return random.Random(" ".join(argv)).random()
-
-
-def test_ideas_that_fail_now_and_then_are_confirmed_one_by_one(campaign):
-    def answer(job):
-        about = (job.source.parent / "config.json").read_text()
-        first = job.argv[job.argv.index("--seed") + 1].endswith("00")
-        if '"screen"' in about and first and "gain_a=1.3" in job.argv:
-            return RunResult(status=RunStatus.DIVERGED, reason="loss is nan", tokens=1, train_seconds=1.0)
-        return toy.train_here(job)
-
-    store, found = campaign(CLEAR, answer, budget=BUDGET, policy=ALL)
-    screens = {plan.id for plan in store.plans(found, PlanKind.SCREEN)}
-    assert sum(one.failures for one in store.verdicts(found) if one.plan in screens) == 1
-    assert not halves(store, found) and len(verdicts(store, found)) == 4
-
-
-def test_a_half_that_fails_counts_against_the_ideas_it_holds(campaign):
-    store, found = campaign(CLEAR, sometimes(0.2), budget=BUDGET, policy=ALL)
-    told, ideas = verdicts(store, found), CLEAR
-    results = {run.id: run.result for run in store.runs(found, stage="halves")}
-    fingerprint = store.campaign(found).fingerprint.id
-    lost = dict.fromkeys(told, 0)
-    for plan in halves(store, found):
-        for spec in plan.runs(plan.seeds[0], fingerprint):
-            if results[spec.id].status is RunStatus.DIVERGED:
-                for name in holds(store, spec.recipe, ideas):
-                    lost[name] += 1
-    assert sum(lost.values()) and {name: one.failures for name, one in told.items()} == lost
-
-
 # --- kills and budgets ------------------------------------------------------------------------------------
 
 
@@ -414,11 +204,3 @@ def test_a_campaign_killed_in_its_joint_confirmation_ends_the_same(clear, toy_da
             for one, c in ((again, other.id), (store, found))
         )
         assert ours == theirs
-
-
-@pytest.mark.parametrize("budget", [70, 85, 100, 130])
-def test_a_budget_in_runs_is_kept(campaign, budget):
-    store, found = campaign([*CLEAR, IDLE, *toy.NULL], budget=f"{budget}runs", policy=ALL)
-    assert len(store.runs(found)) <= budget * 1.05
-    if budget >= 100:
-        assert halves(store, found)

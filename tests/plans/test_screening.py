@@ -103,3 +103,15 @@ def test_an_a_a_campaign_lets_everything_in():
 def test_no_noise_at_all_is_no_reason_to_fail():
     said = said_of([subject("same", 0.0, 0.0), subject("twin", 0.0, 0.0)])
     assert said["same"].mean == pytest.approx(said["twin"].mean)
+
+
+def test_a_gain_beyond_what_a_posterior_tells_apart_is_what_was_measured():
+    """Found once: it was read as the end of the grid, without doubt, and the rest blamed on the control."""
+    sd = OUTLOOK.sd
+    huge = subject("huge", 40 * sd, 41 * sd)
+    others = [subject(f"null-{i}", 0.1 * sd * (-1) ** i, -0.1 * sd) for i in range(3)]
+    said = said_of([huge, subject("ruin", -30 * sd, -31 * sd), *others])
+    assert said["huge"].mean == pytest.approx(40.5 * sd)
+    assert said["huge"].error == pytest.approx(sd / 2**0.5)
+    assert said["ruin"].mean == pytest.approx(-30.5 * sd)
+    assert all(abs(said[one.name].mean) < 0.5 * sd for one in others)

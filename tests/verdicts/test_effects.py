@@ -132,7 +132,12 @@ def test_standard_errors_are_right_although_each_verdict_has_two_pairs():
         verdicts.append(verdict)
         pairs.append(count)
     wild = verdicts[0].model_copy(update={"failures": 1, "difference": Interval(value=0, low=-9, high=9)})
-    errors = standard_errors([*verdicts, wild])[:-1]
+    # Pairs of halves are no pairs: their interval is what is known, and says nothing of the noise of others.
+    joint = wild.model_copy(
+        update={"failures": 0, "together": 5, "pairs": 12, "log2_cm": Interval(value=0, low=-0.3, high=0.3)}
+    )
+    *errors, _, of_halves = standard_errors([*verdicts, wild, joint])
+    assert of_halves == pytest.approx(0.3 / 2.2, rel=0.02)
     for count in (2, 6):
         mean = np.mean([error for error, n in zip(errors, pairs, strict=True) if n == count])
         assert mean == pytest.approx(noise / slope / count**0.5, rel=0.25)
