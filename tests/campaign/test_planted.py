@@ -49,7 +49,7 @@ IDEAS = [
 def planted(toy_data, fast_disk):
     file = toy.write_ideas(fast_disk / "planted.toml", IDEAS)
     store, campaign = toy.run_local(
-        toy.config(file, toy_data, policy={"screen_ideas": 18}), fast_disk / "planted"
+        toy.config(file, toy_data, policy={"screen_ideas": 18, "together": False}), fast_disk / "planted"
     )
     with store:
         yield store, campaign.id

@@ -258,7 +258,7 @@ def test_a_change_without_which_nothing_runs_cannot_be_left_out_and_stays(campai
 
 
 def test_a_budget_without_room_for_it_is_told_and_kept(campaign):
-    store, found = campaign([*toy.GOOD, *toy.NULL], budget="76runs")
+    store, found = campaign([*toy.GOOD, *toy.NULL], budget="76runs", policy={"together": False})
     assert rechecks(store, found) == [] and not store.plans(found, PlanKind.RECHECK)
     said = [event.message for event in store.events(found) if event.stage == "recheck"]
     assert len(said) == 1 and "not rechecked, that takes 24 runs and the budget has room for" in said[0]
