@@ -58,6 +58,7 @@ def ideas_show(name: str, /, *, json: Json = False) -> None:
 
 def ideas_add(file: Path, /, *, campaign: str | None = None, json: Json = False) -> None:
     """Queue the ideas of a TOML or Markdown file in a campaign that is not finished."""
+    from mendel.campaign.intake import check_added
     from mendel.ideas.userfile import load_ideas
 
     ideas = load_ideas(file)
@@ -65,6 +66,7 @@ def ideas_add(file: Path, /, *, campaign: str | None = None, json: Json = False)
         found = store.campaign(campaign)
         if found.state.value == "finished":
             raise ConfigError(f"campaign {found.id} is finished; start one with: mendel run --ideas {file}")
+        check_added(store, found, file, ideas)
         names = store.add_ideas(found.id, ideas)
     print_result(
         json,

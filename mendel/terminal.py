@@ -114,12 +114,12 @@ def show_summary(console: Console, summary: dict[str, Any]) -> None:
     )
     for told in ("false_claims", "controls"):
         console.print(summary["blanks"][told]["words"], highlight=False, soft_wrap=True)
-    stops = summary["early_stops"]["all"]
-    if stops["stopped"] or stops["spared"]:
+    stops = summary["early_stops"]
+    if stops["pooled"]["stopped"] or stops["pooled"]["spared"]:
+        earlier = stops["pooled"]["campaigns"] - 1
+        pooled = f" With {earlier} earlier: {_stops(stops['pooled'])}." if earlier else ""
         console.print(
-            f"Stopped early, earlier campaigns counted too: {stops['stopped']} of {stops['runs']} screening "
-            f"runs, which saved {stops['saved']:.1f}; {stops['spared']} more were finished all the same, of "
-            f"these {stops['spared_gains']} gained.",
+            f"Stopped early in this campaign: {_stops(stops['campaign'])}.{pooled}",
             highlight=False,
             soft_wrap=True,
         )
@@ -133,6 +133,14 @@ def show_summary(console: Console, summary: dict[str, Any]) -> None:
             highlight=False,
             soft_wrap=True,
         )
+
+
+def _stops(counts: Mapping[str, Any]) -> str:
+    """Screening runs that were stopped early, and those that were spared, in words."""
+    return (
+        f"{counts['stopped']} of {counts['runs']} screening runs, which saved {counts['saved']:.1f}; "
+        f"{counts['spared']} more were finished all the same, of these {counts['spared_gains']} gained"
+    )
 
 
 def show_forecasts(console: Console, found: dict[str, Any]) -> None:

@@ -87,10 +87,12 @@ def run_local(settings: CampaignConfig, root: Path, **options):
     return run_session(settings, Settings(root=root), Progress(), **options)
 
 
-def run_fake(settings, root: Path, workers: int = 2, order: int | None = None, answer=None, blanks=None):
+def run_fake(
+    settings, root: Path, workers: int = 2, order: int | None = None, answer=None, blanks=None, added=()
+):
     """The campaign with the trainer called as a function, runs finishing in an order of their own.
 
-    `blanks` are those of its ideas that count as planted: name -> kind.
+    `blanks` are those of its ideas that count as planted: name -> kind. `added`: ideas beside its file's.
     """
     testbed = load_testbed(settings.testbed)
     corpus = build_corpus(Path(settings.data), root)
@@ -100,7 +102,7 @@ def run_fake(settings, root: Path, workers: int = 2, order: int | None = None, a
     campaign = store.create_campaign(
         "toy", settings.seed, "toy", recipe, settings.model_dump(mode="json"), fingerprint
     )
-    store.add_ideas(campaign.id, queue(settings, testbed.name)[0])
+    store.add_ideas(campaign.id, [*queue(settings, testbed.name)[0], *added])
     store.add_blanks(campaign.id, blanks or {})
     outcome = continue_fake(settings, store, campaign, workers, order, answer)
     return store, store.campaign(campaign.id), outcome

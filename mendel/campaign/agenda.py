@@ -10,23 +10,30 @@ import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
 
-from mendel.campaign.config import CampaignConfig
+from mendel.campaign.config import CampaignConfig, Policy
 from mendel.campaign.forecasts import EARLIER, earlier_campaigns, track_record
+from mendel.campaign.intake import still_waiting
 from mendel.campaign.lab import Lab
+from mendel.campaign.planting import proposed_again
 from mendel.campaign.rounds import CURVE, SHORT_CURVE
 from mendel.campaign.trunk import Line
-from mendel.campaign.tuning import tuning_price
 from mendel.ideas.stream import choose
 from mendel.ideas.triage import balanced, rank
-from mendel.records import Verdict, VerdictKind
+from mendel.records import Idea, Patch, Verdict, VerdictKind
 from mendel.store import TUNED, IdeaState
 
 LEAST_IDEAS = 3
 """A round that could screen fewer is not begun."""
 MORE_PAIRS = 0.3
 """Share of the ideas that get further screening pairs."""
+ENTERING = 1 / 4
+"""Share of the screened ideas that enters confirmation."""
+CONFIRMED = 6
+"""Pairs that a confirmation takes on average."""
+CLAIMED = 1 / 2
+"""Share of the ideas in confirmation that is claimed."""
 FEW = 6
-"""Ideas of a cohort that are confirmed one by one."""
+"""Ideas of a cohort that are confirmed one by one; of more, most are confirmed together."""
 CURVE_SEEDS = 2
 """Seeds of each point of a curve that is measured for the last check."""
 TIMID = 1.1
@@ -42,7 +49,7 @@ def next_ideas(lab: Lab, config: CampaignConfig, number: int, trunk: Line) -> di
     policy = config.policy
     entries = lab.store.ideas(lab.campaign.id)
     spent = Counter(entry.idea.idea_class for entry in entries if entry.state is not IdeaState.QUEUED)
-    fresh = [entry.idea for entry in entries if entry.state is IdeaState.QUEUED]
+    fresh = _fresh(lab, config, trunk)
     lab.once(EARLIER, lambda: earlier_campaigns(lab.store, lab.campaign))
     tuning = {entry.idea.name: tuning_price(policy, entry.idea.patch) for entry in entries}
     screening = policy.screen_pairs + MORE_PAIRS * policy.more_screen_pairs
@@ -69,6 +76,13 @@ def next_ideas(lab: Lab, config: CampaignConfig, number: int, trunk: Line) -> di
     return choose(names, len(set(waiting) & set(names)), min(count, len(names)), config.seed, number)
 
 
+def _fresh(lab: Lab, config: CampaignConfig, trunk: Line) -> list[Idea]:
+    """Ideas that were never tried and may be tried on this trunk."""
+    waiting = still_waiting(lab, config, trunk)
+    queued = (entry.idea for entry in lab.store.ideas(lab.campaign.id, IdeaState.QUEUED))
+    return [idea for idea in queued if idea.name not in waiting]
+
+
 def _affordable(names: Sequence[str], tuning: Mapping[str, float], room: float) -> list[str]:
     """The names in their order without those whose tuning takes more than is left of `room`: they wait."""
     kept = []
@@ -79,15 +93,12 @@ def _affordable(names: Sequence[str], tuning: Mapping[str, float], room: float) 
     return kept
 
 
-def too_small(lab: Lab, config: CampaignConfig) -> str:
+def too_small(lab: Lab, config: CampaignConfig, trunk: Line) -> str:
     """Why the budget is not enough to begin, in one line."""
-    entries = lab.store.ideas(lab.campaign.id)
-    count = min(LEAST_IDEAS, len(entries))
+    count, needed = _least(lab, config, trunk)
     if not count:
-        return f"ideas: {config.ideas!r} holds no idea"
-    tuning = sum(sorted(tuning_price(config.policy, entry.idea.patch) for entry in entries)[:count])
-    needed = TIMID * (_round_price(config, count, 0) + tuning + verify_price(lab, config))
-    unit = f"{math.ceil(needed + lab.meter.runs)} runs"
+        return f"ideas: {config.ideas!r} holds no idea that can be tried"
+    unit = f"{math.ceil(needed + max(lab.meter.runs, _curve_runs(config)))} runs"
     if not lab.meter.counts_runs:
         unit = f"{lab.meter.elapsed + needed * lab.meter.run_seconds / lab.meter.workers:.0f} s here"
     return f"budget: {config.budget} is too small; {count} ideas and the last check need {unit}"
@@ -102,12 +113,33 @@ def why_no_round(lab: Lab, config: CampaignConfig, trunk: Line) -> str:
     return f"{ideas}, but what is left of the budget ({config.budget}) has no room for another round"
 
 
+def hopeless(lab: Lab, config: CampaignConfig, trunk: Line) -> bool:
+    """Whether it is plain before the original's curve is trained that no round could follow. What a time
+    buys is known only after."""
+    count, needed = _least(lab, config, trunk)
+    return not count or (config.budget.runs or math.inf) < needed + _curve_runs(config)
+
+
+def _least(lab: Lab, config: CampaignConfig, trunk: Line) -> tuple[int, float]:
+    """Of how many ideas a first round is at least, and what it and the last check take, in runs of the lowest
+    rung."""
+    ideas = _fresh(lab, config, trunk)
+    count = min(LEAST_IDEAS, len(ideas))
+    tuning = sum(sorted(tuning_price(config.policy, idea.patch) for idea in ideas)[:count])
+    return count, TIMID * (_round_price(config, count, 0) + tuning + verify_price(lab, config))
+
+
+def _curve_runs(config: CampaignConfig) -> int:
+    """Runs of the original's scaling curve."""
+    return len(CURVE) * config.policy.curve_seeds
+
+
 def second_chances(lab: Lab, trunk: Line) -> list[str]:
     """Ideas that may be tried on this trunk although they were judged on an earlier one, best first; among
     them knobs that stood well there, as if they were worth nothing.
 
-    Left out: what was claimed, what was shown to be worse or not to run, and what the interval of its last
-    verdict says is hardly a gain.
+    Left out: what was claimed, what was shown to be worse or not to run, what the interval of its last
+    verdict says is hardly a gain, and blanks whose descendants are tried instead.
     """
     campaign = lab.campaign.id
     plans = {plan.id: plan for plan in lab.store.plans(campaign) if plan.idea is not None}
@@ -125,10 +157,10 @@ def second_chances(lab: Lab, trunk: Line) -> list[str]:
             judged_on.setdefault(name, set()).add(tuned["on"])
             if one["lost"] == IdeaState.DROPPED:
                 stood_well.add(name)
-    chances = []
+    chances, again = [], proposed_again(lab)
     for entry in lab.store.ideas(campaign):
         name = entry.idea.name
-        found = last.get(name)
+        found = None if name in again else last.get(name)
         if found is None and name in stood_well and trunk.recipe not in judged_on[name]:
             chances.append((0.0, name))
         if found is None or found.log2_cm is None or trunk.recipe in judged_on[name]:
@@ -148,15 +180,32 @@ def _round_price(config: CampaignConfig, ideas: int, number: int) -> float:
     points = () if number == 0 else SHORT_CURVE  # the original's curve is there before the first round
     curve = len(points) if counted else sum(points)
     screening = (ideas + 1) * policy.screen_pairs + MORE_PAIRS * ideas * policy.more_screen_pairs
-    entering = min(policy.cohort, max(1.0, ideas / 4))
-    confirming = min((entering + 1) * 6, 2 * (entering + 6))  # one by one, or in halves
+    entering = min(policy.cohort, max(1.0, ENTERING * ideas))
+    confirming = min((entering + 1) * CONFIRMED, 2 * (entering + CONFIRMED))  # one by one, or in halves
     return curve * policy.curve_seeds + screening + confirming + _estimate_price(config)
 
 
 def _estimate_price(config: CampaignConfig) -> float:
     """Expected price of measuring the claims of a round: a few one by one (of more, which are claimed
     together, only the stack is trained), their stack, two controls."""
-    return (min(config.policy.cohort, FEW) / 2 + 3) * config.policy.estimate_pairs
+    return (CLAIMED * min(config.policy.cohort, FEW) + 3) * config.policy.estimate_pairs
+
+
+def tuning_price(policy: Policy, patch: Patch) -> float:
+    """Runs that it takes to tune a patch: its search; of code also that of its control, and what this is then
+    trained for as far as the idea is expected to come."""
+    if not patch.tune:
+        return 0.0
+    if patch.only_tunes:
+        return policy.tune_trials
+    return 2 * policy.tune_trials + own_control_price(policy, ENTERING, CLAIMED)
+
+
+def own_control_price(policy: Policy, entering: float, claimed: float) -> float:
+    """Expected runs of a control with which one idea alone is compared, if that enters confirmation and is
+    then claimed with these probabilities."""
+    screening = policy.screen_pairs + MORE_PAIRS * policy.more_screen_pairs
+    return screening + entering * (CONFIRMED + claimed * policy.estimate_pairs)
 
 
 def reserve(lab: Lab, config: CampaignConfig) -> float:

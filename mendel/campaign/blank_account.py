@@ -13,6 +13,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+from mendel.campaign.config import Policy
 from mendel.ideas.blanks import DESCENDANT
 from mendel.records import PlanKind, VerdictKind, known_gain
 from mendel.store import Campaign, CampaignState, Confirmation, Planted, Store
@@ -59,7 +60,8 @@ def _same_judge(store: Store, campaign: Campaign) -> list[str]:
     """Other finished campaigns whose judge had the settings of this one's."""
 
     def judge(one: Campaign) -> list[Any]:
-        return [(one.config.get("policy") or {}).get(key) for key in JUDGE]
+        policy = Policy().model_dump() | (one.config.get("policy") or {})  # older ones lack newer settings
+        return [policy[key] for key in JUDGE]
 
     return [
         other.id

@@ -6,6 +6,7 @@ The record is stored with the campaign and its hash finds the campaign again: th
 from __future__ import annotations
 
 import tomllib
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal
 
@@ -187,6 +188,16 @@ class CampaignConfig(Record):
         if self.max_usd is not None and not self.usd_per_hour:
             raise ValueError("max_usd needs usd_per_hour, the price of one worker")
         return self
+
+
+def same_settings(stored: Mapping[str, Any], config: CampaignConfig) -> bool:
+    """Whether a campaign was begun with these settings. Those that are newer than it have their defaults: an
+    update must not make an unfinished campaign begin anew."""
+    if "policy" not in stored:  # other entries of the store keep a few settings and no policy
+        return False
+    defaults = CampaignConfig().model_dump(mode="json")
+    policy = {**defaults["policy"], **stored["policy"]}
+    return {**defaults, **stored, "policy": policy} == config.model_dump(mode="json")
 
 
 class Settings(BaseSettings):

@@ -196,17 +196,34 @@ def _courses(round: Round, tokenizer: str) -> list[Course]:
 
 
 def early_stop_account(store: Store, campaign: Campaign) -> dict[str, Any]:
-    """What stopping early saved and what it may have cost, in this campaign and those that it learns from:
-    a list of `classes`, and `all` of them. Runs are screening runs of treatments. `saved` is in whole runs.
-    `regret` is the mean gain above m, bits per byte, of the spared runs: what each stop has thrown away; None
-    where none was spared."""
-    campaigns = [*(store.decision(campaign.id, EARLIER) or []), campaign.id]
+    """What stopping early saved and what it may have cost, in this `campaign` and `pooled` with those that it
+    learns from; the same by class in `classes`. Runs are screening runs of treatments. `saved` is in whole
+    runs. `regret` is the mean gain above m, bits per byte, of the spared runs: what each stop has thrown
+    away; None where none was spared."""
+    earlier: list[str] = store.decision(campaign.id, EARLIER) or []
+    own = _by_class(_kept(store, [campaign.id]))
+    pooled = _by_class(_kept(store, [*earlier, campaign.id]))
+    rows = [
+        {"class": name, "campaign": _counts(own.get(name, [])), "pooled": _counts(pooled[name])}
+        for name in sorted(pooled)
+    ]
+    return {
+        "campaign": _counts([one for group in own.values() for one in group]),
+        "pooled": {
+            "campaigns": 1 + len(earlier),
+            **_counts([one for group in pooled.values() for one in group]),
+        },
+        "classes": rows,
+    }
+
+
+def _by_class(rounds: Sequence[dict[str, Any]]) -> dict[str, list[tuple[Seen, float]]]:
+    """The pairs of rounds by idea class, each with m in bits per byte."""
     seen: dict[str, list[tuple[Seen, float]]] = {}
-    for kept in _kept(store, campaigns):
+    for kept in rounds:
         for one in map(Seen.model_validate, kept["pairs"]):
             seen.setdefault(one.idea_class, []).append((one, kept["min_gain"]))
-    classes = [{"class": name, **_counts(seen[name])} for name in sorted(seen)]
-    return {"classes": classes, "all": _counts([one for group in seen.values() for one in group])}
+    return seen
 
 
 def _counts(seen: Sequence[tuple[Seen, float]]) -> dict[str, Any]:

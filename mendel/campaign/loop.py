@@ -15,6 +15,7 @@ from mendel.campaign.adopt import adopt_claims, put_measured, record_trunk
 from mendel.campaign.agenda import (
     CURVE_SEEDS,
     check_price,
+    hopeless,
     next_ideas,
     reserve,
     rung_scale,
@@ -26,6 +27,7 @@ from mendel.campaign.claim_audits import audit_costs, audit_runs
 from mendel.campaign.climb import Climber, original_curve
 from mendel.campaign.config import CampaignConfig, ConfigError
 from mendel.campaign.confirm import confirm
+from mendel.campaign.intake import admit
 from mendel.campaign.lab import Lab, LabError, OutOfMoney
 from mendel.campaign.planting import plant_descendant, unblind_all
 from mendel.campaign.recheck import Watch
@@ -100,6 +102,9 @@ def _run(lab: Lab, config: CampaignConfig) -> Outcome:
     lab.say("epochs", "start", f"a run of {base.base} at rung {rung} reads {epochs:.2g} epochs of it")
     # The original's curve comes first of all: it also tells what a run costs on this machine.
     first = Round(lab, shelf, config, errors, 0, original, original, rung, planned=1)
+    admit(first)
+    if lab.store.decision(lab.campaign.id, "0/ideas") is None and hopeless(lab, config, original):
+        raise ConfigError(too_small(lab, config, original))
     first.measure_curve()
     planned = lab.once("planned", lambda: _planned(lab, config))
     number, climber, watch = 0, Climber(first), Watch(first)
@@ -135,7 +140,7 @@ def _chosen(lab: Lab, config: CampaignConfig, number: int, trunk: Line) -> dict[
     """The ideas of a round. A refusal of the first is not kept: the machine may be less busy next time."""
     names = next_ideas(lab, config, number, trunk)
     if not names and number == 0:
-        raise ConfigError(too_small(lab, config))
+        raise ConfigError(too_small(lab, config, trunk))
     return names
 
 

@@ -75,11 +75,18 @@ def plant_descendant(lab: Lab, config: CampaignConfig, number: int) -> None:
             lab.store.add_blanks(lab.campaign.id, {idea.name: f"{DESCENDANT}{made['of']}"})
 
 
+def proposed_again(lab: Lab) -> set[str]:
+    """Blanks that have a descendant. That is their second chance: on one trunk both would be the same runs,
+    and one luck would be counted as two blanks."""
+    kinds = (blank.kind for blank in lab.store.blanks(lab.campaign.id))
+    return {kind.removeprefix(DESCENDANT) for kind in kinds if kind.startswith(DESCENDANT)}
+
+
 def _descendant(lab: Lab, config: CampaignConfig) -> dict[str, Any]:
     """The next descendant and of which blank it is one, as JSON; empty where there is none."""
     entries = {entry.idea.name: entry for entry in lab.store.ideas(lab.campaign.id)}
     blanks = lab.store.blanks(lab.campaign.id)
-    parents = [blank.kind.removeprefix(DESCENDANT) for blank in blanks if blank.kind.startswith(DESCENDANT)]
+    parents = proposed_again(lab)
     waiting = sum(entry.state is IdeaState.QUEUED for entry in entries.values())
     allowed = places(len(entries) - len(blanks), config.policy).descendants
     if len(parents) >= allowed or waiting < HANDFUL:

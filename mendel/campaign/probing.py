@@ -11,7 +11,7 @@ from statistics import fmean, stdev
 from typing import Any
 
 from mendel.campaign.budget import Meter
-from mendel.campaign.config import CampaignConfig, ConfigError, Settings
+from mendel.campaign.config import CampaignConfig, ConfigError, Settings, same_settings
 from mendel.campaign.jobs import Request
 from mendel.campaign.lab import Lab, LabError
 from mendel.campaign.progress import Progress
@@ -77,7 +77,8 @@ def _kept(store: Store, config: CampaignConfig, recipe: str, fingerprint: Finger
     """The entry that holds earlier runs of the same question, or a new one."""
     settings, questions = config.model_dump(mode="json"), f"questions {VERSION}"
     for campaign in store.campaigns():
-        if (campaign.name, campaign.config, campaign.fingerprint) == (questions, settings, fingerprint):
+        asked = campaign.name == questions and same_settings(campaign.config, config)
+        if asked and campaign.fingerprint == fingerprint:
             return campaign
     return store.create_campaign(questions, config.seed, config.testbed, recipe, settings, fingerprint)
 

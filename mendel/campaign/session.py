@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from mendel.campaign.budget import Meter
-from mendel.campaign.config import CampaignConfig, ConfigError, Settings
+from mendel.campaign.config import CampaignConfig, ConfigError, Settings, same_settings
 from mendel.campaign.lab import Interrupted, Lab, OutOfMoney
 from mendel.campaign.loop import run_campaign
 from mendel.campaign.planting import plant
@@ -167,8 +167,7 @@ def check_tier(ideas: Sequence[Idea], executor: Any, root: Path) -> None:
 
 def find(store: Store, config: CampaignConfig) -> Campaign | None:
     """The latest campaign with this configuration."""
-    wanted = config.model_dump(mode="json")
-    same = [campaign for campaign in store.campaigns() if campaign.config == wanted]
+    same = [campaign for campaign in store.campaigns() if same_settings(campaign.config, config)]
     return same[-1] if same else None
 
 
@@ -181,7 +180,8 @@ def _open(
     campaign = None if fresh else find(store, config)
     if campaign is not None:
         same = campaign.fingerprint == fingerprint and store.decision(campaign.id, INPUTS) == inputs
-        if campaign.state is not CampaignState.FINISHED:
+        # Before its first run there is nothing to compare: who mends a file that was refused begins anew.
+        if campaign.state is not CampaignState.FINISHED and store.runs(campaign.id):
             _check_unchanged(campaign.fingerprint.model_dump(), fingerprint.model_dump())
             _check_unchanged(store.decision(campaign.id, INPUTS) or {}, inputs)
         if same:

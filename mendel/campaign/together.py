@@ -41,8 +41,10 @@ from mendel.verdicts.together import (
 IDEA = "cohort"
 """What runs of halves are accounted to."""
 NOT_WORTH = "given up: what further runs could show is not worth them"
-LEAST_ERROR = 0.3
-"""Standard error of a gain (paired sd) that no screening leaves less of: large ones are told within 1."""
+LEAST_ERROR = 0.1
+"""Standard error of a gain (paired sd) that no screening leaves less of."""
+BESIDE = 0.25
+"""The same, as a share of the gain: beside others an idea gains more or less than it did alone."""
 
 
 class Alone(Exception):
@@ -135,7 +137,8 @@ def _hopes(round: Round, members: Sequence[Screened]) -> Hopes:
 
 
 def _error(round: Round, one: Screened) -> float:
-    return max(one.prospect.error, LEAST_ERROR * round.noise.sd)
+    expected = one.prospect
+    return max(expected.error, LEAST_ERROR * round.noise.sd, BESIDE * abs(expected.mean))
 
 
 def _standing(round: Round) -> list[int]:

@@ -17,7 +17,6 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from mendel.campaign.config import Policy
 from mendel.campaign.jobs import Request
 from mendel.campaign.rounds import Round
 from mendel.campaign.trunk import Candidate, Line, Refused, prepare, tokens_at, validation_spec
@@ -54,14 +53,6 @@ class _Arm:
         if key in best:
             return f"{best[key]:g}"
         return f"{self.start[key]:g} as it was" if key in self.start else "as it was"
-
-
-def tuning_price(policy: Policy, patch: Patch) -> float:
-    """Runs that it takes to tune a patch: its search; and that of its control, which is then screened with no
-    other idea."""
-    if not patch.tune:
-        return 0.0
-    return policy.tune_trials if patch.only_tunes else 2 * policy.tune_trials + policy.screen_pairs
 
 
 def prepare_tuned(round: Round, ideas: Sequence[Idea]) -> tuple[list[Candidate], dict[str, tuple[str, str]]]:
@@ -283,7 +274,7 @@ def _settings(round: Round, line: Line, idea: str | None) -> dict[str, Number]:
     """
     lab = round.lab
     lab.smoke([(line.recipe, 0, idea)])
-    written = written_knobs(lab.store, lab.campaign.id, line.recipe, 0)
+    written = written_knobs(lab.store, lab.campaign.id, line.recipe, 0) or {}
     return dict(_numbers([*written.items(), *lab.store.recipe(line.recipe).overrides.items()]))
 
 

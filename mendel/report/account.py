@@ -136,26 +136,34 @@ def ledger_section(found: Facts, summary: Mapping[str, Any]) -> Html:
 def _early_stops(summary: Mapping[str, Any], hope: float | None) -> Html | None:
     """What stopping screening runs early saved, and what it may have cost, by idea class."""
     found = summary.get("early_stops")
-    if not found or not found["all"]["runs"]:
+    if not found or not found["pooled"]["runs"]:
         return None
-    whole = found["all"]
+    whole = found["pooled"]
     if not (whole["stopped"] or whole["spared"]):
         why = f"none of {counted(whole['runs'], 'run')} was shown to be hopeless"
         off = "that was switched off (early_stop = 0)"
         return el("p", f"No screening run was stopped early: {why if hope else off}.")
-    rows = [[one["class"], *_stop_cells(one)] for one in found["classes"]]
-    if len(rows) > 1:
-        rows.append(["all", *_stop_cells(found["all"])])
-    head = ("class", "screening runs", "stopped", "runs saved", "spared", "of these gained", "regret")
+    earlier = found["pooled"]["campaigns"] - 1
+    where = {"campaign": "this campaign"}
+    if earlier:
+        where["pooled"] = f"with {earlier} earlier"
+    rows = []
+    for key, words in where.items():
+        classes = [one for one in found["classes"] if one[key]["runs"]]
+        rows += [[words, one["class"], *_stop_cells(one[key])] for one in classes]
+        if len(classes) != 1:
+            rows.append([words, "all", *_stop_cells(found[key])])
+    head = ("where", "class", "screened", "stopped", "runs saved", "spared", "of these gained", "regret")
+    learned = " and of the earlier campaigns that it learns from" if earlier else ""
     notes = (
-        "Of the treatments that were screened here and in the earlier campaigns that this one learns from. A "
+        f"Of the treatments that this campaign has screened{learned}. A "
         "run is stopped once its training loss says that a gain is hardly possible; one in twenty of those "
         "is finished all the same. Regret: what these gained beyond the least of interest, on average and in "
         "bits per byte; so much each stop can be reckoned to have thrown away."
     )
     return join(
         el("h3", "Screening runs stopped early"),
-        table(head, rows, numeric=range(1, len(head))),
+        table(head, rows, numeric=range(2, len(head))),
         el("p", notes, cls="note"),
     )
 

@@ -12,7 +12,18 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
-from mendel.records import Audit, Finding, Idea, Interval, Plan, PlanKind, Verdict, VerdictKind, known_gain
+from mendel.records import (
+    Audit,
+    Finding,
+    Idea,
+    Interval,
+    Plan,
+    PlanKind,
+    RunStatus,
+    Verdict,
+    VerdictKind,
+    known_gain,
+)
 from mendel.store import (
     HALVES,
     TUNED,
@@ -61,6 +72,11 @@ class Pair:
             control_status=self.treatment_status,
             treatment_status=self.control_status,
         )
+
+    @property
+    def expected(self) -> bool:
+        """The treatment was stopped early: its loss, and the difference, are those that were expected."""
+        return self.treatment_status == RunStatus.STOPPED
 
     @property
     def failed(self) -> bool:

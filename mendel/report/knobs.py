@@ -10,15 +10,15 @@ from mendel.report.facts import Facts, overrides_between
 from mendel.store import Store, smoke_name
 
 
-def written_knobs(store: Store, campaign: str, recipe: str, rung: int) -> dict[str, Any]:
-    """What the `config.json` of a recipe's smoke run says; a run wrote it, so it is for telling and for where
-    a search begins. Empty where there is none."""
+def written_knobs(store: Store, campaign: str, recipe: str, rung: int) -> dict[str, Any] | None:
+    """The knobs of a recipe and their values, as its smoke run wrote them into `config.json`; None where it
+    wrote no JSON object. A run wrote it, so it is for telling and for where a search begins."""
     out = store.run_folder(campaign, smoke_name(recipe, rung)).out
     try:
-        found = json.loads((not out.is_symlink() and read_text(out / "config.json")) or "{}")
+        found = json.loads((not out.is_symlink() and read_text(out / "config.json")) or "null")
     except (ValueError, RecursionError):
-        return {}
-    return found if isinstance(found, dict) else {}
+        return None
+    return found if isinstance(found, dict) else None
 
 
 def changed_knobs(facts: Facts, control: str, treatment: str, rung: int) -> list[dict[str, Any]]:
@@ -28,7 +28,7 @@ def changed_knobs(facts: Facts, control: str, treatment: str, rung: int) -> list
     recipes = store.recipe(control), store.recipe(treatment)
     for key, old, new in overrides_between(recipes[0].overrides, recipes[1].overrides):
         without = control if old is None else treatment
-        had = written_knobs(store, facts.campaign.id, without, rung).get(key)
+        had = (written_knobs(store, facts.campaign.id, without, rung) or {}).get(key)
         rows.append({"key": key, "control": old, "treatment": new, "recipe": had})
     return rows
 

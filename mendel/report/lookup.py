@@ -109,7 +109,10 @@ def _plan_with_pairs(facts: Facts, plan: Plan) -> dict[str, Any]:
         },
         "together": facts.beside(plan),
         "held": dict(zip(("treatment", "control"), facts.held.get(plan.id, ()), strict=False)),
-        "pairs": [{**vars(pair), "difference": pair.difference} for pair in facts.pairs(plan)],
+        "pairs": [
+            {**vars(pair), "difference": pair.difference, "expected": pair.expected}
+            for pair in facts.pairs(plan)
+        ],
         "verdicts": [_with_audits(facts, verdict) for verdict in facts.verdicts_of(plan.id)],
     }
 
@@ -304,11 +307,12 @@ def _render_plan(console: Console, found: Mapping[str, Any]) -> None:
         for name in ("seed", *arms, "difference", *(f"run {arm}" for arm in arms)):
             table.add_column(name, justify="right" if name in (*arms, "difference") else "left")
         for pair in found["pairs"]:
+            mark = "expected " if pair["expected"] else ""
             table.add_row(
                 str(pair["seed"]),
                 _loss(pair["control_loss"], pair["control_status"]),
-                _loss(pair["treatment_loss"], pair["treatment_status"]),
-                "" if pair["difference"] is None else signed(pair["difference"], 4),
+                mark + _loss(pair["treatment_loss"], pair["treatment_status"]),
+                "" if pair["difference"] is None else mark + signed(pair["difference"], 4),
                 pair["control"],
                 pair["treatment"],
             )

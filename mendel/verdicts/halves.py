@@ -44,8 +44,9 @@ class Gains:
 
     @classmethod
     def apart(cls, means: ArrayLike, errors: ArrayLike) -> Gains:
-        """Of ideas that were measured one by one: means and standard errors, (ideas,)."""
-        return cls(np.asarray(means, dtype=float), np.diag(np.square(np.asarray(errors, dtype=float))))
+        """Of ideas that were measured one by one: means and standard errors, (ideas,); one error for all."""
+        means = np.asarray(means, dtype=float)
+        return cls(means, np.diag(np.broadcast_to(np.square(np.asarray(errors, dtype=float)), means.shape)))
 
     @property
     def error(self) -> Floats:
@@ -144,7 +145,7 @@ class Halves:
 
     def judged(self, idea: int, log_threshold: float) -> Judgement:
         """What the runs so far say of an idea, where a claim takes a log e-value of so much."""
-        above, below = self._score(idea, self.rule.min_loss_gain), -self._score(idea, 0.0)
+        above, below = self.scores(idea, self.rule.min_loss_gain), -self.scores(idea, 0.0)
         return judge_scores(self.rule, above, below, self._failed(idea), self.measured(idea), log_threshold)
 
     def measured(self, idea: int) -> Interval:
@@ -188,12 +189,13 @@ class Halves:
     def selected(self, idea: int, position: int, claims: int) -> Interval:
         """Its gain with the e-BY interval of a claim, as `selection.after_selection`."""
         bound = self.rule.bound
-        low = lowest(lambda null: self._score(idea, null), self.rule, position, claims, -bound)
-        high = -lowest(lambda null: -self._score(idea, -null), self.rule, position, claims, -bound)
+        low = lowest(lambda null: self.scores(idea, null), self.rule, position, claims, -bound)
+        high = -lowest(lambda null: -self.scores(idea, -null), self.rule, position, claims, -bound)
         value = min(max(self.measured(idea).value, low), high)
         return Interval(value=value, low=low, high=high, level=1 - self.rule.alpha)
 
-    def _score(self, idea: int, null: float) -> Floats:
+    def scores(self, idea: int, null: float) -> Floats:
+        """(pairs,): `score` of all batches, each by what was known before it."""
         rule = self.rule
         parts = [score(found, before, idea, null, rule.noise, rule.bound) for found, before in self.batches]
         return np.concatenate(parts)

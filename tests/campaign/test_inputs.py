@@ -4,9 +4,9 @@ import shutil
 
 import pytest
 
-from mendel.campaign.config import ConfigError
+from mendel.campaign.config import CampaignConfig, ConfigError, same_settings
 from mendel.campaign.session import _open
-from mendel.records import Fingerprint
+from mendel.records import Fingerprint, RunSpec
 from mendel.store import CampaignState, Store
 from mendel.testbeds import load_testbed
 from tests import toy
@@ -28,7 +28,14 @@ def start(tmp_path, toy_data):
         def start(fingerprint=FINGERPRINT):
             return _open(store, config, load_testbed(testbed), "base", fingerprint, fresh=False)
 
-        start.store, start.testbed, start.ideas = store, testbed, ideas
+        def begin(campaign):
+            """Its first run."""
+            line = {"recipe": "r", "rung": 0, "seed": 1, "tokens": 10, "shard": "validation"}
+            spec = RunSpec.model_validate({**line, "fingerprint": FINGERPRINT.id})
+            store.enqueue(campaign.id, [spec], "curve", None)
+
+        start.begin = begin
+        start.store, start.testbed, start.ideas, start.config = store, testbed, ideas, config
         yield start
 
 
@@ -37,7 +44,7 @@ def test_an_unchanged_campaign_is_found_again(start):
 
 
 def test_changed_source_settings_ideas_or_machine_are_refused_by_name(start):
-    start()
+    start.begin(start())
     with pytest.raises(ConfigError, match="corpus changed .* began with .c., now it is .d."):
         start(FINGERPRINT.model_copy(update={"corpus": "d"}))
     with (start.testbed / "train.py").open("a") as file:
@@ -50,6 +57,20 @@ def test_changed_source_settings_ideas_or_machine_are_refused_by_name(start):
         start()
 
 
+def test_before_the_first_run_a_file_may_be_mended(start):
+    """As after a file of ideas was refused: nothing would be lost by beginning anew."""
+    first = start()
+    toy.write_ideas(start.ideas, toy.NULL)
+    second = start()
+    assert second.id != first.id
+    assert {entry.idea.name for entry in start.store.ideas(second.id)} == {idea.name for idea in toy.NULL}
+    assert start().id == second.id
+    start.begin(second)
+    toy.write_ideas(start.ideas, toy.GOOD)
+    with pytest.raises(ConfigError, match="the ideas changed under the campaign"):
+        start()
+
+
 def test_a_finished_campaign_that_asked_another_question_stays_beside_the_new_one(start):
     first = start()
     start.store.set_state(first.id, CampaignState.FINISHED)
@@ -58,3 +79,21 @@ def test_a_finished_campaign_that_asked_another_question_stays_beside_the_new_on
     second = start()
     assert second.id != first.id
     assert {entry.idea.name for entry in start.store.ideas(second.id)} == {idea.name for idea in toy.NULL}
+
+
+def test_a_campaign_older_than_a_setting_is_found_again(start, monkeypatch):
+    """As stored before the setting was there; with another value of it the question is another one."""
+    create = start.store.create_campaign
+
+    def older(name, seed, testbed, recipe, config, fingerprint):
+        policy = {key: value for key, value in config["policy"].items() if key != "early_stop"}
+        kept = {key: value for key, value in config.items() if key != "usd_per_hour"} | {"policy": policy}
+        return create(name, seed, testbed, recipe, kept, fingerprint)
+
+    monkeypatch.setattr(start.store, "create_campaign", older)
+    first = start()
+    assert "early_stop" not in first.config["policy"]
+    assert start().id == first.id
+    other = {**first.config, "policy": {**first.config["policy"], "cohort": 5}}
+    assert not same_settings(other, start.config)
+    assert not same_settings({"rungs": [0], "max_usd": None}, CampaignConfig())

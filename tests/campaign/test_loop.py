@@ -37,9 +37,26 @@ def test_a_campaign_says_why_it_ended(campaign, budget, why):
     assert [event.message for event in store.events(found)].count(ended) == 1
 
 
-def test_a_budget_too_small_for_anything_is_refused(campaign):
-    with pytest.raises(ConfigError, match="budget: 10 runs is too small.* need [0-9]+ runs"):
-        campaign([*toy.GOOD, *toy.NULL], budget="10runs")
+def test_a_budget_in_runs_that_is_too_small_is_refused_before_anything_is_trained(toy_data, lab_root):
+    """With the least number that is not."""
+    file = toy.write_ideas(lab_root / "ideas.toml", [*toy.GOOD, *toy.NULL])
+
+    def campaign(budget):
+        toy.run_fake(toy.config(file, toy_data, budget=f"{budget}runs"), lab_root / str(budget))
+
+    def runs(budget):
+        with toy.Store(lab_root / str(budget)) as store:
+            return len(store.runs(store.campaign().id))
+
+    words = "budget: {} runs is too small; 3 ideas and the last check need ([0-9]+) runs"
+    with pytest.raises(ConfigError, match=words.format(10)) as error:
+        campaign(10)
+    needed = int(str(error.value).split()[-2])
+    with pytest.raises(ConfigError, match=words.format(needed - 1)):
+        campaign(needed - 1)
+    assert runs(10) == runs(needed - 1) == 0
+    campaign(needed)
+    assert runs(needed) > needed / 2
 
 
 def test_two_ideas_with_the_same_code_share_their_runs(campaign):

@@ -15,30 +15,13 @@ FAILING = {
     "diverging-late": ({"fail": "late_nan"}, "screening runs diverged: loss is nan at step 3"),
     "hanging": ({"fail": "hang"}, "smoke run timed out: still running after 4 s"),
     "hungry": ({"fail": "hog"}, "smoke run out of memory: used more than 250 MB"),
-    "misspelt": ({"gian_a": 1.5}, "smoke run crashed: override 'gian_a' is not a knob; allowed are gain_a"),
     "mute": ({"fail": "mute"}, "smoke run crashed: scoring: FileNotFoundError"),
-}
-UNFIT = {
-    "unparsable": (
-        ("EFFICIENCY = 1.0", "EFFICIENCY = (1.0"),
-        "train.py:24: '(' was never closed (after the patch)",
-    ),
-    "absent": (
-        ("EFFICIENCY = 2.0", "EFFICIENCY = 3.0"),
-        "train.py: edit 1 of 1: the search text 'EFFICIENCY = 2.0' occurs 0 times, "
-        "it must occur exactly once",
-    ),
-    "forbidden": (
-        ("score.py", "-bits_per_byte", "-0.5 * bits_per_byte"),
-        "score.py: edit 1 of 1: this file is not editable; editable files: train.py",
-    ),
 }
 LATER = {"mean": -0.5, "sd": 0.1}
 """A forecast that puts an idea into the second round."""
 IDEAS = [
     *(*toy.GOOD, *toy.NULL, *toy.HARMFUL),
     *(idea(name, overrides) for name, (overrides, _) in FAILING.items()),
-    *(idea(name, edits=[edit]) for name, (edit, _) in UNFIT.items()),
     idea("boasting", {"boast": True}),
     idea("silent", {"fail": "silent"}),
     idea("overtaken", edits=[("EFFICIENCY = 1.0", "EFFICIENCY = 1.2")], **LATER),
@@ -49,7 +32,7 @@ IDEAS = [
 def planted(toy_data, fast_disk):
     file = toy.write_ideas(fast_disk / "planted.toml", IDEAS)
     store, campaign = toy.run_local(
-        toy.config(file, toy_data, policy={"screen_ideas": 18, "together": False}), fast_disk / "planted"
+        toy.config(file, toy_data, policy={"screen_ideas": 14, "together": False}), fast_disk / "planted"
     )
     with store:
         yield store, campaign.id
@@ -87,11 +70,6 @@ def test_a_patch_that_does_not_run_has_failed_with_its_reason(states, name):
     state, note = states[name]
     assert state == "failed"
     assert note.startswith(FAILING[name][1]) and "\n" not in note
-
-
-@pytest.mark.parametrize("name", UNFIT)
-def test_a_patch_that_fits_nowhere_has_failed_and_not_gone_stale(states, name):
-    assert states[name] == ("failed", f"idea {name!r}: {UNFIT[name][1]}")
 
 
 def test_a_patch_whose_lines_the_trunk_changed_is_stale(states):

@@ -234,6 +234,20 @@ def test_a_descendant_is_tried_like_any_idea_on_fresh_seeds(bred):
     assert tried > 0, "the test looks at nothing"
 
 
+def test_a_blank_with_a_descendant_is_not_tried_again_itself(bred):
+    """On one trunk the two would share their runs, and count as two blanks all the same."""
+    store, campaign, _ = bred
+    again = descendants(store, campaign)
+    made = [store.decision(campaign, f"{number}/descendant") or {} for number in range(20)]
+    since = {one["of"]: number for number, one in enumerate(made) if one}
+    plans = store.plans(campaign)
+    assert any(plan.idea in again for plan in plans) and set(since) == set(again.values())
+    assert not [plan for plan in plans if plan.idea in since and plan.round > since[plan.idea]]
+    others = {plan.idea for plan in plans if plan.kind is PlanKind.SCREEN and plan.idea in BLANKS}
+    twice = [name for name in others if len(store.plans(campaign, PlanKind.SCREEN, idea=name)) > 1]
+    assert twice, "no other blank had a second chance either"
+
+
 def test_a_campaign_that_is_killed_plants_the_same(bred, lab_root):
     """Killed in the middle of a run again and again, it ends with the same ideas, blanks and verdicts."""
     store, campaign, settings = bred

@@ -17,6 +17,8 @@ OTHER = idea("other", {"gain_b": 1.4}, mean=0.5)
 OVER = idea("over", edits=[(GAIN_A, f"max({GAIN_A}, 2.0)")], mean=-0.3)
 """With it, `first` does nothing any more."""
 OVERTAKEN = [FIRST, *toy.NULL, OVER, idea("null-three", {"label": "three"}), OTHER]
+ALONE = {"together": False}
+"""One by one: what each gains by itself, whatever it overlaps with."""
 LONG = {"budget": "500runs", "policy": {"screen_ideas": 4}}
 
 
@@ -203,7 +205,7 @@ def test_two_that_overlap_from_the_start_gain_less_than_their_sum_and_both_stay(
     """1.5 and 1.68 alone, 1.8 together: adopted in one round, for a sum that the whole does not have."""
     half = idea("half", {"gain_a": 1.5})
     rival = idea("rival", edits=[(GAIN_A, f"(1.2 * max({GAIN_A}, 1.4))")])
-    store, found = campaign([half, rival, *toy.NULL], budget="300runs", policy={"recheck_after": 2})
+    store, found = campaign([half, rival, *toy.NULL], budget="300runs", policy=ALONE | {"recheck_after": 2})
     recheck = rechecks(store, found)[0]
     assert {change["standing"] for change in recheck["changes"]} == {"earns"}
     assert recheck["beyond_adoption"]["high"] < 0 < recheck["beyond_last"]["low"]
@@ -258,7 +260,7 @@ def test_a_change_without_which_nothing_runs_cannot_be_left_out_and_stays(campai
 
 
 def test_a_budget_without_room_for_it_is_told_and_kept(campaign):
-    store, found = campaign([*toy.GOOD, *toy.NULL], budget="76runs", policy={"together": False})
+    store, found = campaign([*toy.GOOD, *toy.NULL], budget="76runs", policy=ALONE)
     assert rechecks(store, found) == [] and not store.plans(found, PlanKind.RECHECK)
     said = [event.message for event in store.events(found) if event.stage == "recheck"]
     assert len(said) == 1 and "not rechecked, that takes 24 runs and the budget has room for" in said[0]

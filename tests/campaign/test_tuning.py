@@ -187,8 +187,15 @@ def test_the_search_of_code_begins_at_the_value_that_its_patch_gives(campaign):
     assert store.recipe(plan.treatment).overrides["rate"] > 2
 
 
-def test_an_unknown_knob_is_found_by_its_first_smoke_run(campaign):
-    store, found, _ = campaign([idea("misspelt", {"rat": Range(low=1, high=2)}), KNOB, *toy.NULL])
+def test_an_unknown_knob_of_a_testbed_that_does_not_tell_its_knobs_is_found_by_a_smoke_run(campaign):
+    def answer(job):
+        result = toy.train_here(job)
+        (job.out / "config.json").unlink(missing_ok=True)
+        return result
+
+    store, found, _ = campaign(
+        [idea("misspelt", {"rat": Range(low=1, high=2)}), KNOB, *toy.NULL], answer=answer
+    )
     state, note = toy.states(store, found)["misspelt"]
     assert state == "failed"
     assert note.startswith(
