@@ -222,14 +222,15 @@ def test_a_stack_that_is_not_better_leaves_the_claims_to_be_measured_one_by_one(
 
     def answer(job):
         result = toy.train_here(job)
-        if stage_of(job) == "estimate" and held(job) == 4 and result.bits_per_byte is not None:
+        if stage_of(job) == "estimate" and held(job) > 1 and result.bits_per_byte is not None:
             return result.model_copy(update={"bits_per_byte": result.bits_per_byte + 0.5})
         return result
 
     store, found = campaign(CLEAR, answer, budget="160runs", policy=ALL)
-    assert {one.together for one in verdicts(store, found).values()} == {4}
+    claimed = {name for name, one in verdicts(store, found).items() if one.kind is VerdictKind.BETTER}
+    assert len(claimed) >= 3 and {one.together for one in verdicts(store, found).values()} == {4}
     plans = [plan for plan in store.plans(found, PlanKind.ESTIMATE) if plan.round == 0]
-    assert {plan.idea for plan in plans} == {None, "a", "b", "c", "source"}
+    assert {plan.idea for plan in plans} == {None, *claimed}
     first = [one for one in store.findings(found) if one.round == 0]
     assert [one.idea.name for one in first if one.adopted] == ["a"]
     assert {one.measured for one in first} == {"on fresh pairs"}
