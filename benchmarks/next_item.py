@@ -107,8 +107,12 @@ def in_store(root: Path, ideas: int, runs: int) -> dict[str, float]:
     with Store(root) as store:
         campaign = fill(store, ideas, runs)
         meter = Meter(Budget(runs=10 * runs), 1)
-        # A lab without its executor and its data: choosing takes neither.
-        lab = SimpleNamespace(store=store, campaign=campaign, meter=meter, once=lambda key, work: work())
+        # A lab without its executor and its data: choosing takes neither. Whether an idea fits the original
+        # was found out when the session began.
+        fits = {(BASE.id, entry.idea.name): True for entry in store.ideas(campaign.id)}
+        lab = SimpleNamespace(
+            store=store, campaign=campaign, meter=meter, fits=fits, once=lambda key, work: work()
+        )
         nowhere = Line(Trunk(base=BASE), BASE.id)
         numbers = iter(range(runs))
 

@@ -228,7 +228,7 @@ def _bad(place, tmp_path_factory) -> dict[str, tuple]:
         "budget": (2, ["command line: budget", "'soon'", allowed], plain, "run", "--budget", "soon"),
         "misfit": (
             2,
-            ["ideas.toml: idea 'slip'", "no knob 'gian_a'; the nearest is gain_a", knobs],
+            ["ideas.toml: idea 'slip'", "no knob 'gian_a'; did you mean gain_a?", knobs],
             misspelt,
             "run",
         ),

@@ -58,12 +58,12 @@ def confirm(round: Round, screened: Sequence[Screened]) -> list[Claim]:
     stopped, waiting = confirm_together(round, both)
     alone = {name: entry for name, entry in entries.items() if name not in stopped | waiting.keys()}
     again = {name: f"{name}{AGAIN}" for name in alone if name in round.errors.frozen}
-    # Halves have spent what was meant for them all.
-    spent = bool(stopped or again)
-    if alone and spent and not _may_go_on(round, 0, alone, alone):
-        waiting |= dict.fromkeys(alone, NO_ROOM)
-        round.errors.frozen |= dict.fromkeys(alone.keys() & {*round.errors.entered}, -math.inf)
-    elif alone:
+    if stopped or again:  # halves have spent some of what was meant for these
+        late = alone.keys() - _that_fit(round, alone)
+        waiting |= dict.fromkeys(late, NO_ROOM)
+        round.errors.frozen |= dict.fromkeys(late & {*round.errors.entered}, -math.inf)
+        alone = {name: entry for name, entry in alone.items() if name not in late}
+    if alone:
         _judge(round, {again.get(name, name): entry for name, entry in alone.items()})
     claims = []
     for name, (entry, one) in both.items():
@@ -130,13 +130,31 @@ def cohort(round: Round, priced: Sequence[tuple[Candidate, Charge]]) -> tuple[li
 
 
 def _may_go_on(round: Round, at: int, live: Mapping[str, Entry], cohort: Mapping[str, Entry]) -> bool:
-    """Whether the budget has room for another look, and then for measuring the claims (their controls, their
-    stack and the original beside them) and the last check; what the clock said is kept."""
-    meter = round.lab.meter
+    """Whether the budget has room for another look; what the clock said is kept."""
+    price = _price(round, STEP, live, cohort)
+    return round.lab.once(f"{round.number}/look/{at}", lambda: round.lab.meter.remaining() > price)
+
+
+def _that_fit(round: Round, entries: Mapping[str, Entry]) -> set[str]:
+    """The best of these, as many as the budget has room for; what the clock said is kept."""
+    names = list(entries)
+
+    def most() -> int:
+        left = round.lab.meter.remaining()
+        for count in range(len(names), 0, -1):
+            some = {name: entries[name] for name in names[:count]}
+            if left > _price(round, entries[names[0]].rule.min_pairs, some, some):
+                return count
+        return 0
+
+    return {*names[: round.lab.once(f"{round.number}/alone", most)]}
+
+
+def _price(round: Round, pairs: int, live: Mapping[str, Entry], cohort: Mapping[str, Entry]) -> float:
+    """Of so many pairs of what is live, of measuring the claims after them (their controls, their stack and
+    the original beside them), and of the last check."""
     looks, arms = len(live) + len(_controls(live)), len(cohort) + len(_controls(cohort)) + 2
-    pairs = STEP if at else next(iter(live.values())).rule.min_pairs
-    price = pairs * looks + arms * round.config.policy.estimate_pairs + round.reserve
-    return round.lab.once(f"{round.number}/look/{at}", lambda: meter.remaining() > price)
+    return pairs * looks + arms * round.config.policy.estimate_pairs + round.reserve
 
 
 def _controls(entries: Mapping[str, Entry]) -> set[str]:

@@ -38,6 +38,7 @@ def admit(round: Round) -> None:
     knobs = written_knobs(lab.store, round.campaign, round.original.recipe, round.rung)
     others = [entry.idea for entry in entries]
     found = misfits(waiting, others, round.shelf.tree, lab.testbed, knobs)
+    lab.fits |= {(round.original.recipe, idea.name): idea.name not in found for idea in waiting}
     if config.ideas not in NO_FILE:
         given = [idea.name for idea in load_ideas(Path(config.ideas))]
         refuse(config.ideas, {name: found[name] for name in given if name in found})
@@ -87,15 +88,15 @@ def check_added(store: Store, campaign: Campaign, file: Path, ideas: Sequence[Id
 
 
 def still_waiting(lab: Lab, config: CampaignConfig, trunk: Line) -> set[str]:
-    """Queued ideas that fit neither the original recipe nor this trunk: nothing is tried of them yet."""
-    queued = [entry.idea for entry in lab.store.ideas(lab.campaign.id, IdeaState.QUEUED)]
-    names = {idea.name for idea in queued}
+    """Queued ideas that fit neither the original recipe nor this trunk: nothing is tried of them yet. What is
+    known of an idea is not looked at again: thousands may be queued."""
+    names = {entry.idea.name: entry.idea for entry in lab.store.ideas(lab.campaign.id, IdeaState.QUEUED)}
     for recipe in dict.fromkeys((trunk.trunk.base.id, trunk.recipe)):
-        open_ = [idea for idea in queued if idea.name in names]
-        if not open_:
-            break
-        lab.smoke([(recipe, config.rungs[0], None)])
-        knobs = written_knobs(lab.store, lab.campaign.id, recipe, config.rungs[0])
-        tree = lab.store.load_tree(lab.store.recipe(recipe).tree)
-        names &= misfits(open_, (), tree, lab.testbed, knobs).keys()
-    return names
+        if new := [idea for name, idea in names.items() if (recipe, name) not in lab.fits]:
+            lab.smoke([(recipe, config.rungs[0], None)])
+            knobs = written_knobs(lab.store, lab.campaign.id, recipe, config.rungs[0])
+            tree = lab.store.load_tree(lab.store.recipe(recipe).tree)
+            unfit = misfits(new, (), tree, lab.testbed, knobs)
+            lab.fits |= {(recipe, idea.name): idea.name not in unfit for idea in new}
+        names = {name: idea for name, idea in names.items() if not lab.fits[recipe, name]}
+    return set(names)

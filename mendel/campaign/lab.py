@@ -80,6 +80,8 @@ class Lab:
         self._clock = time.monotonic()
         self._jobs = Jobs(store, campaign, testbed, corpus)
         self.rung_tokens = self._jobs.rung_tokens
+        self.fits: dict[tuple[str, str], bool] = {}
+        """(recipe, idea) -> whether the idea was found to fit that recipe."""
         self._counted: set[str] = set()
         store.requeue_running(campaign.id)
         finished = store.runs(campaign.id, RunState.FINISHED)

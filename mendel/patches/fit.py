@@ -6,11 +6,11 @@ nobody brings can never run.
 
 from __future__ import annotations
 
-import difflib
 import re
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
+from mendel.inputs import allowed
 from mendel.patches.check import PatchError
 from mendel.patches.edits import Miss, apply_patch, replay
 from mendel.records import Idea, Patch, Range
@@ -49,7 +49,7 @@ def misfit(
             continue
         if key not in knobs:
             bringers = tuple(other.name for other in others if _names(key, other.patch))
-            return Misfit(f"{where}: {_unknown(key, list(knobs))}", bringers)
+            return Misfit(f"{where}: the recipe has no knob {key!r}{allowed(key, knobs)}", bringers)
         if wanted := _wanted(value, knobs[key]):
             return Misfit(f"{where}: {value!r} is not allowed; the knob takes {wanted}")
     return None
@@ -98,12 +98,6 @@ def _names(key: str, patch: Patch) -> bool:
     """Whether a patch writes code that names a knob."""
     word = re.compile(rf"\b{re.escape(key)}\b")
     return any(word.search(edit.replace) for edit in patch.edits)
-
-
-def _unknown(key: str, knobs: Sequence[str]) -> str:
-    near = difflib.get_close_matches(key, knobs, n=1, cutoff=0.5)
-    nearest = f"; the nearest is {near[0]}" if near else ""
-    return f"the recipe has no knob {key!r}{nearest}; allowed are {', '.join(knobs)}"
 
 
 def _wanted(value: Any, held: Any) -> str:

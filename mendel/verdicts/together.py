@@ -52,9 +52,6 @@ class Hopes:
     null: float
     """Smallest gain of interest."""
 
-    def among(self, keep: NDArray[np.bool_]) -> Hopes:
-        return Hopes(self.mean[keep], self.doubt[keep], self.need[keep], self.null)
-
     def found(self, pairs: Floats) -> tuple[Floats, Floats]:
         """(expected gain above the null of what is claimed, chance of a claim) after so many single pairs'
         worth of evidence (ideas,)."""

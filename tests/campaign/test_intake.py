@@ -15,7 +15,7 @@ KNOBS = "gain_a, gain_b, gain_c, label, init_stream, boast, spin, fail"
 UNFIT = {
     "misspelt": (
         idea("misspelt", {"gian_a": 1.5}),
-        f"overrides.gian_a: the recipe has no knob 'gian_a'; the nearest is gain_a; allowed are {KNOBS}",
+        f"overrides.gian_a: the recipe has no knob 'gian_a'; did you mean gain_a? allowed are {KNOBS}",
     ),
     "odd": (
         idea("odd", {"gain_a": "much"}),

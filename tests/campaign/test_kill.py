@@ -10,6 +10,7 @@ import pytest
 import toy
 
 from mendel.campaign.config import CampaignConfig
+from mendel.records import PlanKind
 from mendel.runs.sandbox.none import below
 from mendel.store import RunState, Store, StoreError
 
@@ -112,6 +113,7 @@ def test_killed_at_ten_random_moments_it_ends_with_the_same_verdicts(settings, l
         assert {run: final[run] for run in before} == before
         lost = sum(run.attempts for run in store.runs(found))
         assert lost > 0, "no kill hit a run: the test proves little"
+        assert store.plans(found, PlanKind.HALVES), "ideas are confirmed together in it"
         for run in store.runs(found):
             assert store.run_folder(found, run.id).read_status()["bits_per_byte"] == run.result.bits_per_byte
 

@@ -39,12 +39,12 @@ def test_the_whole_catalog_fits_what_it_is_written_for(tmp_path, recipe):
 def test_an_unknown_knob_is_told_with_the_nearest_and_all_there_are():
     many = {f"knob_{number}": 1.0 for number in range(200)}
     words, waits = fit(idea("slip", knob__7=1.0), knobs=many)
-    assert words.startswith("overrides.knob__7: the recipe has no knob 'knob__7'; the nearest is knob_7; ")
+    assert words.startswith("overrides.knob__7: the recipe has no knob 'knob__7'; did you mean knob_7? ")
     assert words.endswith(f"allowed are {', '.join(many)}") and waits == ()
     far, _ = fit(idea("far", zzz=1.0))
     assert far == "overrides.zzz: the recipe has no knob 'zzz'; allowed are lr, batch, bias, norm, unset"
     words, _ = fit(tuned(lrr=Range(low=1, high=2)))
-    assert words.startswith("tune.lrr: the recipe has no knob 'lrr'; the nearest is lr; ")
+    assert words.startswith("tune.lrr: the recipe has no knob 'lrr'; did you mean lr? ")
 
 
 @pytest.mark.parametrize(
