@@ -504,6 +504,8 @@ class Verdict(Record):
     """Pairs whose treatment was stopped early: what was expected of it stands for it."""
     together: int = 0
     """Ideas whose random halves were compared with each other; 0: it had pairs of its own."""
+    probability: float | None = None
+    """Of a screen: that the gain is above the smallest of interest, as the ideas together let one believe."""
     selected: Interval | None = None
     """Of a claim: the difference with an interval that holds although it was claimed (e-BY)."""
     reason: str = ""

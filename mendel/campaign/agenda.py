@@ -16,11 +16,13 @@ from mendel.campaign.intake import still_waiting
 from mendel.campaign.lab import Lab
 from mendel.campaign.planting import proposed_again
 from mendel.campaign.rounds import CURVE, SHORT_CURVE
+from mendel.campaign.screen import ENTRY_PAIRS, SHARING
 from mendel.campaign.trunk import Line
 from mendel.ideas.stream import choose
 from mendel.ideas.triage import balanced, rank
 from mendel.records import Idea, Patch, Verdict, VerdictKind
 from mendel.store import TUNED, IdeaState
+from mendel.verdicts.together import LEAST
 
 LEAST_IDEAS = 3
 """A round that could screen fewer is not begun."""
@@ -32,8 +34,8 @@ CONFIRMED = 6
 """Pairs that a confirmation takes on average."""
 CLAIMED = 1 / 2
 """Share of the ideas in confirmation that is claimed."""
-FEW = 6
-"""Ideas of a cohort that are confirmed one by one; of more, most are confirmed together."""
+UNLIKELY = 0.025
+"""Chance of a gain below which a screened idea has no second one."""
 CURVE_SEEDS = 2
 """Seeds of each point of a curve that is measured for the last check."""
 TIMID = 1.1
@@ -138,8 +140,8 @@ def second_chances(lab: Lab, trunk: Line) -> list[str]:
     """Ideas that may be tried on this trunk although they were judged on an earlier one, best first; among
     them knobs that stood well there, as if they were worth nothing.
 
-    Left out: what was claimed, what was shown to be worse or not to run, what the interval of its last
-    verdict says is hardly a gain, and blanks whose descendants are tried instead.
+    Left out: what was claimed, what was shown to be worse or not to run, what its last verdict
+    leaves hardly a chance to gain, and blanks whose descendants are tried instead.
     """
     campaign = lab.campaign.id
     plans = {plan.id: plan for plan in lab.store.plans(campaign) if plan.idea is not None}
@@ -168,9 +170,17 @@ def second_chances(lab: Lab, trunk: Line) -> list[str]:
         if entry.state in (IdeaState.ADOPTED, IdeaState.STALE, IdeaState.FAILED, IdeaState.REJECTED):
             continue  # it is in the trunk, had its second chance without a verdict, or deserves none
         hopeless = found.kind in (VerdictKind.BETTER, VerdictKind.WORSE, VerdictKind.FAILED)
-        if not hopeless and found.log2_cm.high > lab.campaign.config["policy"]["min_gain"]:
+        if not hopeless and _may_gain(found, lab.campaign.config["policy"]["min_gain"]):
             chances.append((-found.log2_cm.value, name))
     return [name for _, name in sorted(chances)]
+
+
+def _may_gain(last: Verdict, min_gain: float) -> bool:
+    """Whether an idea could still gain more than `min_gain`. A screen's own interval cannot tell: the luck of
+    the control moves all ideas that were compared with it."""
+    if last.probability is not None:
+        return last.probability > UNLIKELY
+    return last.log2_cm is not None and last.log2_cm.high > min_gain
 
 
 def _round_price(config: CampaignConfig, ideas: int, number: int) -> float:
@@ -179,16 +189,14 @@ def _round_price(config: CampaignConfig, ideas: int, number: int) -> float:
     counted = config.budget.runs is not None
     points = () if number == 0 else SHORT_CURVE  # the original's curve is there before the first round
     curve = len(points) if counted else sum(points)
-    screening = (ideas + 1) * policy.screen_pairs + MORE_PAIRS * ideas * policy.more_screen_pairs
+    controls = min(1 + (ideas - 1) // SHARING, ENTRY_PAIRS)
+    screening = (ideas + controls) * policy.screen_pairs + MORE_PAIRS * ideas * policy.more_screen_pairs
     entering = min(policy.cohort, max(1.0, ENTERING * ideas))
-    confirming = min((entering + 1) * CONFIRMED, 2 * (entering + CONFIRMED))  # one by one, or in halves
-    return curve * policy.curve_seeds + screening + confirming + _estimate_price(config)
-
-
-def _estimate_price(config: CampaignConfig) -> float:
-    """Expected price of measuring the claims of a round: a few one by one (of more, which are claimed
-    together, only the stack is trained), their stack, two controls."""
-    return (CLAIMED * min(config.policy.cohort, FEW) + 3) * config.policy.estimate_pairs
+    # One by one, then each claim, their stack and two controls; or in halves, then stack and controls.
+    confirming = (entering + 1) * CONFIRMED + (CLAIMED * entering + 3) * policy.estimate_pairs
+    if policy.together and entering >= LEAST:
+        confirming = min(confirming, 2 * (entering + CONFIRMED) + 3 * policy.estimate_pairs)
+    return curve * policy.curve_seeds + screening + confirming
 
 
 def tuning_price(policy: Policy, patch: Patch) -> float:
@@ -205,7 +213,8 @@ def own_control_price(policy: Policy, entering: float, claimed: float) -> float:
     """Expected runs of a control with which one idea alone is compared, if that enters confirmation and is
     then claimed with these probabilities."""
     screening = policy.screen_pairs + MORE_PAIRS * policy.more_screen_pairs
-    return screening + entering * (CONFIRMED + claimed * policy.estimate_pairs)
+    again = max(0, ENTRY_PAIRS - policy.screen_pairs)
+    return screening + entering * (again + CONFIRMED + claimed * policy.estimate_pairs)
 
 
 def reserve(lab: Lab, config: CampaignConfig) -> float:

@@ -42,15 +42,15 @@ planned = 0            # ideas to confirm, the weights of e-BH; 0 for what queue
 blank_share = 0.15     # share of the queue that is planted and changes nothing
 positive_share = 0.01  # share that is planted and has a known gain
 # Screening
-screen_ideas = 16      # ideas of one round
-screen_pairs = 2       # for every screened idea
+screen_ideas = 64      # most ideas of one round
+screen_pairs = 1       # for every screened idea; what enters confirmation has two at least
 more_screen_pairs = 2  # further ones for ideas whose gain is still in doubt
 early_stop = 0.01      # chance of a gain above min_gain below which a run is not finished; 0: all are
 tune_trials = 8        # runs of a search for the knobs of an idea; as many for its control
 tune_sampler = "tpe"   # or "cma-es", for two or more knobs that are no whole numbers
 # Confirmation and effect sizes
 enter = 1.0            # an idea enters where its gain is worth so many times the compute; 0: all do
-cohort = 12            # most ideas confirmed in one round
+cohort = 16            # most ideas confirmed in one round
 together = true        # in random halves against each other where that is cheaper; false: one by one
 max_pairs = 12         # most of one confirmation
 estimate_pairs = 6     # fresh ones behind the effect size of a claim
@@ -83,15 +83,15 @@ def read_rungs(text: str) -> list[int]:
 class Policy(Record):
     """How evidence is bought. Counts are pairs of runs unless they say otherwise."""
 
-    screen_ideas: int = Field(default=16, ge=1)
-    """Ideas screened in one round."""
-    screen_pairs: int = Field(default=2, ge=2)
-    """Pairs every screened idea gets."""
+    screen_ideas: int = Field(default=64, ge=1)
+    """Most ideas screened in one round."""
+    screen_pairs: int = Field(default=1, ge=1)
+    """Pairs every screened idea gets; what enters confirmation has two at least."""
     more_screen_pairs: int = Field(default=2, ge=0)
     """Further pairs for ideas whose gain is still in doubt."""
     early_stop: float = Field(default=0.01, ge=0, lt=0.5)
     """Chance of a gain above `min_gain` below which a screening run is not finished; 0: all are."""
-    cohort: int = Field(default=12, ge=1)
+    cohort: int = Field(default=16, ge=1)
     """Most ideas confirmed in one round."""
     together: bool = True
     """Confirm ideas in random halves against each other where that is cheaper; false: one by one."""

@@ -24,7 +24,7 @@ from mendel.plans.seeds import seed_block
 from mendel.records import Interval, Plan, PlanKind, Rule, RunResult, Shard
 from mendel.store import IdeaState
 from mendel.verdicts.curve import fit_curve
-from mendel.verdicts.effects import compute_multiplier
+from mendel.verdicts.effects import compute_multiplier, run_noise
 from mendel.verdicts.noise import UNKNOWN, Noise
 
 BOUND_DOUBLINGS = 3.0
@@ -35,6 +35,10 @@ SHORT_CURVE = (0.5, 1.0, 2.0)
 """The same for later trunks, which are compared with smaller effects."""
 LEAST_SLOPE = 1e-3
 """Bits per byte per doubling below which a curve is called flat: effects in compute are then meaningless."""
+LEAST_NOISE_PAIRS = 2
+"""Pairs that the noise of the control's runs counts for in that of a pair."""
+LEAST_NOISE = 0.01
+"""Paired sd in doublings of compute, below which no control's runs let one expect it."""
 LEAST_POINTS = 4
 """Runs that a curve is read from at least: its three parameters, and one to tell their noise."""
 
@@ -158,6 +162,14 @@ class Round:
             noise_pairs=self.noise.pairs,
             max_pairs=policy.max_pairs,
         )
+
+    def usual_noise(self) -> Noise:
+        """Of pairs, bits per byte: as the screen has shown it or, where no idea has two pairs yet, as if a
+        pair were as noisy as a run of the control."""
+        if self.noise.pairs:
+            return self.noise
+        sd = run_noise(self.points, self.flops * 2**self.ahead)
+        return Noise(max(sd, LEAST_NOISE * self.slope()), LEAST_NOISE_PAIRS)
 
     def multiplier(self, pairs: Sequence[tuple[RunResult, RunResult]], rule: Rule) -> Interval:
         """log2 CM over the control that pairs show at this rung's compute."""

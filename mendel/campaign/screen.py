@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 import statistics
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 from mendel.campaign.claim_audits import any_rejected
+from mendel.campaign.config import Policy
 from mendel.campaign.early_stop import EarlyStop
 from mendel.campaign.forecasts import track_record
 from mendel.campaign.rounds import Round, at_bound
@@ -16,9 +18,10 @@ from mendel.campaign.tuning import prepare_tuned
 from mendel.plans.costs import Charge, charge, cpu_intervals, done_once
 from mendel.plans.index import GAINS
 from mendel.plans.screening import Outlook, Prospect, Subject, entering, price_of_compute, prospects
-from mendel.records import Idea, Plan, PlanKind, RunResult, RunStatus, Shard, Verdict, VerdictKind
+from mendel.records import Idea, Interval, Plan, PlanKind, RunResult, RunStatus, Shard, Verdict, VerdictKind
 from mendel.store import IdeaState
 from mendel.verdicts.effects import paired_interval
+from mendel.verdicts.halves import as_pairs
 from mendel.verdicts.noise import learn_noise
 from mendel.verdicts.power import confirmation, expected_bar
 
@@ -32,8 +35,12 @@ class Screened(NamedTuple):
     """What is expected of it."""
 
 
-USUAL_NOISE = 0.05
-"""Paired sd in doublings of compute, where the screen has not shown any."""
+ENTRY_PAIRS = 2
+"""Pairs that an idea has before it enters: its noise and its cost are then measured and not assumed."""
+
+SHARING = 12
+"""Ideas whose first pairs share a control: its luck moves all of them. The next so many begin with the next
+seed."""
 
 
 def screen(round: Round, ideas: Sequence[Idea]) -> list[Screened]:
@@ -47,24 +54,45 @@ def screen(round: Round, ideas: Sequence[Idea]) -> list[Screened]:
     early = EarlyStop(round, {candidate.idea.name: candidate.idea.idea_class for candidate in ready})
     found = run_pairs(round.lab, plans, 0, policy.screen_pairs, early.watch)
     said = _weigh(round, ready, plans, found, 0)
-    for step in range(1, policy.more_screen_pairs + 1):
-        wanted = [plan for plan in plans if said[plan.idea or ""].pairs >= 1 and not _stopped(found[plan.id])]
-        # All have the same number of pairs, so that pairs of one seed share their control.
-        at = policy.screen_pairs + step - 1
-        wanted = [plan for plan in wanted if len(found[plan.id]) == at]
+    names = _enter(round, plans, found, said)
+    for step in itertools.count(1):
+        wanted = [plan for plan in plans if _wants_pair(policy, said[plan.idea or ""], found[plan.id], names)]
         if not wanted:
             break
-        for plan, more in run_pairs(round.lab, wanted, at, at + 1, early.watch).items():
-            found[plan] += more
+        for have in sorted({len(found[plan.id]) for plan in wanted}):
+            level = [plan for plan in wanted if len(found[plan.id]) == have]
+            for plan_id, more in run_pairs(round.lab, level, have, have + 1, early.watch).items():
+                found[plan_id] += more
         said = _weigh(round, ready, plans, found, step)
+        names = _enter(round, plans, found, said)
     early.record(plans, found)
-    out = {plan.idea for plan in plans if any_rejected(found[plan.id]) or _stopped(found[plan.id])}
-    able = [one for name, one in said.items() if name not in out]
-    names = entering(able, policy.cohort, everything=policy.enter == 0)
     _record(round, plans, found, said, names)
     prices = charges(round, ready, plans, found)
     by_name = {candidate.idea.name: candidate for candidate in ready}
     return [Screened(by_name[name], prices[name], said[name]) for name in names]
+
+
+def _enter(round: Round, plans: Sequence[Plan], found: Pairs, said: Mapping[str, Prospect]) -> list[str]:
+    """Names of the ideas that go to confirmation by what is known now."""
+    policy = round.config.policy
+    out = {plan.idea for plan in plans if any_rejected(found[plan.id]) or _stopped(found[plan.id])}
+    able = [one for name, one in said.items() if name not in out]
+    return entering(able, policy.cohort, everything=policy.enter == 0)
+
+
+def _wants_pair(
+    policy: Policy,
+    said: Prospect,
+    pairs: Sequence[tuple[RunResult, RunResult]],
+    entering: Sequence[str],
+) -> bool:
+    """Whether an idea gets another screening pair: it is in doubt, it would enter on a single one, or its
+    only one failed and nobody knows whether all do."""
+    if _stopped(pairs) or any_rejected(pairs):
+        return False
+    if len(pairs) < ENTRY_PAIRS and (said.name in entering or None in differences(pairs)):
+        return True
+    return said.pairs > 0 and len(pairs) < policy.screen_pairs + policy.more_screen_pairs
 
 
 def _stopped(pairs: Sequence[tuple[RunResult, RunResult]]) -> str:
@@ -75,12 +103,15 @@ def _stopped(pairs: Sequence[tuple[RunResult, RunResult]]) -> str:
 def screening_plans(round: Round, ready: Sequence[Candidate]) -> list[Plan]:
     """Fix the screening plans of ideas that are ready to run."""
     policy = round.config.policy
-    seeds = round.seeds(PlanKind.SCREEN, policy.screen_pairs + policy.more_screen_pairs)
+    most = max(policy.screen_pairs + policy.more_screen_pairs, ENTRY_PAIRS)
+    seeds = round.seeds(PlanKind.SCREEN, most)
     plans = []
     with round.lab.store.transaction():
-        for candidate in ready:
+        for place, candidate in enumerate(ready):
             name, control = candidate.idea.name, candidate.control
-            plan = round.plan(PlanKind.SCREEN, name, candidate.line, seeds, Shard.VALIDATION, control)
+            first = place // SHARING % most
+            turned = seeds[first:] + seeds[:first]
+            plan = round.plan(PlanKind.SCREEN, name, candidate.line, turned, Shard.VALIDATION, control)
             round.lab.store.put_plan(round.campaign, plan)
             plans.append(plan)
     return plans
@@ -115,7 +146,7 @@ def _weigh(
 def _outlook(round: Round) -> Outlook:
     """The noise as screening has shown it, and what a confirmation of this campaign takes and finds."""
     policy, slope = round.config.policy, round.slope()
-    sd, alike = round.noise.sd or USUAL_NOISE * slope, round.noise.pairs
+    sd, alike = round.usual_noise().sd, round.noise.pairs
     min_gain = policy.min_gain * slope
     # Rounded, so that what was simulated for one round serves the next.
     bar = float(f"{expected_bar(policy.alpha):.1f}")
@@ -170,6 +201,7 @@ def _record(
         reason = f"screened: P(gain) {probability:.2f}, {entered}"
         if stopped := _stopped(results):
             reason = f"screened and stopped early: {stopped}"
+        difference, log2_cm = _effect(round, plan, results)
         kind = VerdictKind.FAILED if failures == len(pairs) else VerdictKind.NO_DIFFERENCE_SHOWN
         if any_rejected(results):
             kind = VerdictKind.REJECTED
@@ -178,9 +210,10 @@ def _record(
             kind=kind,
             pairs=len(pairs),
             failures=failures,
-            difference=paired_interval(at_bound(pairs, plan.rule)),
-            log2_cm=round.multiplier(results, plan.rule),
+            difference=difference,
+            log2_cm=log2_cm,
             per_bit=per_bit,
+            probability=probability,
             stopped=sum(treatment.stopped is not None for _, treatment in results),
             reason=reason,
         )
@@ -200,6 +233,19 @@ def _record(
         "screen",
         f"round {round.number}: screened {len(plans)}, {len(names)} enter confirmation{listed}",
     )
+
+
+def _effect(
+    round: Round, plan: Plan, results: Sequence[tuple[RunResult, RunResult]]
+) -> tuple[Interval, Interval]:
+    """(bits per byte, log2 CM) that screening has shown. A single pair has no noise of its own: that of the
+    other ideas stands for it."""
+    gains = at_bound(differences(results), plan.rule)
+    if len(gains) > 1:
+        return paired_interval(gains), round.multiplier(results, plan.rule)
+    noise = round.usual_noise()
+    difference = paired_interval(gains, noise=noise)
+    return difference, round.in_compute(as_pairs(difference, noise.pairs + 1))
 
 
 def _lose(round: Round, name: str, state: IdeaState, reason: str) -> None:

@@ -14,6 +14,7 @@ from scipy.special import betaincinv, stdtrit
 
 from mendel.records import Interval, Verdict
 from mendel.verdicts.curve import REACH, ScalingCurve, fit_batch, fit_curve
+from mendel.verdicts.noise import UNKNOWN, Noise
 
 Floats = NDArray[np.float64]
 
@@ -24,16 +25,20 @@ FINITE = 64.0
 """A drawn curve may be flat; its log2 CM is cut at minus this, so that records stay finite."""
 
 
-def paired_interval(differences: ArrayLike, level: float = 0.95) -> Interval:
+def paired_interval(differences: ArrayLike, level: float = 0.95, noise: Noise = UNKNOWN) -> Interval:
     """Mean of the paired differences (pairs,) in bits per byte, with Student's t interval.
 
-    Differences without variance give an interval without width. Raises ValueError below two pairs.
+    Differences without variance give an interval without width. With `noise` their variance is moderated by
+    that of other ideas (Smyth 2004), and a single pair has an interval, too. Raises ValueError below two
+    pairs if nothing is known of the noise.
     """
     d = np.asarray(differences, dtype=float)
-    if len(d) < 2:
+    freedom = len(d) - 1 + noise.pairs
+    if not len(d) or not freedom:
         raise ValueError(f"an interval needs two pairs at least, found {len(d)}")
     mean = float(d.mean())
-    half = float(stdtrit(len(d) - 1, (1 + level) / 2)) * float(d.std(ddof=1)) / len(d) ** 0.5
+    sd = ((float(((d - mean) ** 2).sum()) + noise.pairs * noise.sd**2) / freedom) ** 0.5
+    half = float(stdtrit(freedom, (1 + level) / 2)) * sd / len(d) ** 0.5
     return Interval(value=mean, low=mean - half, high=mean + half, level=level)
 
 
@@ -175,6 +180,14 @@ def log2_cm_of(gain: ArrayLike, removable: ArrayLike, alpha: ArrayLike) -> Float
     ratio = 1 - gains / np.where(here > 0, here, np.nan)
     safe = np.where(ratio > 0, ratio, 1.0)
     return np.where(ratio > 0, -np.log2(safe) / alpha, np.where(gains > 0, np.inf, -np.inf))
+
+
+def run_noise(curve_points: Sequence[tuple[float, float]], flops: float) -> float:
+    """Standard deviation of a control run at `flops` from seed to seed, in bits per byte. Raises ValueError
+    as `compute_multiplier` does."""
+    points = np.asarray(curve_points, dtype=float).reshape(-1, 2)
+    curve = fit_curve(points[:, 0], points[:, 1])
+    return _relative_noise(points, curve)[0] * float(curve.loss(flops))
 
 
 def _relative_noise(points: Floats, curve: ScalingCurve) -> tuple[float, int]:

