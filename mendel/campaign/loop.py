@@ -62,6 +62,8 @@ PLANNED_SHARE = 0.4
 ENTRY_PRICE = 15.0
 """Runs of the lowest rung that go with an entry, screening of those that do not enter included. Planning for
 more entries than there will be makes every claim dearer; for fewer, those that come later."""
+JOINT_PRICE = 9.0
+"""The same where ideas are confirmed together."""
 LONGEST = 16.0
 """Longest run of the original, as a multiple of the rung's compute, to read the trunk's multiplier off."""
 
@@ -148,7 +150,8 @@ def _planned(lab: Lab, config: CampaignConfig) -> int:
     """Ideas that the queue and the budget let one expect in confirmation."""
     left = max(0.0, lab.meter.remaining() - verify_price(lab, config))
     queue = PLANNED_SHARE * len(lab.store.ideas(lab.campaign.id))
-    return max(1, math.ceil(min(queue, left / ENTRY_PRICE)))
+    price = JOINT_PRICE if config.policy.together else ENTRY_PRICE
+    return max(1, math.ceil(min(queue, left / price)))
 
 
 # --- the last check -------------------------------------------------------------------------------------

@@ -11,13 +11,14 @@ from typing import Any, NamedTuple
 from mendel.campaign.claim_audits import any_rejected
 from mendel.campaign.config import Policy
 from mendel.campaign.early_stop import EarlyStop
+from mendel.campaign.entry import enter
 from mendel.campaign.forecasts import track_record
 from mendel.campaign.rounds import Round, at_bound
 from mendel.campaign.trunk import Candidate, Pairs, differences, run_pairs
 from mendel.campaign.tuning import prepare_tuned
 from mendel.plans.costs import Charge, charge, cpu_intervals, done_once
 from mendel.plans.index import GAINS
-from mendel.plans.screening import Outlook, Prospect, Subject, entering, price_of_compute, prospects
+from mendel.plans.screening import Outlook, Prospect, Subject, price_of_compute, prospects
 from mendel.records import Idea, Interval, Plan, PlanKind, RunResult, RunStatus, Shard, Verdict, VerdictKind
 from mendel.store import IdeaState
 from mendel.verdicts.effects import paired_interval
@@ -53,8 +54,7 @@ def screen(round: Round, ideas: Sequence[Idea]) -> list[Screened]:
     plans = screening_plans(round, ready)
     early = EarlyStop(round, {candidate.idea.name: candidate.idea.idea_class for candidate in ready})
     found = run_pairs(round.lab, plans, 0, policy.screen_pairs, early.watch)
-    said = _weigh(round, ready, plans, found, 0)
-    names = _enter(round, plans, found, said)
+    said, names = _weigh(round, ready, plans, found, 0)
     for step in itertools.count(1):
         wanted = [plan for plan in plans if _wants_pair(policy, said[plan.idea or ""], found[plan.id], names)]
         if not wanted:
@@ -63,21 +63,12 @@ def screen(round: Round, ideas: Sequence[Idea]) -> list[Screened]:
             level = [plan for plan in wanted if len(found[plan.id]) == have]
             for plan_id, more in run_pairs(round.lab, level, have, have + 1, early.watch).items():
                 found[plan_id] += more
-        said = _weigh(round, ready, plans, found, step)
-        names = _enter(round, plans, found, said)
+        said, names = _weigh(round, ready, plans, found, step)
     early.record(plans, found)
     _record(round, plans, found, said, names)
     prices = charges(round, ready, plans, found)
     by_name = {candidate.idea.name: candidate for candidate in ready}
     return [Screened(by_name[name], prices[name], said[name]) for name in names]
-
-
-def _enter(round: Round, plans: Sequence[Plan], found: Pairs, said: Mapping[str, Prospect]) -> list[str]:
-    """Names of the ideas that go to confirmation by what is known now."""
-    policy = round.config.policy
-    out = {plan.idea for plan in plans if any_rejected(found[plan.id]) or _stopped(found[plan.id])}
-    able = [one for name, one in said.items() if name not in out]
-    return entering(able, policy.cohort, everything=policy.enter == 0)
 
 
 def _wants_pair(
@@ -119,10 +110,11 @@ def screening_plans(round: Round, ready: Sequence[Candidate]) -> list[Plan]:
 
 def _weigh(
     round: Round, ready: Sequence[Candidate], plans: Sequence[Plan], found: Pairs, step: int
-) -> dict[str, Prospect]:
-    """What to do with each idea of the round. It depends on the clock and on what waits, so it is kept."""
+) -> tuple[dict[str, Prospect], list[str]]:
+    """What to do with each idea of the round, and which of them enter confirmation by what is known now. Both
+    depend on the clock and on what waits, so they are kept."""
     if not plans:
-        return {}
+        return {}, []
     pairs = {
         plan.idea or "": dict(zip(plan.seeds, at_bound(differences(found[plan.id]), plan.rule), strict=False))
         for plan in plans
@@ -137,10 +129,20 @@ def _weigh(
         subjects = mine + _others(round, slope, set(pairs))
         price = price_of_compute(subjects, outlook, round.lab.meter.remaining() - round.reserve)
         said = prospects(subjects, outlook, round.config.policy.enter * price)
-        return {name: said[name].model_dump() for name in pairs}
+        out = {plan.idea for plan in plans if any_rejected(found[plan.id]) or _stopped(found[plan.id])}
+        able = [said[name] for name in pairs if name not in out]
+        names = enter(round, ready, able, price, _failing(list(found.values())))
+        return {"prospects": {name: said[name].model_dump() for name in pairs}, "enter": names}
 
     kept = round.lab.once(f"{round.number}/prospects/{step}", weighed)
-    return {name: Prospect.model_validate(one) for name, one in kept.items()}
+    return {name: Prospect.model_validate(one) for name, one in kept["prospects"].items()}, kept["enter"]
+
+
+def _failing(found: Sequence[Sequence[tuple[RunResult, RunResult]]]) -> float:
+    """Share of treatments that failed, of ideas that do not fail every time."""
+    failed = [[d is None for d in differences(pairs)] for pairs in found]
+    some = [one for one in failed if not all(one)]
+    return sum(map(sum, some)) / max(1, sum(map(len, some)))
 
 
 def _outlook(round: Round) -> Outlook:

@@ -15,6 +15,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from mendel.campaign.claim_audits import hangs_on_constants
+from mendel.campaign.entry import gain_error, hopes, standing
 from mendel.campaign.jobs import Request
 from mendel.campaign.looks import Entry, look
 from mendel.campaign.planting import grant
@@ -29,7 +30,6 @@ from mendel.verdicts.judge import Action
 from mendel.verdicts.together import (
     HOPE,
     LEAST,
-    Hopes,
     Look,
     hopes_of,
     longest,
@@ -41,10 +41,6 @@ from mendel.verdicts.together import (
 IDEA = "cohort"
 """What runs of halves are accounted to."""
 NOT_WORTH = "given up: what further runs could show is not worth them"
-LEAST_ERROR = 0.1
-"""Standard error of a gain (paired sd) that no screening leaves less of."""
-BESIDE = 0.25
-"""The same, as a share of the gain: beside others an idea gains more or less than it did alone."""
 
 
 class Alone(Exception):
@@ -96,8 +92,8 @@ def _chosen(round: Round, cohort: Cohort) -> Cohort:
     names = fits[: most_together(_failing(round))]
     if len(names) < LEAST:
         return {}
-    hopes, limit = _hopes(round, [able[name][1] for name in names]), round.config.policy.max_pairs
-    pays = together(hopes, limit, longest(hopes.doubt, limit), round.rule().min_pairs)
+    limit, hoped = round.config.policy.max_pairs, hopes(round, [able[name][1].prospect for name in names])
+    pays = together(hoped, limit, longest(hoped.doubt, limit), round.rule().min_pairs)
     return {name: able[name] for name in names} if pays else {}
 
 
@@ -128,24 +124,6 @@ def _failing(round: Round) -> float:
     return sum(one.failures for one in some) / max(1, sum(one.pairs for one in some))
 
 
-def _hopes(round: Round, members: Sequence[Screened]) -> Hopes:
-    """What screening lets one expect of ideas that are about to enter."""
-    rule, first = round.rule(), len(round.errors.entered)
-    places = range(first, first + len(members))
-    means, errors = zip(*((one.prospect.mean, _error(round, one)) for one in members), strict=True)
-    return hopes_of(rule, places, _standing(round), means, errors, [0.0] * len(members))
-
-
-def _error(round: Round, one: Screened) -> float:
-    expected = one.prospect
-    return max(expected.error, LEAST_ERROR * round.noise.sd, BESIDE * abs(expected.mean))
-
-
-def _standing(round: Round) -> list[int]:
-    errors = round.errors
-    return [n for n, name in enumerate(errors.entered) if errors.frozen.get(name, -math.inf) > -math.inf]
-
-
 @dataclass
 class _Joint:
     """One joint confirmation."""
@@ -163,11 +141,10 @@ class _Joint:
     def __post_init__(self) -> None:
         self.entries = {name: entry for name, (entry, _) in self.members.items()}
         self.live = set(self.entries)
-        hopes = _hopes(self.round, [one for _, one in self.members.values()])
-        self.limit = longest(hopes.doubt, self.round.config.policy.max_pairs)
+        members = [one.prospect for _, one in self.members.values()]
+        self.limit = longest(hopes(self.round, members).doubt, self.round.config.policy.max_pairs)
         rule = next(iter(self.entries.values())).plan.rule.model_copy(update={"max_pairs": self.limit})
-        members = [one for _, one in self.members.values()]
-        before = Gains.apart([m.prospect.mean for m in members], [_error(self.round, m) for m in members])
+        before = Gains.apart([m.mean for m in members], [gain_error(self.round, m) for m in members])
         self.halves = Halves(rule, before)
         for place, entry in enumerate(self.entries.values()):
             entry.halves, entry.place = self.halves, place
@@ -223,9 +200,9 @@ class _Joint:
         judged = [self.entries[name].judgement for name in names]
         log_e = [0.0 if one is None else one.log_e_t for one in judged]
         places = [entered.index(name) for name in names]
-        hopes = hopes_of(rule, places, _standing(round), gains.mean[at], gains.error[at], log_e)
+        hoped = hopes_of(rule, places, standing(round), gains.mean[at], gains.error[at], log_e)
         price = run_price(round) * round.slope() / rule.noise
-        return next_look(hopes, self.halves.seeds, self.limit - self.halves.seeds, rule.min_pairs, price)
+        return next_look(hoped, self.halves.seeds, self.limit - self.halves.seeds, rule.min_pairs, price)
 
     def _affordable(self, seeds: int) -> int:
         """So many of these seeds as leave room for measuring the claims; none below the first look's."""

@@ -8,7 +8,7 @@ better bought one by one.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -71,6 +71,8 @@ class Look:
     """0 where none are worth it."""
     gain: float
     """Expected gain above the null of what they let claim, in paired sd."""
+    worth: float
+    """The same of all looks that are worth it, less the price of these."""
     chance: Floats
     """(ideas,) to be claimed by the time that more seeds are not worth their price."""
 
@@ -101,17 +103,32 @@ def hopes_of(
 def next_look(hopes: Hopes, done: int, most: int, min_pairs: int = 5, price: float = 0.0) -> Look:
     """Seeds for the next look, `done` behind and at most `most` to come, where a run costs `price` (paired
     sd)."""
-    first, nothing = max(1, min_pairs - done), Look(0, 0.0, np.zeros(len(hopes.mean)))
+    first, nothing = max(1, min_pairs - done), Look(0, 0.0, 0.0, np.zeros(len(hopes.mean)))
     if most < first or not len(hopes.mean):
         return nothing
     seeds = np.arange(first, most + 1)
     found = [hopes.found(worth_in_pairs(hopes.doubt, int(n))) for n in seeds]
     gains = np.array([gain.sum() for gain, _ in found])
-    last = int((gains - 2 * price * seeds).argmax())
-    if gains[last] <= 2 * price * seeds[last]:
+    worth = gains - 2 * price * seeds
+    last = int(worth.argmax())
+    if worth[last] <= 0:
         return nothing
     enough = int(np.argmax(gains >= ENOUGH * gains[last]))
-    return Look(int(seeds[enough]), float(gains[enough]), found[last][1])
+    return Look(int(seeds[enough]), float(gains[enough]), float(worth[last]), found[last][1])
+
+
+def how_many(
+    hopes: Callable[[int], Hopes], first: int, most: int, max_pairs: int, seeds: int, price: float
+) -> int:
+    """Of how many ideas, `first` to `most`, a joint confirmation is worth most; `hopes(n)` are those of the n
+    best. A run costs `price` (paired sd), and there is room for so many `seeds`."""
+    best, worth = first, 0.0
+    for count in range(first, most + 1):
+        now = hopes(count)
+        look = next_look(now, 0, min(seeds, longest(now.doubt, max_pairs)), price=price)
+        if look.worth > worth:
+            best, worth = count, look.worth
+    return best
 
 
 def longest(doubt: Floats, max_pairs: int) -> int:
