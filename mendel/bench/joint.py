@@ -54,8 +54,8 @@ class Joint:
             if not look.seeds:
                 break
             running[np.flatnonzero(running)[look.chance < HOPE]] = False
-            # Smaller looks than planned: what they teach makes the next ones clearer.
-            seeds = min(look.seeds, max(self.rule.min_pairs - self.halves.seeds, int(running.sum()), 3))
+            # After the first, smaller looks than planned: what they teach makes the next ones clearer.
+            seeds = look.seeds if not self.halves.seeds else min(look.seeds, max(int(running.sum()), 3))
             if not running.any() or not self._train(draw_signs((11, self.seed), seeds, running)):
                 break
             claims += self._decide(running, said)

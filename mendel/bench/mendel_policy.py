@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-from mendel.bench.joint import Joint
+from mendel.bench.joint import TIMID, Joint
 from mendel.bench.lab import Lab, OutOfBudget, OutOfSeeds
 from mendel.plans.index import (
     GAINS,
@@ -34,7 +34,15 @@ from mendel.verdicts.evalues import log_t_final
 from mendel.verdicts.judge import Action, clipped, judge_round
 from mendel.verdicts.noise import Noise, learn_noise, noise_of
 from mendel.verdicts.power import FIRST_LOOK, confirmation, expected_bar
-from mendel.verdicts.together import Hopes, hopes_of, most_together, together
+from mendel.verdicts.together import (
+    LEAST,
+    Hopes,
+    beside_others,
+    hopes_of,
+    how_many,
+    most_together,
+    together,
+)
 
 Floats = NDArray[np.float64]
 
@@ -79,8 +87,8 @@ class Mendel:
             cohort = self._cohort(options, done)
             if not len(cohort):
                 break
-            self.planned = self.planned or len(cohort)
-            together = self._together(cohort)
+            together = self._together(cohort, options, done)
+            self.planned = self.planned or max(len(cohort), len(together))
             if len(together):
                 done[together] = True
                 claims += self._confirm_together(together, options.price)
@@ -183,11 +191,12 @@ class Mendel:
         ranked = names[np.argsort(-options.confirm[names] / self.lab.ideas.cost[names], kind="stable")]
         return ranked[: int(self.lab.left / 6)]
 
-    def _rule(self) -> Rule:
+    def _rule(self, planned: int = 1) -> Rule:
+        """`planned` stands for the ideas of the first cohort as long as there is none."""
         terms, noise = self.lab.terms, self._noise()
         return Rule(
             alpha=self.alpha or terms.alpha,
-            planned=self.planned,
+            planned=self.planned or planned,
             min_loss_gain=terms.min_gain,
             bound=terms.bound,
             noise=noise.sd,
@@ -241,27 +250,43 @@ class Mendel:
         self.frozen |= dict.fromkeys(data, -math.inf)
         return claims
 
-    def _together(self, cohort: NDArray[np.intp]) -> NDArray[np.intp]:
-        """Those of a cohort that are better confirmed together, if that is better."""
-        bound = self.lab.terms.bound
+    def _together(
+        self, cohort: NDArray[np.intp], options: Options, done: NDArray[np.bool_]
+    ) -> NDArray[np.intp]:
+        """Those of a cohort that are better confirmed together, if that is better, and what joins them."""
+        bound, left = self.lab.terms.bound, self._pairs_left()
         pairs = [value <= -bound for found in self.seen for value in found.values()]
         most = most_together(float(np.mean(pairs)) if pairs else 0.0)
-        slots = self.lab.ideas.slot[cohort]
-        chosen = cohort[np.sort(np.unique(slots, return_index=True)[1])][:most]
-        left = self._pairs_left()
-        if len(chosen) and together(self._hopes(chosen), min(PLAIN_PAIRS, left), left):
+        self.expected = self._expect()
+        known = ~done & np.array([bool(pairs) for pairs in self.seen])
+        known[cohort] = False
+        rest = np.flatnonzero(known)
+        ranked = np.concatenate([cohort, rest[np.argsort(-self.expected[0][rest], kind="stable")]])
+        chosen = ranked[np.sort(np.unique(self.lab.ideas.slot[ranked], return_index=True)[1])][:most]
+        first, seeds = int(np.isin(chosen, cohort).sum()), min(left, int(self.lab.left / (2 * TIMID)))
+        if first < LEAST:
+            return cohort[:0]
+        limit = min(PLAIN_PAIRS, left)
+        count = how_many(lambda n: self._hopes(chosen[:n]), first, len(chosen), limit, seeds, options.price)
+        chosen = chosen[:count]
+        if together(self._hopes(chosen), self._hopes(chosen, alone=True), limit, left):
             return chosen
         return cohort[:0]
 
-    def _hopes(self, cohort: NDArray[np.intp]) -> Hopes:
-        """What screening lets one expect of ideas that are about to enter."""
-        rule = self._rule()
-        posterior = beliefs(self._evidence(noise_of(rule)))[cohort]
+    def _expect(self) -> tuple[Floats, Floats]:
+        """Mean and standard error of every idea's gain by what screening has shown, in paired sd."""
+        posterior = beliefs(self._evidence(self._noise()))
         mean = posterior @ GRID
-        error = np.maximum(posterior @ GRID**2 - mean**2, LEAST_DOUBT) ** 0.5
+        return mean, np.maximum(posterior @ GRID**2 - mean**2, LEAST_DOUBT) ** 0.5
+
+    def _hopes(self, cohort: NDArray[np.intp], alone: bool = False) -> Hopes:
+        """What that lets one expect of ideas that are about to enter together, or else `alone`."""
+        mean, error = (of_all[cohort] for of_all in self.expected)
+        if not alone:
+            mean, error = beside_others(mean, error, 1.0)
         places = range(len(self.entered), len(self.entered) + len(cohort))
         standing = [n for n, name in enumerate(self.entered) if self.frozen[name] > -math.inf]
-        none = np.zeros(len(cohort))
+        rule, none = self._rule(len(cohort)), np.zeros(len(cohort))
         return hopes_of(rule, places, standing, mean * self.sd, error * self.sd, none)
 
     def _confirm_together(self, cohort: NDArray[np.intp], price: float) -> list[int]:
@@ -338,5 +363,7 @@ class Oracle(Mendel):
         zero = np.zeros(len(worth))
         return Options(index, zero - 1, zero.astype(np.intp), zero, 0.0)
 
-    def _together(self, cohort: NDArray[np.intp]) -> NDArray[np.intp]:
+    def _together(
+        self, cohort: NDArray[np.intp], options: Options, done: NDArray[np.bool_]
+    ) -> NDArray[np.intp]:
         return cohort[:0]

@@ -14,26 +14,31 @@ from mendel.campaign.rounds import Round
 from mendel.campaign.trunk import Candidate
 from mendel.plans.costs import Charge
 from mendel.plans.screening import Prospect, entering
-from mendel.verdicts.together import LEAST, Hopes, hopes_of, how_many, most_together
-
-LEAST_ERROR = 0.1
-"""Standard error of a gain (paired sd) that no screening leaves less of."""
-BESIDE = 0.25
-"""The same, as a share of the gain: beside others an idea gains more or less than it did alone."""
+from mendel.verdicts.together import (
+    LEAST,
+    Hopes,
+    beside_others,
+    hopes_of,
+    how_many,
+    longest,
+    most_together,
+    together,
+)
 
 
 def enter(
-    round: Round, ready: Sequence[Candidate], able: Sequence[Prospect], price: float, failing: float
+    round: Round, able: Sequence[Prospect], beside: Sequence[Candidate], price: float, failing: float
 ) -> list[str]:
-    """Names of the ideas that go to confirmation, the best first. `price` is what a run must bring, in paired
-    sd; `failing` the share of runs that fail."""
+    """Names of the ideas that go to confirmation, the best first. `able` may go there, and those of `beside`
+    together with others; `price` is what a run must bring, in paired sd, `failing` the share of runs that
+    fail."""
     policy = round.config.policy
     alone = entering(able, policy.cohort, everything=policy.enter == 0)
     if not policy.together or not round.noise.pairs or policy.enter == 0:
         return alone
     said = {one.name: one for one in able}
     rest = sorted(said.keys() - set(alone), key=lambda name: (-said[name].mean, name))
-    ideas = {c.idea.name: c for c in ready if c.control.recipe == round.control.recipe}
+    ideas = {candidate.idea.name: candidate for candidate in beside}
     ordered = [ideas[name] for name in [*alone, *rest] if name in ideas and said[name].error > 0]
     fits = _composing(round, ordered)
     first = sum(name in alone for name in fits)
@@ -43,7 +48,15 @@ def enter(
     members = [said[name] for name in fits]
     seeds = int((round.lab.meter.remaining() - round.reserve - 3 * policy.estimate_pairs) / 2)
     count = how_many(lambda n: hopes(round, members[:n]), first, most, policy.max_pairs, seeds, price)
+    if not pays(round, members[:count]):
+        return alone
     return alone + [name for name in fits[:count] if name not in alone]
+
+
+def pays(round: Round, members: Sequence[Prospect]) -> bool:
+    """Whether these are better confirmed together than one by one."""
+    limit, beside = round.config.policy.max_pairs, hopes(round, members)
+    return together(beside, hopes(round, members, alone=True), limit, longest(beside.doubt, limit))
 
 
 def joins(round: Round, prospect: Prospect) -> bool:
@@ -58,17 +71,23 @@ def _composing(round: Round, ordered: Sequence[Candidate]) -> list[str]:
     return [candidate.idea.name for candidate in ordered if candidate.idea.name in names]
 
 
-def hopes(round: Round, members: Sequence[Prospect]) -> Hopes:
-    """What screening lets one expect of ideas that are about to enter together."""
+def hopes(round: Round, members: Sequence[Prospect], alone: bool = False) -> Hopes:
+    """What screening lets one expect of ideas that are about to enter together, or else `alone`."""
     first = len(round.errors.entered)
-    means, errors = [one.mean for one in members], [gain_error(round, one) for one in members]
+    means, errors = on_control(members) if alone else in_halves(round, members)
     places = range(first, first + len(members))
     return hopes_of(round.rule(), places, standing(round), means, errors, [0.0] * len(members))
 
 
-def gain_error(round: Round, expected: Prospect) -> float:
-    """Standard error of an idea's gain beside others, bits per byte."""
-    return max(expected.error, LEAST_ERROR * round.noise.sd, BESIDE * abs(expected.mean))
+def on_control(members: Sequence[Prospect]) -> tuple[list[float], list[float]]:
+    """Means and standard errors of ideas' gains by themselves, bits per byte."""
+    return [one.mean for one in members], [one.error for one in members]
+
+
+def in_halves(round: Round, members: Sequence[Prospect]) -> tuple[list[float], list[float]]:
+    """The same beside random halves of each other."""
+    means, errors = beside_others(*on_control(members), round.noise.sd)
+    return means.tolist(), errors.tolist()
 
 
 def standing(round: Round) -> Collection[int]:

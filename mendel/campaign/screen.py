@@ -8,7 +8,7 @@ import statistics
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
-from mendel.campaign.claim_audits import any_rejected
+from mendel.campaign.claim_audits import any_rejected, hangs_on_constants
 from mendel.campaign.config import Policy
 from mendel.campaign.early_stop import EarlyStop
 from mendel.campaign.entry import enter
@@ -131,11 +131,17 @@ def _weigh(
         said = prospects(subjects, outlook, round.config.policy.enter * price)
         out = {plan.idea for plan in plans if any_rejected(found[plan.id]) or _stopped(found[plan.id])}
         able = [said[name] for name in pairs if name not in out]
-        names = enter(round, ready, able, price, _failing(list(found.values())))
+        beside = [c for c, plan in zip(ready, plans, strict=True) if _composes(round, plan)]
+        names = enter(round, able, beside, price, _failing(list(found.values())))
         return {"prospects": {name: said[name].model_dump() for name in pairs}, "enter": names}
 
     kept = round.lab.once(f"{round.number}/prospects/{step}", weighed)
     return {name: Prospect.model_validate(one) for name, one in kept["prospects"].items()}, kept["enter"]
+
+
+def _composes(round: Round, plan: Plan) -> bool:
+    """Whether an idea can be a part of halves, for all that is known of it alone."""
+    return plan.control == round.control.recipe and not hangs_on_constants(round, plan)
 
 
 def _failing(found: Sequence[Sequence[tuple[RunResult, RunResult]]]) -> float:

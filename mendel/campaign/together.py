@@ -15,7 +15,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from mendel.campaign.claim_audits import hangs_on_constants
-from mendel.campaign.entry import gain_error, hopes, standing
+from mendel.campaign.entry import hopes, in_halves, pays, standing
 from mendel.campaign.jobs import Request
 from mendel.campaign.looks import Entry, look
 from mendel.campaign.planting import grant
@@ -35,7 +35,6 @@ from mendel.verdicts.together import (
     longest,
     most_together,
     next_look,
-    together,
 )
 
 IDEA = "cohort"
@@ -90,11 +89,9 @@ def _chosen(round: Round, cohort: Cohort) -> Cohort:
     stack = _stack(round, [one for _, one in able.values()])
     fits = [name for name, (_, one) in able.items() if one.candidate.idea.name in stack.names]
     names = fits[: most_together(_failing(round))]
-    if len(names) < LEAST:
+    if len(names) < LEAST or not pays(round, [able[name][1].prospect for name in names]):
         return {}
-    limit, hoped = round.config.policy.max_pairs, hopes(round, [able[name][1].prospect for name in names])
-    pays = together(hoped, limit, longest(hoped.doubt, limit), round.rule().min_pairs)
-    return {name: able[name] for name in names} if pays else {}
+    return {name: able[name] for name in names}
 
 
 def _alternative(round: Round, members: Sequence[Screened], other: Screened) -> str:
@@ -144,7 +141,7 @@ class _Joint:
         members = [one.prospect for _, one in self.members.values()]
         self.limit = longest(hopes(self.round, members).doubt, self.round.config.policy.max_pairs)
         rule = next(iter(self.entries.values())).plan.rule.model_copy(update={"max_pairs": self.limit})
-        before = Gains.apart([m.mean for m in members], [gain_error(self.round, m) for m in members])
+        before = Gains.apart(*in_halves(self.round, members))
         self.halves = Halves(rule, before)
         for place, entry in enumerate(self.entries.values()):
             entry.halves, entry.place = self.halves, place

@@ -9,8 +9,11 @@ from mendel.records import Rule
 from mendel.verdicts.together import (
     LEAST,
     MOST,
+    SPARE,
     Hopes,
+    beside_others,
     hopes_of,
+    how_many,
     longest,
     most_together,
     next_look,
@@ -21,7 +24,8 @@ RULE = Rule(planned=12, min_loss_gain=0.003, noise=0.01, noise_pairs=8)
 
 
 def hopes(*gains, doubt=0.5, need=4.5, null=0.3):
-    return Hopes(np.array(gains, dtype=float), np.full(len(gains), doubt), np.full(len(gains), need), null)
+    doubts = np.broadcast_to(np.asarray(doubt, dtype=float), len(gains))
+    return Hopes(np.array(gains, dtype=float), doubts, np.full(len(gains), need), null)
 
 
 @pytest.mark.parametrize(
@@ -35,7 +39,27 @@ def hopes(*gains, doubt=0.5, need=4.5, null=0.3):
     ],
 )
 def test_halves_are_for_gains_that_stand_out_and_for_many_seeds(gains, doubt, seeds, pays):
-    assert together(hopes(*gains, doubt=doubt), 12, seeds) is pays
+    mean, error = beside_others(gains, doubt**0.5, 1.0)
+    assert together(hopes(*mean, doubt=error**2), hopes(*gains, doubt=doubt), 12, seeds) is pays
+
+
+def test_beside_others_a_gain_is_less_and_less_sure():
+    mean, error = beside_others([8.0, 0.0, -2.0], [0.3, 0.3, 0.05], 1.0)
+    assert mean.tolist() == [4.0, 0.0, -2.0] and error.tolist() == [4.0, 0.3, 1.0]
+
+
+def test_an_idea_joins_where_it_is_worth_the_runs_that_it_takes():
+    """Small gains join large ones where the price is low, and not where it is high; what does harm never
+    does."""
+    gains = [9.0, 8.0, 7.0, 6.0, 2.5, 2.0, -3.0, -3.0]
+
+    def count(price, seeds=60):
+        return how_many(lambda n: hopes(*gains[:n], doubt=0.3), 4, 8, 12, seeds, price)
+
+    assert count(0.01) == 6
+    assert count(1.0) == 5
+    assert count(1.4) == 4
+    assert count(0.01, seeds=4) == 4, "no room for any seeds"
 
 
 @given(st.lists(st.floats(-3, 10), min_size=3, max_size=16), st.floats(0.05, 3), st.integers(0, 12))
@@ -53,7 +77,7 @@ def test_a_look_is_never_longer_than_there_is_room_or_shorter_than_a_claim_takes
 
 def test_what_is_sure_needs_the_fewest_seeds_and_what_is_hopeless_has_no_chance():
     look = next_look(hopes(9.0, 9.0, 9.0, 9.0, -1.0, doubt=0.1), 0, 40)
-    assert look.seeds == 5
+    assert look.seeds == 5 + SPARE
     assert look.chance[:4] == pytest.approx(1, abs=0.01) and look.chance[4] < 0.01
 
 
