@@ -4,7 +4,8 @@
 
 Each cohort has been screened with two pairs an idea; a third of its ideas are worth exactly the smallest gain
 of interest (0.3 paired sd: the hardest null), the others exponentially more, `gain` paired sd on average. The
-real judge decides: after five seeds, then after every second. Halves stop where `mendel.verdicts.together`
+real judge decides: one by one after five seeds, in halves after as many as there are ideas and three more,
+then after every second. Halves stop where `mendel.verdicts.together`
 sees no look worth its runs or after as much evidence as twelve pairs; one by one by futility or at twelve.
 Noise and failures are of single runs, so that a pair of halves has the noise of a pair. Columns: false claims
 among claims, mean over cohorts; share of the gain above the null that is claimed; runs, controls among them.
@@ -25,7 +26,7 @@ from numpy.typing import NDArray
 from mendel.records import Rule
 from mendel.verdicts.halves import Gains, Halves, draw_signs
 from mendel.verdicts.judge import Action, decide, judge_round
-from mendel.verdicts.together import HOPE, hopes_of, longest, next_look
+from mendel.verdicts.together import HOPE, beside_others, hopes_of, longest, next_look
 
 Floats = NDArray[np.float64]
 NULL, SCREEN, MAX_PAIRS = 0.3, 2, 12
@@ -95,9 +96,11 @@ Draw = Callable[[np.random.Generator, tuple[int, ...]], Floats]
 
 
 def in_halves(rng: np.random.Generator, draw: Draw, truth: Floats, screened: Floats) -> tuple[list[int], int]:
-    size, error = len(truth), SCREEN**-0.5
-    limit = longest(np.full(size, error**2), MAX_PAIRS)
-    halves = Halves(rule_of(size, limit), Gains.apart(screened, error))
+    size = len(truth)
+    means, errors = beside_others(screened, np.full(size, SCREEN**-0.5), 1.0)
+    places, rule = range(size), rule_of(size, MAX_PAIRS)
+    limit = longest(hopes_of(rule, places, [], means, errors, np.zeros(size)), MAX_PAIRS)
+    halves = Halves(rule_of(size, limit), Gains.apart(means, errors))
     names, frozen = [str(idea) for idea in range(size)], dict[str, float]()
     log_e, running, claims = np.zeros(size), np.ones(size, dtype=bool), list[int]()
     while running.any():
@@ -110,7 +113,7 @@ def in_halves(rng: np.random.Generator, draw: Draw, truth: Floats, screened: Flo
         look = next_look(hopes, halves.seeds, limit - halves.seeds)
         if not look.seeds:
             break
-        seeds = 5 if not halves.seeds else min(look.seeds, 2)
+        seeds = look.seeds if not halves.seeds else min(look.seeds, 2)
         if halves.seeds:
             running[live[look.chance < HOPE]] = False
             frozen |= {names[i]: -math.inf for i in np.flatnonzero(~running) if names[i] not in frozen}

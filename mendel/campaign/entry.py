@@ -56,7 +56,7 @@ def enter(
 def pays(round: Round, members: Sequence[Prospect]) -> bool:
     """Whether these are better confirmed together than one by one."""
     limit, beside = round.config.policy.max_pairs, hopes(round, members)
-    return together(beside, hopes(round, members, alone=True), limit, longest(beside.doubt, limit))
+    return together(beside, hopes(round, members, alone=True), limit, longest(beside, limit))
 
 
 def joins(round: Round, prospect: Prospect) -> bool:

@@ -139,7 +139,7 @@ class _Joint:
         self.entries = {name: entry for name, (entry, _) in self.members.items()}
         self.live = set(self.entries)
         members = [one.prospect for _, one in self.members.values()]
-        self.limit = longest(hopes(self.round, members).doubt, self.round.config.policy.max_pairs)
+        self.limit = longest(hopes(self.round, members), self.round.config.policy.max_pairs)
         rule = next(iter(self.entries.values())).plan.rule.model_copy(update={"max_pairs": self.limit})
         before = Gains.apart(*in_halves(self.round, members))
         self.halves = Halves(rule, before)

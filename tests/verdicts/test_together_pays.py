@@ -82,7 +82,7 @@ def test_what_is_sure_needs_the_fewest_seeds_and_what_is_hopeless_has_no_chance(
 
 
 def test_halves_take_more_seeds_than_pairs_the_more_ideas_there_are():
-    few, many = longest(np.full(3, 0.5), 12), longest(np.full(12, 0.5), 12)
+    few, many = (longest(hopes(*[1.0] * size), 12) for size in (3, 12))
     assert 12 < few < many <= 12 + 2 * 12
 
 
