@@ -579,9 +579,11 @@ class Finding(Record):
     cost_ratio: float
     cpu_ratio: Interval | None = None
     log2_cm: Interval
-    """From fresh pairs measured after the claim; in joint confirmation from screening and halves, shrunk."""
+    """From fresh pairs measured after the claim, or else `shrunk`."""
+    shrunk: bool = False
+    """From screening and confirmation, shrunk towards what was expected."""
     together: int = 0
-    """Ideas in whose random halves it was measured; 0: on fresh pairs of its own."""
+    """Ideas in whose random halves it was confirmed; 0: on pairs of its own."""
     verdicts: tuple[str, ...]
     """Verdict ids: screen, confirm, estimate."""
     runs: int
@@ -593,7 +595,7 @@ class Finding(Record):
     """From the same pairs; empty where nothing was asked."""
     transfer: Transfer = Transfer.NOT_MEASURED
     by_rung: tuple[RungEffect, ...] = ()
-    """The fresh pairs at the lowest rung and those at higher ones; empty until it climbs."""
+    """What it gains at the lowest rung and at higher ones; empty until it climbs."""
     extrapolation: Extrapolation | None = None
     transfer_words: str = ""
     """The same in a sentence."""
@@ -601,7 +603,9 @@ class Finding(Record):
     @property
     def measured(self) -> str:
         """Where its effect comes from, in words after the number."""
-        return f"in random halves of {self.together} ideas, shrunk" if self.together else "on fresh pairs"
+        if self.together:
+            return f"in random halves of {self.together} ideas, shrunk"
+        return "by screening and confirmation, shrunk" if self.shrunk else "on fresh pairs"
 
 
 # --- the trunk rechecked ------------------------------------------------------------------------------

@@ -1,8 +1,9 @@
 """After the claim: effects that are not flattered, unblinding, and the joint adoption of what holds.
 
 The claimed ideas, their stack and the original recipe are trained on one fresh block of seeds. Effect sizes
-come from this block and not from the pairs that made the claim, which flatter it. Ideas that were confirmed
-together are not trained one by one here either: theirs are shrunk, and only their stack is trained.
+come from this block and not from the pairs that made the claim, which flatter it. Where claims are many, or
+were confirmed together, they are not trained one by one here: only their stack is, and their effects are
+those of screening and confirmation, shrunk towards what was expected.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from dataclasses import dataclass, replace
 
 from mendel.campaign.audits import failed, full
 from mendel.campaign.claim_audits import audit_costs, audit_runs
-from mendel.campaign.confirm import AGAIN, Claim, in_halves
+from mendel.campaign.confirm import AGAIN, FEW, Claim, in_halves
 from mendel.campaign.planting import claimed_words
 from mendel.campaign.rounds import Points, Round, at_bound
 from mendel.campaign.skills import skill_effects
@@ -32,7 +33,9 @@ from mendel.records import (
     VerdictKind,
 )
 from mendel.store import IdeaState
-from mendel.verdicts.effects import compute_multiplier, paired_interval
+from mendel.verdicts.effects import compute_multiplier, paired_interval, shrunken
+from mendel.verdicts.halves import as_pairs
+from mendel.verdicts.noise import noise_of
 
 STACK, ORIGINAL = "+stack", "+original"
 """Arms beside the ideas; no idea can have such a name."""
@@ -53,18 +56,17 @@ def adopt_claims(round: Round, claims: Sequence[Claim], original_points: Points)
     stack = round.shelf.stack(round.control, ideas, prices, label)
     lines = {claim.candidate.idea.name: claim.candidate.line for claim in real}
     controls = {claim.candidate.idea.name: claim.candidate.control for claim in real}
-    # What was confirmed together has its effect from there: only the stack is trained once more.
-    together = {claim.candidate.idea.name: claim for claim in real if claim.entry.halves is not None}
-    arms = {name: line for name, line in lines.items() if name not in together}
+    known = {claim.candidate.idea.name: claim for claim in real if _is_known(round, claim, len(real))}
+    arms = {name: line for name, line in lines.items() if name not in known}
     plans, pairs, effects, leads = _try(round, arms, controls, stack)
-    if together and _choose(round, arms, stack, plans, pairs)[0] != STACK and _room_for(round, together):
+    if known and _choose(round, arms, stack, plans, pairs)[0] != STACK and _room_for(round, known):
         # Without the stack they can only be adopted one by one, and are measured so.
-        together, arms = {}, lines
+        known, arms = {}, lines
         plans, pairs, effects, leads = _try(round, arms, controls, stack)
     arms = {name: line for name, line in arms.items() if name in effects}
     chosen, new = _choose(round, arms, stack, plans, pairs)
     measured = {name: _on_fresh_pairs(effect, pairs[plans[name].id]) for name, effect in effects.items()}
-    measured |= {name: _in_halves(round, claim) for name, claim in together.items()}
+    measured |= {name: _as_known(round, claim) for name, claim in known.items()}
     _record(round, [claim for claim in real if claim.candidate.idea.name in measured], measured, new)
     if not chosen:
         return new
@@ -114,9 +116,16 @@ def _try(
     return plans, pairs, effects, leads
 
 
-def _room_for(round: Round, together: dict[str, Claim]) -> bool:
-    """Whether the budget has room to measure what was claimed together one by one; the answer is kept."""
-    meter, price = round.lab.meter, len(together) * round.config.policy.estimate_pairs + round.reserve
+def _is_known(round: Round, claim: Claim, claims: int) -> bool:
+    """Whether a claim needs no fresh pairs of its own: it was confirmed with others, or is one of many."""
+    if claim.entry.halves is not None:
+        return True
+    return claims > FEW and claim.candidate.control.recipe == round.control.recipe
+
+
+def _room_for(round: Round, known: dict[str, Claim]) -> bool:
+    """Whether the budget has room to measure these claims one by one; the answer is kept."""
+    meter, price = round.lab.meter, len(known) * round.config.policy.estimate_pairs + round.reserve
     return round.lab.once(f"{round.number}/apart", lambda: meter.remaining() > price)
 
 
@@ -124,13 +133,17 @@ def _on_fresh_pairs(effect: Verdict, pairs: Sequence[tuple[RunResult, RunResult]
     return Effect(_interval(effect), skill_effects(pairs), effect)
 
 
-def _in_halves(round: Round, claim: Claim) -> Effect:
-    """The effect of an idea that was confirmed with others: by screening and the halves, shrunk towards what
-    was expected of it, as both had a part in choosing it."""
-    entry = claim.entry
-    assert entry.halves is not None
-    gain = entry.halves.expected(entry.place)
-    log2_cm = in_halves(round, entry, gain, entry.halves.learnt(entry.place))
+def _as_known(round: Round, claim: Claim) -> Effect:
+    """The effect of a claim by its screening and its confirmation, shrunk towards what was expected of it, as
+    both had a part in choosing it."""
+    entry, rule = claim.entry, claim.entry.rule
+    if entry.halves is not None:
+        gain = entry.halves.expected(entry.place)
+        log2_cm = in_halves(round, entry, gain, entry.halves.learnt(entry.place))
+    else:
+        pairs = at_bound(entry.losses, rule)
+        gain = shrunken(pairs, claim.prospect.mean, claim.prospect.error, noise_of(rule))
+        log2_cm = round.in_compute(as_pairs(gain, len(pairs) + rule.noise_pairs))
     return Effect(log2_cm, skill_effects(entry.pairs), None)
 
 
@@ -312,6 +325,7 @@ def _record(round: Round, real: Sequence[Claim], effects: dict[str, Effect], new
             cpu_ratio=claim.charge.cpu_ratio,
             log2_cm=effect.log2_cm,
             verdicts=(claim.verdict, effect.verdict) if effect.verdict else (claim.verdict,),
+            shrunk=effect.verdict is None,
             runs=2 * claim.verdict.pairs + effect.runs,
             adopted=adopted,
             skills=effect.skills,

@@ -11,6 +11,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 
 from mendel.campaign.config import CampaignConfig, Policy
+from mendel.campaign.confirm import FEW
 from mendel.campaign.forecasts import EARLIER, earlier_campaigns, track_record
 from mendel.campaign.intake import still_waiting
 from mendel.campaign.lab import Lab
@@ -192,8 +193,9 @@ def _round_price(config: CampaignConfig, ideas: int, number: int) -> float:
     controls = min(1 + (ideas - 1) // SHARING, ENTRY_PAIRS)
     screening = (ideas + controls) * policy.screen_pairs + MORE_PAIRS * ideas * policy.more_screen_pairs
     entering = min(policy.cohort, max(1.0, ENTERING * ideas))
-    # One by one, then each claim, their stack and two controls; or in halves, then stack and controls.
-    confirming = (entering + 1) * CONFIRMED + (CLAIMED * entering + 3) * policy.estimate_pairs
+    # One by one, then a few claims, their stack and two controls; or in halves, then stack and controls.
+    measured = CLAIMED * entering if CLAIMED * entering <= FEW else 0
+    confirming = (entering + 1) * CONFIRMED + (measured + 3) * policy.estimate_pairs
     if policy.together and entering >= LEAST:
         confirming = min(confirming, 2 * (entering + CONFIRMED) + 3 * policy.estimate_pairs)
     return curve * policy.curve_seeds + screening + confirming

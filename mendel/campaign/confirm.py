@@ -19,6 +19,7 @@ from mendel.campaign.screen import Screened
 from mendel.campaign.together import confirm_together
 from mendel.campaign.trunk import Candidate, Refused, run_pairs
 from mendel.plans.costs import Charge
+from mendel.plans.screening import Prospect
 from mendel.records import Interval, Plan, PlanKind, Shard, Verdict, VerdictKind
 from mendel.store import IdeaState
 from mendel.verdicts.halves import as_pairs
@@ -30,6 +31,9 @@ NO_ROOM = "waits: the budget has no room to confirm it by itself"
 FOR_COMPANY = "waits: worth confirming beside others, but not by itself"
 AGAIN = "/alone"
 """Ends the name of an e-process that follows one with halves, which were given up."""
+FEW = 3
+"""Claims of a round that are each measured on fresh pairs; of more, which would cost as much as proving them
+did, only the stack is."""
 STEP = 2
 """Seeds added at each look after the first."""
 
@@ -42,6 +46,8 @@ class Claim:
     charge: Charge
     verdict: Verdict
     entry: Entry
+    prospect: Prospect
+    """What screening let one expect."""
 
 
 def confirm(round: Round, screened: Sequence[Screened]) -> list[Claim]:
@@ -76,7 +82,7 @@ def confirm(round: Round, screened: Sequence[Screened]) -> list[Claim]:
             continue
         verdict = _record(round, entry, _selected(round, again.get(name, name), entry))
         if verdict.kind is VerdictKind.BETTER:
-            claims.append(Claim(one.candidate, one.charge, verdict, entry))
+            claims.append(Claim(one.candidate, one.charge, verdict, entry, one.prospect))
     claimed = ", ".join(claim.candidate.idea.name for claim in claims) or "none"
     message = f"round {round.number}: of {len(plans)} in confirmation, better: {claimed}"
     round.lab.say(f"{round.number}/confirm", "confirm", message)
@@ -155,9 +161,9 @@ def _that_fit(round: Round, entries: Mapping[str, Entry]) -> set[str]:
 
 
 def _price(round: Round, pairs: int, live: Mapping[str, Entry], cohort: Mapping[str, Entry]) -> float:
-    """Of so many pairs of what is live, of measuring the claims after them (their controls, their stack and
-    the original beside them), and of the last check."""
-    looks, arms = len(live) + len(_controls(live)), len(cohort) + len(_controls(cohort)) + 2
+    """Of so many pairs of what is live, of measuring the claims after them (a few, their controls, their stack
+    and the original beside them), and of the last check."""
+    looks, arms = len(live) + len(_controls(live)), min(len(cohort), FEW) + len(_controls(cohort)) + 2
     return pairs * looks + arms * round.config.policy.estimate_pairs + round.reserve
 
 

@@ -24,8 +24,8 @@ def summarise(store: Store, campaign: Campaign) -> dict[str, Any]:
     """Adopted changes, the trunk, blanks and spending, as one JSON object.
 
     CMs are plain multipliers (not logarithms). `adopted` holds the estimates, each over the trunk of its
-    round, or over that trunk as well tuned, on fresh pairs or in random halves of `together` ideas;
-    `trunk_cm` is the newest measurement of the whole trunk at the lowest rung, null before the first, and
+    round, or over that trunk as well tuned, on fresh pairs or else `shrunk`, and perhaps in random halves of
+    `together` ideas; `trunk_cm` is the newest measurement of the whole trunk at the lowest rung, null before the first, and
     `trunk_checked` says whether that was the last check, on seeds that had no part in choosing it.
     """
     points = trunk_points(store, campaign)
@@ -43,7 +43,12 @@ def summarise(store: Store, campaign: Campaign) -> dict[str, Any]:
         "seed": campaign.seed,
         "recipe": campaign.recipe,
         "adopted": [
-            {"id": name, "together": findings[name].together, **cm_fields(findings[name].log2_cm)}
+            {
+                "id": name,
+                "together": findings[name].together,
+                "shrunk": findings[name].shrunk,
+                **cm_fields(findings[name].log2_cm),
+            }
             for name in names
             if name in findings
         ],

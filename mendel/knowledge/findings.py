@@ -20,6 +20,7 @@ def make_finding(
     verdicts: Sequence[Verdict],
     runs: int,
     adopted: bool,
+    shrunk: bool = False,
     skills: Sequence[SkillEffect] = (),
 ) -> Finding:
     """A claim with its evidence: `verdicts` from confirmation to the fresh pairs after the claim, if any."""
@@ -32,6 +33,7 @@ def make_finding(
         cost_ratio=cost_ratio,
         cpu_ratio=cpu_ratio,
         log2_cm=log2_cm,
+        shrunk=shrunk,
         together=verdicts[-1].together,
         verdicts=tuple(verdict.id for verdict in verdicts),
         runs=runs,

@@ -21,6 +21,7 @@ Floats = NDArray[np.float64]
 ENTRY_FEE = 3.0
 """Pairs that an entry costs the others: it takes a share of the error budget, so each of them needs a little
 more."""
+WIDTH = np.gradient(GRID)
 OVERHEAD = 0.08
 """Share of a control run that goes with each run of an idea."""
 
@@ -86,7 +87,8 @@ def prospects(subjects: Sequence[Subject], outlook: Outlook, price: float) -> di
     cost = np.full(len(subjects), 1 + OVERHEAD)
     options = weigh(posterior, outlook.power, outlook.pairs + ENTRY_FEE, cost, price)
     above, means = posterior @ (GRID * sd > outlook.min_gain), posterior @ GRID * sd
-    errors = np.sqrt(np.maximum(posterior @ (GRID * sd) ** 2 - means**2, 0.0))
+    # A point of the grid stands for all gains next to it.
+    errors = np.sqrt(np.maximum(posterior @ ((GRID * sd) ** 2 + (WIDTH * sd) ** 2 / 12) - means**2, 0.0))
     for place, one in enumerate(subjects):
         # The grid ends where it makes no difference to what is bought; a gain beyond it is what was measured.
         measured = float(np.mean(list(one.pairs.values()))) if one.pairs else 0.0

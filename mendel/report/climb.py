@@ -42,7 +42,7 @@ def climb_block(finding: Finding, place: int) -> Html | None:
     ]
     ahead = finding.extrapolation
     rows.append(["target", f"{ahead.flops:.3g}", "", f"{_text(ahead.log2_cm)} by the trend"])
-    lowest = ", at the lowest in random halves of its cohort" if finding.together else ""
+    lowest = f", at the lowest {finding.measured}" if finding.shrunk else ""
     caption = (
         f"Points: the gain on fresh pairs at each rung{lowest}, with 95 % intervals. Band: the "
         "trend with its 95 % interval, up to the target scale (dotted); it allows for errors of measurement, "

@@ -300,7 +300,7 @@ class Facts:
         if best is None:
             return None
         _, verdict, plan = best
-        claims = [one for one in self.findings if verdict.id == one.verdicts[-1] and one.together]
+        claims = [one for one in self.findings if verdict.id == one.verdicts[-1] and one.shrunk]
         log2_cm = claims[-1].log2_cm if claims else verdict.log2_cm
         assert log2_cm is not None
         blank = self.blanks.get(entry.idea.name)

@@ -270,8 +270,8 @@ def _ideas(judged: Sequence[Judged]) -> Html:
     told = (
         "Filled points are measured on fresh pairs after the claim. Open points are not: confirmation "
         "stops when the numbers say so, and screening picks the lucky ones. Intervals of screening are no "
-        "claims. A claim that was confirmed together with others is open, and shrunk towards what was "
-        "expected of it."
+        "claims. A claim that was confirmed together with others, or is one of many, is open, and shrunk "
+        "towards what was expected of it."
     )
     rows = [
         [

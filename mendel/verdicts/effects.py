@@ -42,6 +42,25 @@ def paired_interval(differences: ArrayLike, level: float = 0.95, noise: Noise = 
     return Interval(value=mean, low=mean - half, high=mean + half, level=level)
 
 
+def shrunken(
+    differences: ArrayLike, mean: float, error: float, noise: Noise, level: float = 0.95
+) -> Interval:
+    """Gain by the paired differences (pairs,) and by what was expected before them, a normal distribution of
+    this mean and standard error, all in bits per byte; the noise is moderated by that of other ideas.
+
+    Whoever was chosen for its pairs, or stopped by them, is flattered by their mean and not by this one, as
+    far as what was expected was right. Raises ValueError as `paired_interval` does.
+    """
+    own = paired_interval(differences, level, noise)
+    count = len(np.asarray(differences))
+    quantile = float(stdtrit(count - 1 + noise.pairs, (1 + level) / 2))
+    precision = (quantile / max(own.high - own.value, 1e-12)) ** 2
+    total = precision + error**-2
+    value = (precision * own.value + mean * error**-2) / total
+    half = quantile * total**-0.5
+    return Interval(value=value, low=value - half, high=value + half, level=level)
+
+
 def compute_multiplier(
     curve_points: Sequence[tuple[float, float]],
     flops: float,
