@@ -161,8 +161,8 @@ def _that_fit(round: Round, entries: Mapping[str, Entry]) -> set[str]:
 
 
 def _price(round: Round, pairs: int, live: Mapping[str, Entry], cohort: Mapping[str, Entry]) -> float:
-    """Of so many pairs of what is live, of measuring the claims after them (a few, their controls, their stack
-    and the original beside them), and of the last check."""
+    """Of so many pairs of what is live, of measuring the claims after them (a few, their controls, their
+    stack and the original beside them), and of the last check."""
     looks, arms = len(live) + len(_controls(live)), min(len(cohort), FEW) + len(_controls(cohort)) + 2
     return pairs * looks + arms * round.config.policy.estimate_pairs + round.reserve
 

@@ -25,8 +25,9 @@ def summarise(store: Store, campaign: Campaign) -> dict[str, Any]:
 
     CMs are plain multipliers (not logarithms). `adopted` holds the estimates, each over the trunk of its
     round, or over that trunk as well tuned, on fresh pairs or else `shrunk`, and perhaps in random halves of
-    `together` ideas; `trunk_cm` is the newest measurement of the whole trunk at the lowest rung, null before the first, and
-    `trunk_checked` says whether that was the last check, on seeds that had no part in choosing it.
+    `together` ideas; `trunk_cm` is the newest measurement of the whole trunk at the lowest rung, null before
+    the first, and `trunk_checked` says whether that was the last check, on seeds that had no part in choosing
+    it.
     """
     points = trunk_points(store, campaign)
     lowest = [point for point in points if point["rung"] == campaign.config["rungs"][0]]
