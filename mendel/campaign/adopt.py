@@ -10,11 +10,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from mendel.campaign.audits import failed, full
 from mendel.campaign.claim_audits import audit_costs, audit_runs
-from mendel.campaign.confirm import AGAIN, FEW, Claim, in_halves
+from mendel.campaign.confirm import AGAIN, Claim
+from mendel.campaign.known import Effect, effect_of, gain_of, is_known, room_for
 from mendel.campaign.planting import claimed_words
 from mendel.campaign.rounds import Points, Round, at_bound
 from mendel.campaign.skills import skill_effects
@@ -28,14 +29,11 @@ from mendel.records import (
     RunResult,
     RunStatus,
     Shard,
-    SkillEffect,
     Verdict,
     VerdictKind,
 )
 from mendel.store import IdeaState
-from mendel.verdicts.effects import compute_multiplier, paired_interval, shrunken
-from mendel.verdicts.halves import as_pairs
-from mendel.verdicts.noise import noise_of
+from mendel.verdicts.effects import compute_multiplier, paired_interval
 
 STACK, ORIGINAL = "+stack", "+original"
 """Arms beside the ideas; no idea can have such a name."""
@@ -56,17 +54,20 @@ def adopt_claims(round: Round, claims: Sequence[Claim], original_points: Points)
     stack = round.shelf.stack(round.control, ideas, prices, label)
     lines = {claim.candidate.idea.name: claim.candidate.line for claim in real}
     controls = {claim.candidate.idea.name: claim.candidate.control for claim in real}
-    known = {claim.candidate.idea.name: claim for claim in real if _is_known(round, claim, len(real))}
+    known = {claim.candidate.idea.name: claim for claim in real if is_known(round, claim, len(real))}
     arms = {name: line for name, line in lines.items() if name not in known}
-    plans, pairs, effects, leads = _try(round, arms, controls, stack)
-    if known and _choose(round, arms, stack, plans, pairs)[0] != STACK and _room_for(round, known):
+    stack, plans, pairs, effects, leads = _try(round, arms, controls, stack)
+    best_known = max((gain_of(claim).value for claim in known.values()), default=-math.inf)
+    gains = {name: _gain(plans, pairs, name) for name in (*arms, STACK) if name in plans}
+    good = gains.get(STACK, 0.0) > 0 and gains[STACK] >= max(best_known, *gains.values())
+    if known and not good and room_for(round, known):
         # Without the stack they can only be adopted one by one, and are measured so.
         known, arms = {}, lines
-        plans, pairs, effects, leads = _try(round, arms, controls, stack)
+        stack, plans, pairs, effects, leads = _try(round, arms, controls, stack)
     arms = {name: line for name, line in arms.items() if name in effects}
     chosen, new = _choose(round, arms, stack, plans, pairs)
     measured = {name: _on_fresh_pairs(effect, pairs[plans[name].id]) for name, effect in effects.items()}
-    measured |= {name: _as_known(round, claim) for name, claim in known.items()}
+    measured |= {name: effect_of(round, claim) for name, claim in known.items()}
     _record(round, [claim for claim in real if claim.candidate.idea.name in measured], measured, new)
     if not chosen:
         return new
@@ -80,26 +81,21 @@ def adopt_claims(round: Round, claims: Sequence[Claim], original_points: Points)
     return replace(new, ahead=log2_cm.value)
 
 
-@dataclass(frozen=True)
-class Effect:
-    """What is published of a claim."""
-
-    log2_cm: Interval
-    skills: tuple[SkillEffect, ...]
-    verdict: Verdict | None
-    """Of its fresh pairs, where it had any."""
-
-    @property
-    def runs(self) -> int:
-        return 0 if self.verdict is None else 2 * self.verdict.pairs
-
-
 def _try(
     round: Round, arms: dict[str, Line], controls: dict[str, Line], stack: Line
-) -> tuple[dict[str, Plan], Pairs, dict[str, Verdict], dict[str, float]]:
-    """Measure arms and the stack; withdraw claims, and leave out a stack, that do not hold. Returns plans,
-    pairs, the effects of the arms that are left, and how far ahead of the trunk the control of each is."""
+) -> tuple[Line, dict[str, Plan], Pairs, dict[str, Verdict], dict[str, float]]:
+    """Measure arms and the stack; withdraw claims, and leave out a stack, that do not hold. Returns the stack
+    as charged, plans, pairs, the effects of the arms that are left, and how far ahead of the trunk the
+    control of each is."""
     plans, pairs = _measure(round, arms, controls, stack)
+    if STACK in plans and (ratio := _beyond_charge(round, plans[STACK], pairs[plans[STACK].id])):
+        # Charges that hold for each change need not hold for all of them together.
+        words = f"the stack takes {ratio:.2f} times the CPU seconds that it is charged, and is charged them"
+        round.lab.say(f"{round.number}/stack/charge", "audit", words)
+        stack = replace(stack, excess=stack.excess * ratio)
+        plans.pop(STACK)
+        again, more = _measure(round, {}, controls, stack)
+        plans, pairs = plans | again, pairs | more
     leads = {name: _lead(round, name, plans, pairs) for name in arms if name in plans}
     effects = {
         name: _estimate(replace(round, ahead=round.ahead + lead), plans[name], pairs[plans[name].id])
@@ -110,41 +106,19 @@ def _try(
         effects = {name: verdict for name, verdict in effects.items() if name not in gone}
         plans.pop(STACK, None)
     if STACK in plans and (violation := _violation(round, plans[STACK], pairs[plans[STACK].id])):
-        # Charges that hold for each change need not hold for all of them together.
         round.lab.say(f"{round.number}/stack", "audit", f"the stack is not adopted: {full(violation)}")
         plans.pop(STACK)
-    return plans, pairs, effects, leads
+    return stack, plans, pairs, effects, leads
 
 
-def _is_known(round: Round, claim: Claim, claims: int) -> bool:
-    """Whether a claim needs no fresh pairs of its own: it was confirmed with others, or is one of many."""
-    if claim.entry.halves is not None:
-        return True
-    return claims > FEW and claim.candidate.control.recipe == round.control.recipe
-
-
-def _room_for(round: Round, known: dict[str, Claim]) -> bool:
-    """Whether the budget has room to measure these claims one by one; the answer is kept."""
-    meter, price = round.lab.meter, len(known) * round.config.policy.estimate_pairs + round.reserve
-    return round.lab.once(f"{round.number}/apart", lambda: meter.remaining() > price)
+def _beyond_charge(round: Round, plan: Plan, pairs: Sequence[tuple[RunResult, RunResult]]) -> float:
+    """How many times its charge a treatment takes to train, in CPU seconds; 0 where no audit minds."""
+    train, _ = audit_costs(round, plan, pairs)
+    return 0.0 if train.passed else float(train.evidence["ratio"])
 
 
 def _on_fresh_pairs(effect: Verdict, pairs: Sequence[tuple[RunResult, RunResult]]) -> Effect:
     return Effect(_interval(effect), skill_effects(pairs), effect)
-
-
-def _as_known(round: Round, claim: Claim) -> Effect:
-    """The effect of a claim by its screening and its confirmation, shrunk towards what was expected of it, as
-    both had a part in choosing it."""
-    entry, rule = claim.entry, claim.entry.rule
-    if entry.halves is not None:
-        gain = entry.halves.expected(entry.place)
-        log2_cm = in_halves(round, entry, gain, entry.halves.learnt(entry.place))
-    else:
-        pairs = at_bound(entry.losses, rule)
-        gain = shrunken(pairs, claim.prospect.mean, claim.prospect.error, noise_of(rule))
-        log2_cm = round.in_compute(as_pairs(gain, len(pairs) + rule.noise_pairs))
-    return Effect(log2_cm, skill_effects(entry.pairs), None)
 
 
 def _measure(
@@ -281,14 +255,16 @@ def _choose(
     """The arm with the largest mean gain on the block, of the stack and the single claims; ("", the old
     trunk) if none gained. No claim is left out for its interval here: that would flatter those that stay."""
     lines = {name: line for name, line in {**arms, STACK: stack}.items() if name in plans}
+    gains = {name: _gain(plans, pairs, name) for name in sorted(lines)}
+    best = max(gains, key=lambda name: gains[name], default="")
+    return (best, lines[best]) if best and gains[best] > 0 else ("", round.control)
 
-    def gain(name: str) -> float:
-        plan = _over_trunk(plans, name)
-        values = at_bound(differences(pairs[plan.id]), plan.rule)
-        return sum(values) / len(values)
 
-    best = max(sorted(lines), key=gain, default="")
-    return (best, lines[best]) if best and gain(best) > 0 else ("", round.control)
+def _gain(plans: dict[str, Plan], pairs: Pairs, arm: str) -> float:
+    """Mean gain of an arm over the trunk, bits per byte."""
+    plan = _over_trunk(plans, arm)
+    values = at_bound(differences(pairs[plan.id]), plan.rule)
+    return sum(values) / len(values)
 
 
 def _over_original(

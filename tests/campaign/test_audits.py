@@ -147,14 +147,14 @@ BOTH = (idea("first", {"gain_a": 1.5}), idea("second", {"gain_b": 1.7}))
 """Two gains that stack; each is told by its knob."""
 
 
-def clocked(seconds):
-    """The toy trainer with `seconds(stage, gains, share)` of CPU time: how many of BOTH are in, and
-    its tokens over the control's."""
+def clocked(seconds, knobs=("gain_a=1.5", "gain_b=1.7")):
+    """The toy trainer with `seconds(stage, gains, share)` of CPU time: how many of `knobs` are in, those of
+    BOTH, and its tokens over the control's."""
     whole = load_testbed(str(toy.TESTBED)).rungs[0].flops
 
     def answer(job):
         result = toy.train_here(job)
-        gains = sum(knob in " ".join(job.argv) for knob in ("gain_a=1.5", "gain_b=1.7"))
+        gains = sum(knob in " ".join(job.argv) for knob in knobs)
         stage = "smoke" if job.id.startswith("smoke") else stage_of(job)
         return result.model_copy(update={"cpu_seconds": seconds(stage, gains, result.tokens / whole)})
 
@@ -172,10 +172,24 @@ def test_what_changes_do_once_adds_up_in_their_stack(campaign):
     assert stack.cost_ratio == pytest.approx(1 / (1 - 2 * 0.3), rel=0.01)
 
 
-def test_a_stack_that_costs_more_than_its_changes_is_not_adopted(campaign):
+@pytest.mark.parametrize(("times", "adopted"), [(2.0, 2), (3.0, 1)])
+def test_a_stack_that_costs_more_than_its_changes_is_charged_what_it_costs(campaign, times, adopted):
+    """Beyond what the audit lets through; it joins where it still gains more than the best of its changes."""
+    strong = [idea("a", {"gain_a": 2.5}), idea("b", {"gain_b": 2.5})]
     store, found = campaign(
-        [*BOTH, *toy.NULL], clocked(lambda _, gains, share: 2 * share if gains == 2 else share)
+        [*strong, *toy.NULL],
+        clocked(lambda _, gains, share: times * share if gains == 2 else share, ("gain_a=2.5", "gain_b=2.5")),
     )
+    words = f"the stack takes {times:.2f} times the CPU seconds that it is charged"
+    assert any(event.message.startswith(words) for event in store.events(found))
+    assert len(summarise(store, store.campaign(found))["adopted"]) == adopted
+    if adopted == 2:
+        (check,) = store.plans(found, PlanKind.VERIFY)
+        assert check.cost_ratio == pytest.approx(times, rel=0.01)
+
+
+def test_a_stack_whose_cost_no_charge_covers_is_not_adopted(campaign):
+    store, found = campaign([*BOTH, *toy.NULL], clocked(lambda _, gains, share: 3.0 if gains == 2 else share))
     assert any("the stack is not adopted: audit compute" in event.message for event in store.events(found))
     assert len(summarise(store, store.campaign(found))["adopted"]) == 1
 
