@@ -5,9 +5,10 @@
 For each seed Mendel runs a campaign from `gpt2` with a budget in runs. The greedy ratchet then gets the same
 queue in the same first order, planted blanks included, and as many FLOPs: it trains an idea on top of its
 trunk, once, always with the same seed, and keeps what beats the best loss so far. Both trunks and the
-original are then trained with `fresh` seeds that nobody has seen and scored on the held-out shard, at equal
-charged cost, and their log2 CM is read off the original's scaling curve. What the comparison itself trains is
-charged to nobody. Each seed has a store of its own below --root, so that no campaign learns from another; the
+original are then trained with `fresh` seeds that nobody has seen and scored on the held-out shard, and their
+log2 CM is read off the original's scaling curve: at equal FLOPs, and at equal CPU seconds, where a trunk gets
+as many tokens as take the original's time on this machine. What the comparison itself trains is charged to
+nobody. Each seed has a store of its own below --root, so that no campaign learns from another; the
 command can be stopped and given again. What happens is told on standard error.
 
 With fewer than five seeds the output calls itself an illustration.
@@ -17,6 +18,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import statistics
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -38,7 +40,7 @@ from mendel.campaign.trunk import prepare as make_ready
 from mendel.ideas.triage import rank
 from mendel.patches import read_tree
 from mendel.plans.seeds import seed_block
-from mendel.records import Interval, PlanKind, Recipe, RunStatus, Shard, Trunk, tree_hash
+from mendel.records import Interval, PlanKind, Recipe, RunResult, RunStatus, Shard, Trunk, tree_hash
 from mendel.store import Campaign, IdeaEntry, Store
 from mendel.verdicts.effects import compute_multiplier, paired_interval
 
@@ -50,6 +52,8 @@ POLICY = Policy(positive_share=0)
 """Their gain is Mendel's own to give."""
 ENDLESS = Budget(runs=10**9)
 LEAST_SEEDS = 5
+EQUAL = ("FLOPs", "CPU seconds")
+"""What a trunk and the original are given alike."""
 
 
 @dataclass(frozen=True)
@@ -69,12 +73,13 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--seeds", type=int, default=5)
+    parser.add_argument("--first", type=int, default=1, help="the first of these seeds")
     parser.add_argument("--runs", type=int, default=150, help="Mendel's budget")
     parser.add_argument("--fresh", type=int, default=10, help="fresh seeds behind each trunk's gain")
     parser.add_argument("--root", type=Path, default=Path(".mendel/live"))
     parser.add_argument("--json", action="store_true")
     arguments = parser.parse_args()
-    found = [compare(seed, arguments) for seed in range(1, arguments.seeds + 1)]
+    found = [compare(seed, arguments) for seed in range(arguments.first, arguments.first + arguments.seeds)]
     label = "comparison" if len(found) >= LEAST_SEEDS else "illustration"
     if arguments.json:
         print(json.dumps({"schema": 1, "label": label, "fresh": arguments.fresh, "campaigns": found}))
@@ -83,11 +88,15 @@ def main() -> None:
     for one in found:
         for name in ("mendel", "greedy"):
             arm = one[name]
-            cm = Interval.model_validate(arm["log2_cm"])
+            said = [
+                f"{what} {cm.value:+.2f} [{cm.low:+.2f}, {cm.high:+.2f}]"
+                for what in EQUAL
+                for cm in [Interval.model_validate(arm["log2_cm"][what])]
+            ]
             print(
                 f"seed {one['seed']} {name:7} {arm['runs']:4d} runs {arm['flops']:.3g} FLOPs, "
                 f"{len(arm['adopted']):2d} adopted ({arm['blanks']} blanks), "
-                f"log2 CM {cm.value:+.3f} [{cm.low:+.3f}, {cm.high:+.3f}]"
+                f"{arm['cpu_ratio']:.2f} times the CPU; log2 CM at equal {', '.join(said)}"
             )
 
 
@@ -206,26 +215,43 @@ def greedy(lab: Lab, shelf: Shelf, original: Line, queue: list[IdeaEntry], flops
 def measure(
     lab: Lab, original: Line, arms: dict[str, Arm], seed: int, fresh: int
 ) -> dict[str, dict[str, object]]:
-    """Gain of each trunk over the original on fresh seeds and held-out text."""
-    seeds = seed_block(seed, 0, PlanKind.CURVE, CURVE_SEEDS, RUNG)
-    points = measure_curve(lab, original, RUNG, LONG_CURVE, seeds)
-    everyone = {"original": Arm((), original.recipe, tokens_at(lab, original, RUNG), 0, 0.0), **arms}
-    losses: dict[str, list[float]] = {}
+    """Gain of each trunk over the original on fresh seeds and held-out text, and CPU seconds over its."""
+    curve_seeds = seed_block(seed, 0, PlanKind.CURVE, CURVE_SEEDS, RUNG)
+    points = measure_curve(lab, original, RUNG, LONG_CURVE, curve_seeds)
     block = seed_block(seed, 0, PlanKind.VERIFY, fresh, RUNG)
-    for name, arm in everyone.items():
+
+    def train(recipe: str, tokens: int) -> list[RunResult]:
         specs = [
-            validation_spec(lab, original, RUNG, one, arm.tokens).model_copy(
-                update={"recipe": arm.recipe, "shard": Shard.HELD_OUT}
+            validation_spec(lab, original, RUNG, one, tokens).model_copy(
+                update={"recipe": recipe, "shard": Shard.HELD_OUT}
             )
             for one in block
         ]
-        results = lab.complete([Request(spec, "live", name) for spec in specs])
-        losses[name] = [results[spec.id].bits_per_byte or float("inf") for spec in specs]
-    found = {}
-    for name in arms:
-        gains = [o - t for o, t in zip(losses["original"], losses[name], strict=True)]
-        log2_cm = compute_multiplier(points, lab.testbed.rungs[RUNG].flops, gains)
-        found[name] = {"log2_cm": log2_cm.model_dump(), "difference": paired_interval(gains).model_dump()}
+        results = lab.complete([Request(spec, "live", "measure") for spec in specs])
+        return [results[spec.id] for spec in specs]
+
+    def cpu_of(runs: list[RunResult]) -> float:
+        return statistics.fmean(run.cpu_seconds for run in runs)
+
+    def loss(run: RunResult) -> float:
+        return float("inf") if run.bits_per_byte is None else run.bits_per_byte
+
+    base = train(original.recipe, tokens_at(lab, original, RUNG))
+    found: dict[str, dict[str, object]] = {}
+    for name, arm in arms.items():
+        runs = {"FLOPs": train(arm.recipe, arm.tokens)}
+        ratio = cpu_of(runs["FLOPs"]) / cpu_of(base)
+        # The seconds were taken while other runs went on: rounded, so that the same command finds its runs.
+        kept = lab.once(f"tokens/{name}", lambda: round(arm.tokens / ratio, -3))  # noqa: B023
+        runs["CPU seconds"] = train(arm.recipe, int(kept))
+        log2_cm, difference = {}, {}
+        for what, trained in runs.items():
+            gains = [loss(o) - loss(t) for o, t in zip(base, trained, strict=True)]
+            multiplier = compute_multiplier(points, lab.testbed.rungs[RUNG].flops, gains)
+            log2_cm[what] = multiplier.model_dump()
+            difference[what] = paired_interval(gains).model_dump()
+        again = cpu_of(runs["CPU seconds"]) / cpu_of(base)
+        found[name] = {"log2_cm": log2_cm, "difference": difference, "cpu_ratio": ratio, "cpu_again": again}
     return found
 
 
