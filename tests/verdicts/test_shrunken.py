@@ -12,7 +12,7 @@ NOISE = Noise(1.0, 8)
 
 
 def claimed(rng, ideas=4000, least=5, most=12):
-    """(truth, mean of the pairs, shrunken interval) of ideas that a noisy screen has chosen and that stopped at
+    """(truth, mean of the pairs, shrunken interval) of ideas that a noisy screen chose and that stopped at
     the first pair at which they looked good enough."""
     for truth in rng.normal(0.5, 1.0, ideas):
         seen, error = truth + rng.normal(0, 0.7), (1 / (1 + 0.7**-2)) ** 0.5
