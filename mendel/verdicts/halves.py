@@ -222,16 +222,17 @@ VAGUE = 10.0
 """Prior sd of a gain where runs speak for themselves, in units of the largest difference that counts."""
 
 
-def worth_in_pairs(doubt: Floats, seeds: int, tangle: float = 0.0) -> Floats:
-    """(ideas,): single pairs that tell as much of each idea as `seeds` pairs of halves do.
+def worth_in_pairs(doubt: Floats, seeds: ArrayLike, tangle: float = 0.0) -> Floats:
+    """(..., ideas): single pairs that tell as much of each idea as `seeds` (...) pairs of halves do.
 
     `doubt` (ideas,) is each idea's variance before, over that of a pair: the others' effects, as far as the
     pairs leave them unknown, are noise, and so is `tangle`, the variance of what does not add up. A fixed
     point, exact for many ideas (Guo and Verdu, "Randomly spread CDMA", 2005); with few seeds each tells
     little of many ideas, and once they outnumber the ideas nearly what a single pair does.
     """
-    known = np.zeros(len(doubt))
+    count = np.asarray(seeds, dtype=float)[..., None]
+    known = np.zeros(np.broadcast_shapes(count.shape, doubt.shape))
     for _ in range(60):
         left = doubt / (1 + doubt * known)
-        known = (known + seeds / (1 + tangle + left.sum() - left)) / 2
+        known = (known + count / (1 + tangle + left.sum(axis=-1, keepdims=True) - left)) / 2
     return np.asarray(known)

@@ -65,13 +65,13 @@ class Hopes:
     tangle: float = 0.0
     """Variance of a pair of halves by effects that do not add up, over that of a pair."""
 
-    def worth(self, seeds: int) -> Floats:
-        """(ideas,): single pairs that so many pairs of halves are worth."""
+    def worth(self, seeds: ArrayLike) -> Floats:
+        """(..., ideas): single pairs that so many (...) pairs of halves are worth."""
         return worth_in_pairs(self.doubt, seeds, self.tangle)
 
     def found(self, pairs: Floats) -> tuple[Floats, Floats]:
         """(expected gain above the null of what is claimed, chance of a claim) after so many single pairs'
-        worth of evidence (ideas,)."""
+        worth of evidence (..., ideas)."""
         least = self.null + np.sqrt(self.need / GROWTH / np.maximum(pairs, 1e-9))
         error = np.sqrt(self.doubt)
         z = (self.mean - least) / error
@@ -135,14 +135,14 @@ def next_look(hopes: Hopes, done: int, most: int, min_pairs: int = 5, price: flo
     if not done:
         first = min(max(first, len(hopes.mean) + SPARE), most)
     seeds = np.arange(first, most + 1)
-    found = [hopes.found(hopes.worth(int(n))) for n in seeds]
-    gains = np.array([gain.sum() for gain, _ in found])
+    each, chance = hopes.found(hopes.worth(seeds))
+    gains = each.sum(axis=1)
     worth = gains - 2 * price * seeds
     last = int(worth.argmax())
     if worth[last] <= 0:
         return nothing
     enough = int(np.argmax(gains >= ENOUGH * gains[last]))
-    return Look(int(seeds[enough]), float(gains[enough]), float(worth[last]), found[last][1])
+    return Look(int(seeds[enough]), float(gains[enough]), float(worth[last]), chance[last])
 
 
 def how_many(
@@ -161,10 +161,9 @@ def how_many(
 
 def longest(hopes: Hopes, max_pairs: int) -> int:
     """Seeds after which pairs of halves tell as much of an idea, on average, as `max_pairs` of its own."""
-    seeds = max_pairs
-    while hopes.worth(seeds).mean() < max_pairs and seeds < max_pairs + 2 * len(hopes.mean):
-        seeds += 1
-    return seeds
+    seeds = np.arange(max_pairs, max_pairs + 2 * len(hopes.mean) + 1)
+    enough = hopes.worth(seeds).mean(axis=1) >= max_pairs
+    return int(seeds[enough.argmax() if enough.any() else -1])
 
 
 def together(beside: Hopes, alone: Hopes, max_pairs: int, most: int, min_pairs: int = 5) -> bool:
@@ -176,10 +175,10 @@ def together(beside: Hopes, alone: Hopes, max_pairs: int, most: int, min_pairs: 
         return False
     halves = next_look(beside, 0, min(most, longest(beside, max_pairs)), min_pairs)
     pairs = np.arange(min_pairs, max(max_pairs, min_pairs) + 1)
-    found = [alone.found(np.full(count, float(n))) for n in pairs]
-    gains = BESIDE * np.array([gain.sum() for gain, _ in found])
+    each, chances = alone.found(np.repeat(pairs[:, None], count, axis=1))
+    gains = BESIDE * each.sum(axis=1)
     enough = int(np.argmax(gains >= ENOUGH * gains[-1]))
-    chance = found[enough][1]
+    chance = chances[enough]
     runs = pairs[enough] * (1 + (chance + (1 - chance) * LEAVES).sum())
     if not halves.seeds or halves.gain < ENOUGH * gains[enough]:
         return False
