@@ -42,9 +42,9 @@ BESIDE, APART = 0.5, 0.5
 """Share of its gain on the control alone that an idea has beside random halves of others, on average, and its
 standard deviation between ideas: seven gains of 0.09 to 0.38 bits per byte on the built-in testbed had 0.47
 and 0.46."""
-TANGLE = 0.18
+TANGLE = 0.3
 """Standard deviation of a pair of halves by effects that do not add up, over the root of the summed squares
-of the gains: fourteen ideas there had twice the noise of a pair."""
+of the gains."""
 SPARE = 3
 """Seeds of a first look, more than ideas: with fewer seeds than ideas none can be told from the others."""
 FAILING = 0.05
