@@ -39,7 +39,6 @@ from mendel.verdicts.together import (
     Hopes,
     beside_others,
     hopes_of,
-    how_many,
     most_together,
     together,
 )
@@ -87,8 +86,8 @@ class Mendel:
             cohort = self._cohort(options, done)
             if not len(cohort):
                 break
-            together = self._together(cohort, options, done)
-            self.planned = self.planned or max(len(cohort), len(together))
+            self.planned = self.planned or len(cohort)
+            together = self._together(cohort)
             if len(together):
                 done[together] = True
                 claims += self._confirm_together(together, options.price)
@@ -191,12 +190,11 @@ class Mendel:
         ranked = names[np.argsort(-options.confirm[names] / self.lab.ideas.cost[names], kind="stable")]
         return ranked[: int(self.lab.left / 6)]
 
-    def _rule(self, planned: int = 1) -> Rule:
-        """`planned` stands for the ideas of the first cohort as long as there is none."""
+    def _rule(self) -> Rule:
         terms, noise = self.lab.terms, self._noise()
         return Rule(
             alpha=self.alpha or terms.alpha,
-            planned=self.planned or planned,
+            planned=self.planned,
             min_loss_gain=terms.min_gain,
             bound=terms.bound,
             noise=noise.sd,
@@ -206,7 +204,8 @@ class Mendel:
 
     def _noise(self) -> Noise:
         """That of the screen's ideas with two pairs or more, and the bank's."""
-        screened = [np.array(list(pairs.values())) for pairs in self.seen]
+        bound = self.lab.terms.bound
+        screened = [np.array([one for one in pairs.values() if one > -bound]) for pairs in self.seen]
         return learn_noise([*screened, *self._bank()])
 
     def _bank(self) -> list[Floats]:
@@ -250,28 +249,20 @@ class Mendel:
         self.frozen |= dict.fromkeys(data, -math.inf)
         return claims
 
-    def _together(
-        self, cohort: NDArray[np.intp], options: Options, done: NDArray[np.bool_]
-    ) -> NDArray[np.intp]:
-        """Those of a cohort that are better confirmed together, if that is better, and what joins them."""
-        bound, left = self.lab.terms.bound, self._pairs_left()
+    def _together(self, cohort: NDArray[np.intp]) -> NDArray[np.intp]:
+        """Those of a cohort that are better confirmed together, if that is better."""
+        bound = self.lab.terms.bound
         pairs = [value <= -bound for found in self.seen for value in found.values()]
         most = most_together(float(np.mean(pairs)) if pairs else 0.0)
-        self.expected = self._expect()
-        known = ~done & np.array([bool(pairs) for pairs in self.seen])
-        known[cohort] = False
-        rest = np.flatnonzero(known)
-        ranked = np.concatenate([cohort, rest[np.argsort(-self.expected[0][rest], kind="stable")]])
-        chosen = ranked[np.sort(np.unique(self.lab.ideas.slot[ranked], return_index=True)[1])][:most]
-        first, seeds = int(np.isin(chosen, cohort).sum()), min(left, int(self.lab.left / (2 * TIMID)))
-        if first < LEAST:
+        slots = self.lab.ideas.slot[cohort]
+        chosen = cohort[np.sort(np.unique(slots, return_index=True)[1])][:most]
+        if len(chosen) < LEAST:
             return cohort[:0]
-        limit = min(PLAIN_PAIRS, left)
-        count = how_many(lambda n: self._hopes(chosen[:n]), first, len(chosen), limit, seeds, options.price)
-        chosen = chosen[:count]
-        if together(self._hopes(chosen), self._hopes(chosen, alone=True), limit, left):
-            return chosen
-        return cohort[:0]
+        self.expected = self._expect()
+        left = min(self._pairs_left(), int(self.lab.left / (2 * TIMID)))
+        alone = self._hopes(chosen, alone=True)
+        pays = together(self._hopes(chosen), alone, min(PLAIN_PAIRS, self._pairs_left()), left)
+        return chosen if pays else cohort[:0]
 
     def _expect(self) -> tuple[Floats, Floats]:
         """Mean and standard error of every idea's gain by what screening has shown, in paired sd."""
@@ -286,8 +277,8 @@ class Mendel:
             mean, error = beside_others(mean, error, 1.0)
         places = range(len(self.entered), len(self.entered) + len(cohort))
         standing = [n for n, name in enumerate(self.entered) if self.frozen[name] > -math.inf]
-        rule, none = self._rule(len(cohort)), np.zeros(len(cohort))
-        return hopes_of(rule, places, standing, mean * self.sd, error * self.sd, none)
+        none = np.zeros(len(cohort))
+        return hopes_of(self._rule(), places, standing, mean * self.sd, error * self.sd, none)
 
     def _confirm_together(self, cohort: NDArray[np.intp], price: float) -> list[int]:
         """Random halves of the cohort against each other, on fresh seeds."""
@@ -363,7 +354,5 @@ class Oracle(Mendel):
         zero = np.zeros(len(worth))
         return Options(index, zero - 1, zero.astype(np.intp), zero, 0.0)
 
-    def _together(
-        self, cohort: NDArray[np.intp], options: Options, done: NDArray[np.bool_]
-    ) -> NDArray[np.intp]:
+    def _together(self, cohort: NDArray[np.intp]) -> NDArray[np.intp]:
         return cohort[:0]

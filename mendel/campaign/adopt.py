@@ -52,15 +52,16 @@ def adopt_claims(round: Round, claims: Sequence[Claim], original_points: Points)
     ideas = [claim.candidate.idea for claim in order]
     label = f"trunk of round {round.number + 1}"
     stack = round.shelf.stack(round.control, ideas, prices, label)
+    charged = stack.excess
     lines = {claim.candidate.idea.name: claim.candidate.line for claim in real}
     controls = {claim.candidate.idea.name: claim.candidate.control for claim in real}
     known = {claim.candidate.idea.name: claim for claim in real if is_known(round, claim, len(real))}
     arms = {name: line for name, line in lines.items() if name not in known}
     stack, plans, pairs, effects, leads = _try(round, arms, controls, stack)
-    best_known = max((gain_of(claim).value for claim in known.values()), default=-math.inf)
+    best_known = max((gain_of(round, claim).value for claim in known.values()), default=-math.inf)
     gains = {name: _gain(plans, pairs, name) for name in (*arms, STACK) if name in plans}
     good = gains.get(STACK, 0.0) > 0 and gains[STACK] >= max(best_known, *gains.values())
-    if known and not good and room_for(round, known):
+    if known and not good and room_for(round, len(known), "apart"):
         # Without the stack they can only be adopted one by one, and are measured so.
         known, arms = {}, lines
         stack, plans, pairs, effects, leads = _try(round, arms, controls, stack)
@@ -75,6 +76,8 @@ def adopt_claims(round: Round, claims: Sequence[Claim], original_points: Points)
     ahead = {name: round.control.ahead + leads.get(name, 0.0) for name in joined}
     controls = {name: replace(controls[name], ahead=ahead[name]) for name in joined}
     round.shelf.adopted(round.number, controls, joined, prices)
+    if chosen == STACK and stack.excess > charged:
+        round.shelf.surplus.append((frozenset(stack.names), stack.excess / charged))
     over, windows = _over_original(plans, pairs, chosen)
     log2_cm = compute_multiplier(original_points, round.flops, over, by_window=windows)
     record_trunk(round, new, log2_cm, checked=False)
@@ -88,14 +91,18 @@ def _try(
     as charged, plans, pairs, the effects of the arms that are left, and how far ahead of the trunk the
     control of each is."""
     plans, pairs = _measure(round, arms, controls, stack)
+    # Charges that hold for each change need not hold for all of them together.
     if STACK in plans and (ratio := _beyond_charge(round, plans[STACK], pairs[plans[STACK].id])):
-        # Charges that hold for each change need not hold for all of them together.
-        words = f"the stack takes {ratio:.2f} times the CPU seconds that it is charged, and is charged them"
-        round.lab.say(f"{round.number}/stack/charge", "audit", words)
-        stack = replace(stack, excess=stack.excess * ratio)
-        plans.pop(STACK)
-        again, more = _measure(round, {}, controls, stack)
-        plans, pairs = plans | again, pairs | more
+        dearer = replace(stack, excess=stack.excess * ratio)
+        if affords(round.lab, dearer, round.rung) and room_for(round, 1, "dearer"):
+            words = (
+                f"the stack takes {ratio:.2f} times the CPU seconds that it is charged: measured once more, "
+            )
+            round.lab.say(f"{round.number}/stack/charge", "audit", f"{words}charged what it takes")
+            stack = dearer
+            plans.pop(STACK)
+            again, more = _measure(round, {}, controls, stack)
+            plans, pairs = plans | again, pairs | more
     leads = {name: _lead(round, name, plans, pairs) for name in arms if name in plans}
     effects = {
         name: _estimate(replace(round, ahead=round.ahead + lead), plans[name], pairs[plans[name].id])

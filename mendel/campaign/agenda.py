@@ -190,11 +190,13 @@ def _round_price(config: CampaignConfig, ideas: int, number: int) -> float:
     counted = config.budget.runs is not None
     points = () if number == 0 else SHORT_CURVE  # the original's curve is there before the first round
     curve = len(points) if counted else sum(points)
-    controls = min(1 + (ideas - 1) // SHARING, ENTRY_PAIRS)
+    controls = math.ceil(ideas / SHARING)
     screening = (ideas + controls) * policy.screen_pairs + MORE_PAIRS * ideas * policy.more_screen_pairs
-    entering = min(policy.cohort, max(1.0, ENTERING * ideas))
+    entering = min(policy.cohort, ideas if policy.enter == 0 else max(1.0, ENTERING * ideas))
+    if MORE_PAIRS * policy.more_screen_pairs * ideas < entering:
+        screening += max(0, ENTRY_PAIRS - policy.screen_pairs) * entering
     # One by one, then a few claims, their stack and two controls; or in halves, then stack and controls.
-    measured = CLAIMED * entering if CLAIMED * entering <= FEW else 0
+    measured = min(CLAIMED * entering, FEW)
     confirming = (entering + 1) * CONFIRMED + (measured + 3) * policy.estimate_pairs
     if policy.together and entering >= LEAST:
         confirming = min(confirming, 2 * (entering + CONFIRMED) + 3 * policy.estimate_pairs)

@@ -12,7 +12,6 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from mendel.campaign.entry import joins
 from mendel.campaign.looks import Entry, look
 from mendel.campaign.rounds import Round
 from mendel.campaign.screen import Screened
@@ -28,7 +27,6 @@ from mendel.verdicts.selection import after_selection
 
 OUT_OF_BUDGET = "undecided: the budget has no room for further pairs"
 NO_ROOM = "waits: the budget has no room to confirm it by itself"
-FOR_COMPANY = "waits: worth confirming beside others, but not by itself"
 AGAIN = "/alone"
 """Ends the name of an e-process that follows one with halves, which were given up."""
 FEW = 3
@@ -66,13 +64,11 @@ def confirm(round: Round, screened: Sequence[Screened]) -> list[Claim]:
     stopped, waiting = confirm_together(round, both)
     alone = {name: entry for name, entry in entries.items() if name not in stopped | waiting.keys()}
     again = {name: f"{name}{AGAIN}" for name in alone if name in round.errors.frozen}
-    left = {name: FOR_COMPANY for name in alone if joins(round, both[name][1].prospect)}
-    alone = {name: entry for name, entry in alone.items() if name not in left}
     if stopped or again:  # halves have spent some of what was meant for these
-        left |= dict.fromkeys(alone.keys() - _that_fit(round, alone), NO_ROOM)
-        alone = {name: entry for name, entry in alone.items() if name not in left}
-    waiting |= left
-    round.errors.frozen |= dict.fromkeys(left.keys() & {*round.errors.entered}, -math.inf)
+        late = alone.keys() - _that_fit(round, alone)
+        waiting |= dict.fromkeys(late, NO_ROOM)
+        round.errors.frozen |= dict.fromkeys(late & {*round.errors.entered}, -math.inf)
+        alone = {name: entry for name, entry in alone.items() if name not in late}
     if alone:
         _judge(round, {again.get(name, name): entry for name, entry in alone.items()})
     claims = []

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import math
 from dataclasses import dataclass
 
 from mendel.campaign.confirm import FEW, Claim, in_halves
@@ -35,19 +35,21 @@ def is_known(round: Round, claim: Claim, claims: int) -> bool:
     return claims > FEW and claim.candidate.control.recipe == round.control.recipe
 
 
-def gain_of(claim: Claim) -> Interval:
+def gain_of(round: Round, claim: Claim) -> Interval:
     """What such a claim gains, bits per byte: by its screening and its confirmation, shrunk towards what was
     expected of it, as both had a part in choosing it."""
     entry, rule = claim.entry, claim.entry.rule
     if entry.halves is not None:
         return entry.halves.expected(entry.place)
+    # It was screened as charged by its FLOPs; what the clock has added to that is taken off.
+    dearer = round.slope() * math.log2(claim.charge.ratio / claim.charge.flops_ratio)
     expected = claim.prospect
-    return shrunken(at_bound(entry.losses, rule), expected.mean, expected.error, noise_of(rule))
+    return shrunken(at_bound(entry.losses, rule), expected.mean - dearer, expected.error, noise_of(rule))
 
 
 def effect_of(round: Round, claim: Claim) -> Effect:
     """The same as it is published."""
-    entry, gain = claim.entry, gain_of(claim)
+    entry, gain = claim.entry, gain_of(round, claim)
     if entry.halves is not None:
         log2_cm = in_halves(round, entry, gain, entry.halves.learnt(entry.place))
     else:
@@ -55,7 +57,7 @@ def effect_of(round: Round, claim: Claim) -> Effect:
     return Effect(log2_cm, skill_effects(entry.pairs), None)
 
 
-def room_for(round: Round, known: Mapping[str, Claim]) -> bool:
-    """Whether the budget has room to measure these claims one by one; the answer is kept."""
-    meter, price = round.lab.meter, len(known) * round.config.policy.estimate_pairs + round.reserve
-    return round.lab.once(f"{round.number}/apart", lambda: meter.remaining() > price)
+def room_for(round: Round, arms: int, key: str) -> bool:
+    """Whether the budget has room to measure so many arms more; the answer is kept under `key`."""
+    meter, price = round.lab.meter, arms * round.config.policy.estimate_pairs + round.reserve
+    return round.lab.once(f"{round.number}/{key}", lambda: meter.remaining() > price)

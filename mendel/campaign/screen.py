@@ -8,17 +8,16 @@ import statistics
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
-from mendel.campaign.claim_audits import any_rejected, hangs_on_constants
+from mendel.campaign.claim_audits import any_rejected
 from mendel.campaign.config import Policy
 from mendel.campaign.early_stop import EarlyStop
-from mendel.campaign.entry import enter
 from mendel.campaign.forecasts import track_record
 from mendel.campaign.rounds import Round, at_bound
 from mendel.campaign.trunk import Candidate, Pairs, differences, run_pairs
 from mendel.campaign.tuning import prepare_tuned
 from mendel.plans.costs import Charge, charge, cpu_intervals, done_once
 from mendel.plans.index import GAINS
-from mendel.plans.screening import Outlook, Prospect, Subject, price_of_compute, prospects
+from mendel.plans.screening import Outlook, Prospect, Subject, entering, price_of_compute, prospects
 from mendel.records import Idea, Interval, Plan, PlanKind, RunResult, RunStatus, Shard, Verdict, VerdictKind
 from mendel.store import IdeaState
 from mendel.verdicts.effects import paired_interval
@@ -95,13 +94,12 @@ def screening_plans(round: Round, ready: Sequence[Candidate]) -> list[Plan]:
     """Fix the screening plans of ideas that are ready to run."""
     policy = round.config.policy
     most = max(policy.screen_pairs + policy.more_screen_pairs, ENTRY_PAIRS)
-    seeds = round.seeds(PlanKind.SCREEN, most)
+    seeds = round.seeds(PlanKind.SCREEN, max(most, math.ceil(len(ready) / SHARING)))
     plans = []
     with round.lab.store.transaction():
         for place, candidate in enumerate(ready):
             name, control = candidate.idea.name, candidate.control
-            first = place // SHARING % most
-            turned = seeds[first:] + seeds[:first]
+            turned = (seeds + seeds)[place // SHARING :][:most]
             plan = round.plan(PlanKind.SCREEN, name, candidate.line, turned, Shard.VALIDATION, control)
             round.lab.store.put_plan(round.campaign, plan)
             plans.append(plan)
@@ -111,8 +109,8 @@ def screening_plans(round: Round, ready: Sequence[Candidate]) -> list[Plan]:
 def _weigh(
     round: Round, ready: Sequence[Candidate], plans: Sequence[Plan], found: Pairs, step: int
 ) -> tuple[dict[str, Prospect], list[str]]:
-    """What to do with each idea of the round, and which of them enter confirmation by what is known now. Both
-    depend on the clock and on what waits, so they are kept."""
+    """What to do with each idea of the round, and which of them enter confirmation by what is known now. It
+    depends on the clock and on what waits, so it is kept."""
     if not plans:
         return {}, []
     pairs = {
@@ -120,8 +118,8 @@ def _weigh(
         for plan in plans
     }
     # What was expected of a stopped run is closer to the others than what it would have shown.
-    whole = [plan.idea or "" for plan in plans if not _stopped(found[plan.id])]
-    round.noise = learn_noise(list(pairs[name].values()) for name in whole)
+    whole = [differences(found[plan.id]) for plan in plans if not _stopped(found[plan.id])]
+    round.noise = learn_noise([d for d in own if d is not None] for own in whole)
 
     def weighed() -> dict[str, Any]:
         outlook, slope = _outlook(round), round.slope()
@@ -129,26 +127,14 @@ def _weigh(
         subjects = mine + _others(round, slope, set(pairs))
         price = price_of_compute(subjects, outlook, round.lab.meter.remaining() - round.reserve)
         said = prospects(subjects, outlook, round.config.policy.enter * price)
-        out = {plan.idea for plan in plans if any_rejected(found[plan.id]) or _stopped(found[plan.id])}
-        able = [said[name] for name in pairs if name not in out]
-        beside = [c for c, plan in zip(ready, plans, strict=True) if _composes(round, plan)]
-        names = enter(round, able, beside, price, _failing(list(found.values())))
-        return {"prospects": {name: said[name].model_dump() for name in pairs}, "enter": names}
+        return {name: said[name].model_dump() for name in pairs}
 
     kept = round.lab.once(f"{round.number}/prospects/{step}", weighed)
-    return {name: Prospect.model_validate(one) for name, one in kept["prospects"].items()}, kept["enter"]
-
-
-def _composes(round: Round, plan: Plan) -> bool:
-    """Whether an idea can be a part of halves, for all that is known of it alone."""
-    return plan.control == round.control.recipe and not hangs_on_constants(round, plan)
-
-
-def _failing(found: Sequence[Sequence[tuple[RunResult, RunResult]]]) -> float:
-    """Share of treatments that failed, of ideas that do not fail every time."""
-    failed = [[d is None for d in differences(pairs)] for pairs in found]
-    some = [one for one in failed if not all(one)]
-    return sum(map(sum, some)) / max(1, sum(map(len, some)))
+    said = {name: Prospect.model_validate(one) for name, one in kept.items()}
+    policy = round.config.policy
+    out = {plan.idea for plan in plans if any_rejected(found[plan.id]) or _stopped(found[plan.id])}
+    able = [one for name, one in said.items() if name not in out]
+    return said, entering(able, policy.cohort, everything=policy.enter == 0)
 
 
 def _outlook(round: Round) -> Outlook:

@@ -15,7 +15,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from mendel.campaign.claim_audits import hangs_on_constants
-from mendel.campaign.entry import hopes, in_halves, pays, standing
+from mendel.campaign.entry import beside, hopes, pays, room_for_halves, standing
 from mendel.campaign.jobs import Request
 from mendel.campaign.looks import Entry, look
 from mendel.campaign.planting import grant
@@ -89,9 +89,11 @@ def _chosen(round: Round, cohort: Cohort) -> Cohort:
     stack = _stack(round, [one for _, one in able.values()])
     fits = [name for name, (_, one) in able.items() if one.candidate.idea.name in stack.names]
     names = fits[: most_together(_failing(round))]
-    if len(names) < LEAST or not pays(round, [able[name][1].prospect for name in names]):
+    if len(names) < LEAST:
         return {}
-    return {name: able[name] for name in names}
+    members = [able[name][1].prospect for name in names]
+    chosen = round.lab.once(f"{round.number}/together", lambda: pays(round, members))  # the clock has a say
+    return {name: able[name] for name in names} if chosen else {}
 
 
 def _alternative(round: Round, members: Sequence[Screened], other: Screened) -> str:
@@ -141,7 +143,7 @@ class _Joint:
         members = [one.prospect for _, one in self.members.values()]
         self.limit = longest(hopes(self.round, members), self.round.config.policy.max_pairs)
         rule = next(iter(self.entries.values())).plan.rule.model_copy(update={"max_pairs": self.limit})
-        before = Gains.apart(*in_halves(self.round, members))
+        before = Gains.apart(*beside(self.round, members))
         self.halves = Halves(rule, before)
         for place, entry in enumerate(self.entries.values()):
             entry.halves, entry.place = self.halves, place
@@ -181,7 +183,7 @@ class _Joint:
             names = [name for name in self.entries if name in self.live]
             ahead = self._planned(names)
             gone = [name for name, chance in zip(names, ahead.chance, strict=True) if chance < HOPE]
-            return {"seeds": self._affordable(ahead.seeds), "gone": gone if done else []}
+            return {"seeds": ahead.seeds, "gone": gone if done else []}
 
         kept = round.lab.once(f"{round.number}/halves/{done}", planned)
         gone = set(kept["gone"])
@@ -199,15 +201,8 @@ class _Joint:
         places = [entered.index(name) for name in names]
         hoped = hopes_of(rule, places, standing(round), gains.mean[at], gains.error[at], log_e)
         price = run_price(round) * round.slope() / rule.noise
-        return next_look(hoped, self.halves.seeds, self.limit - self.halves.seeds, rule.min_pairs, price)
-
-    def _affordable(self, seeds: int) -> int:
-        """So many of these seeds as leave room for measuring the claims; none below the first look's."""
-        round = self.round
-        left = round.lab.meter.remaining() - round.reserve - 3 * round.config.policy.estimate_pairs
-        least = max(1, self.halves.rule.min_pairs - self.halves.seeds)
-        count = min(seeds, int(left / 2))
-        return count if count >= least else 0
+        most = min(self.limit - self.halves.seeds, room_for_halves(round))
+        return next_look(hoped, self.halves.seeds, most, rule.min_pairs, price)
 
     def _train(self, signs: Signs, seeds: Sequence[int]) -> None:
         """Train the halves and hand their losses on. Raises Alone."""

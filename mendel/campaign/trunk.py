@@ -83,6 +83,8 @@ class Shelf:
     base: Recipe
     shares: dict[str, Share] = field(default_factory=dict)
     """By name of an adopted change."""
+    surplus: list[tuple[frozenset[str], float]] = field(default_factory=list)
+    """Changes that together take so many times what they are charged one by one."""
 
     def line(self, trunk: Trunk, excess: float, label: str) -> Line:
         """Build and store a trunk. Raises Stale or PatchError where it does not build."""
@@ -135,7 +137,11 @@ class Shelf:
                     kept = longer
         gone = [self.shares[idea.name] for idea in line.trunk.adopted if idea not in kept.adopted]
         fixed = line.fixed - sum(share.fixed for share in gone)
-        per_token = line.excess * (1 - line.fixed) / math.prod(share.excess for share in gone)
+        left = {idea.name for idea in kept.adopted}
+        # What only all of them together cost goes with the first of them.
+        beyond = [ratio for held, ratio in self.surplus if held <= {*line.names} and not held <= left]
+        charged = math.prod(share.excess for share in gone) * math.prod(beyond)
+        per_token = line.excess * (1 - line.fixed) / charged
         return replace(self.line(kept, per_token / (1 - fixed), label), fixed=fixed)
 
     def flaw(self, idea: Idea) -> str:

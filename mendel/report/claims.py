@@ -57,11 +57,17 @@ def _claim(found: Facts, finding: Finding, place: int) -> Html:
         parts.append(_halves(found, confirm))
     parts += [
         climb_block(finding, place),
-        skills_table(finding.skills, "pairs of halves" if finding.together else "fresh pairs"),
+        skills_table(finding.skills, _pairs_of(finding)),
         _code(found, finding),
         _repetition(found, finding, fresh),
     ]
     return el("article", parts, cls="finding")
+
+
+def _pairs_of(finding: Finding) -> str:
+    if finding.together:
+        return "pairs of halves"
+    return "pairs that made the claim" if finding.shrunk else "fresh pairs"
 
 
 def paired(shown: Evidence, title: str, name: str, caption: str | None = None) -> Html:

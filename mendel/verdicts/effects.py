@@ -1,7 +1,7 @@
 """Effect sizes: mean paired differences, compute multipliers, and what a screen should believe.
 
-All intervals here are for a number of pairs that was fixed beforehand. Read at the moment of a claim they
-flatter the idea; the campaign therefore takes its published effects from fresh pairs.
+Intervals here are for a number of pairs that was fixed beforehand. Read at the moment of a claim they flatter
+the idea; published effects therefore come from fresh pairs, or are shrunk towards what was expected.
 """
 
 from __future__ import annotations
@@ -49,7 +49,8 @@ def shrunken(
     this mean and standard error, all in bits per byte; the noise is moderated by that of other ideas.
 
     Whoever was chosen for its pairs, or stopped by them, is flattered by their mean and not by this one, as
-    far as what was expected was right. Raises ValueError as `paired_interval` does.
+    far as what was expected was right; where the pairs contradict it, the interval is as much wider. Raises
+    ValueError as `paired_interval` does.
     """
     own = paired_interval(differences, level, noise)
     count = len(np.asarray(differences))
@@ -57,7 +58,8 @@ def shrunken(
     precision = (quantile / max(own.high - own.value, 1e-12)) ** 2
     total = precision + error**-2
     value = (precision * own.value + mean * error**-2) / total
-    half = quantile * total**-0.5
+    apart = abs(own.value - mean) / (error**2 + 1 / precision) ** 0.5
+    half = quantile * total**-0.5 * max(1.0, apart)
     return Interval(value=value, low=value - half, high=value + half, level=level)
 
 

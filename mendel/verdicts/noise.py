@@ -48,9 +48,9 @@ def learn_noise(differences: Iterable[ArrayLike]) -> Noise:
     """The noise that the paired differences of other ideas, each (pairs,), let one expect.
 
     Variances s^2 with d degrees of freedom are s0^2 times F(d, d0). The posterior of d0, all of PAIRS equally
-    likely before and s0 flat in its logarithm, gives its geometric mean, rounded down to one of PAIRS: in
-    doubt ideas are taken to differ. Ideas without variance (a change that changes nothing) say nothing about
-    the others; where no idea has two pairs that differ, nothing is known.
+    likely before and s0 flat in its logarithm, gives its geometric mean, rounded down to one of PAIRS and to
+    the degrees of freedom of all: in doubt ideas are taken to differ. Ideas without variance (a change that
+    changes nothing) say nothing about the others; where no idea has two pairs that differ, nothing is known.
     """
     groups = [d[np.isfinite(d)] for d in (np.asarray(one, dtype=float) for one in differences)]
     groups = [d for d in groups if len(d) > 1 and np.ptp(d) > 0]
@@ -65,7 +65,9 @@ def learn_noise(differences: Iterable[ArrayLike]) -> Noise:
     expected = float(np.exp(by_pairs @ np.log(PAIRS)))
     place = int(np.searchsorted(PAIRS, expected, side="right")) - 1
     log_scale = float(weight[place] @ np.log(SCALES) / by_pairs[place])
-    return Noise(sd=float(unit**0.5 * np.exp(log_scale)), pairs=PAIRS[place])
+    # What a few pairs have shown is worth no more than they are.
+    known = min(PAIRS[place], int(freedom.sum()))
+    return Noise(sd=float(unit**0.5 * np.exp(log_scale)), pairs=known)
 
 
 def _log_f(variance: Floats, d1: Floats, d2: int) -> Floats:

@@ -8,7 +8,7 @@ better bought one by one.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -88,8 +88,6 @@ class Look:
     """0 where none are worth it."""
     gain: float
     """Expected gain above the null of what they let claim, in paired sd."""
-    worth: float
-    """The same of all looks that are worth it, less the price of these."""
     chance: Floats
     """(ideas,) to be claimed by the time that more seeds are not worth their price."""
 
@@ -129,7 +127,7 @@ def beside_others(mean: ArrayLike, error: ArrayLike, noise: float) -> tuple[Floa
 def next_look(hopes: Hopes, done: int, most: int, min_pairs: int = 5, price: float = 0.0) -> Look:
     """Seeds for the next look, `done` behind and at most `most` to come, where a run costs `price` (paired
     sd)."""
-    first, nothing = max(1, min_pairs - done), Look(0, 0.0, 0.0, np.zeros(len(hopes.mean)))
+    first, nothing = max(1, min_pairs - done), Look(0, 0.0, np.zeros(len(hopes.mean)))
     if most < first or not len(hopes.mean):
         return nothing
     if not done:
@@ -142,21 +140,7 @@ def next_look(hopes: Hopes, done: int, most: int, min_pairs: int = 5, price: flo
     if worth[last] <= 0:
         return nothing
     enough = int(np.argmax(gains >= ENOUGH * gains[last]))
-    return Look(int(seeds[enough]), float(gains[enough]), float(worth[last]), chance[last])
-
-
-def how_many(
-    hopes: Callable[[int], Hopes], first: int, most: int, max_pairs: int, seeds: int, price: float
-) -> int:
-    """Of how many ideas, `first` to `most`, a joint confirmation is worth most; `hopes(n)` are those of the n
-    best. A run costs `price` (paired sd), and there is room for so many `seeds`."""
-    best, worth = first, 0.0
-    for count in range(first, most + 1):
-        now = hopes(count)
-        look = next_look(now, 0, min(seeds, longest(now, max_pairs)), price=price)
-        if look.worth > worth:
-            best, worth = count, look.worth
-    return best
+    return Look(int(seeds[enough]), float(gains[enough]), chance[last])
 
 
 def longest(hopes: Hopes, max_pairs: int) -> int:

@@ -1,4 +1,4 @@
-"""Screening: one pair of every idea, more where that is worth it, and who joins a cohort."""
+"""Screening: one pair of every idea, and more where that is worth it."""
 
 import json
 import math
@@ -6,19 +6,19 @@ from collections import Counter
 
 import pytest
 import toy
-from cohorts import CLEAR, GAINS, halves, said, verdicts
+from cohorts import CLEAR, GAINS, said, verdicts
 from toy import idea
 
 from mendel.records import PlanKind, RunResult, RunStatus, VerdictKind
 
-MANY = [*toy.GOOD, *toy.HARMFUL, *(idea(f"null-{i:02}", {"label": str(i)}) for i in range(30))]
+MANY = [*toy.GOOD, *toy.HARMFUL, *(idea(f"null-{i:02}", {"label": str(i)}) for i in range(41))]
 
 
 @pytest.fixture(scope="module")
 def many(toy_data, fast_disk):
-    """A campaign whose first round screens 33 ideas."""
+    """A campaign whose first round screens 44 ideas."""
     file = toy.write_ideas(fast_disk / "many.toml", MANY)
-    settings = toy.config(file, toy_data, policy={"screen_ideas": 33, "early_stop": 0.0})
+    settings = toy.config(file, toy_data, policy={"screen_ideas": 44, "early_stop": 0.0})
     store, campaign, _ = toy.run_fake(settings, fast_disk / "many")
     with store:
         yield store, campaign.id
@@ -30,28 +30,21 @@ def screens(store, campaign, round=0):
     return [(plans[v.plan], v) for v in store.verdicts(campaign) if v.plan in plans]
 
 
-def last_weighed(store, campaign, round=0):
-    """What was last decided on the ideas of a round."""
-    steps = iter(range(100))
-    found = iter(lambda: store.decision(campaign, f"{round}/prospects/{next(steps)}"), None)
-    return list(found)[-1]
-
-
 def test_every_idea_has_one_pair_and_what_enters_has_two(many):
     store, campaign = many
     entered = {plan.idea for plan in store.plans(campaign, PlanKind.CONFIRM) if plan.round == 0}
     assert {"good-knob", "good-source"} <= entered
     pairs = {plan.idea: verdict.pairs for plan, verdict in screens(store, campaign)}
-    assert len(pairs) == 33 and min(pairs[name] for name in entered) >= 2
+    assert len(pairs) == 44 and min(pairs[name] for name in entered) >= 2
     assert Counter(pairs.values())[1] >= 20
 
 
-def test_at_most_twelve_first_pairs_share_a_control_and_all_ideas_share_the_seeds(many):
+def test_at_most_twelve_first_pairs_share_a_control_and_seconds_use_the_same_controls(many):
     store, campaign = many
     plans = [plan for plan, _ in screens(store, campaign)]
-    assert len({frozenset(plan.seeds) for plan in plans}) == 1
     shared = Counter(plan.seeds[0] for plan in plans)
-    assert max(shared.values()) <= 12 and len(shared) == 3
+    assert max(shared.values()) == 12 and len(shared) == 4
+    assert {seed for plan in plans for seed in plan.seeds} == set(shared)
 
 
 def test_a_single_pair_has_an_interval_from_the_noise_of_the_others(many):
@@ -69,7 +62,7 @@ def test_a_screen_says_how_likely_a_gain_is_and_that_decides_on_second_chances(m
     likely = {plan.idea: verdict.probability for plan, verdict in screens(store, campaign)}
     assert likely["good-knob"] > 0.99 and likely["harmful"] < 0.01
     again = {plan.idea for plan, _ in screens(store, campaign, round=1)}
-    assert "harmful" not in again
+    assert again and "harmful" not in again
 
 
 def test_what_failed_once_is_tried_once_more(campaign):
@@ -86,18 +79,6 @@ def test_what_failed_once_is_tried_once_more(campaign):
     (verdict,) = (v for plan, v in screens(store, found) if plan.idea == "good-knob")
     assert (verdict.failures, verdict.kind) == (1, VerdictKind.NO_DIFFERENCE_SHOWN)
     assert verdict.pairs >= 2
-
-
-def test_small_gains_join_a_cohort_that_is_confirmed_together(campaign):
-    """They are not worth pairs of their own, and are not confirmed one by one."""
-    small = [idea("small", {"gain_a": 1.06}), idea("nil", {"label": "nil"})]
-    policy = {"enter": 3.0, "more_screen_pairs": 2}
-    store, found = campaign([*CLEAR, *small], budget="250runs", policy=policy)
-    weighed = last_weighed(store, found)
-    joined = {name for name in weighed["enter"] if weighed["prospects"][name]["confirm"] <= 0}
-    assert joined, "the test looks at nothing"
-    in_halves = {name for name, one in verdicts(store, found).items() if one.together}
-    assert halves(store, found) and joined <= in_halves | {"waits"}
 
 
 def test_of_many_claims_only_the_stack_is_trained_once_more(campaign):

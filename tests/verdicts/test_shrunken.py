@@ -45,10 +45,15 @@ def test_a_claim_is_flattered_by_the_pairs_that_made_it_and_not_by_its_shrunken_
 )
 def test_it_lies_between_what_was_expected_and_what_was_seen(pairs, mean, error, sd):
     said = shrunken(pairs, mean, error, Noise(sd, 4))
-    own = paired_interval(pairs, noise=Noise(sd, 4))
-    low, high = sorted([own.value, mean])
+    low, high = sorted([float(np.mean(pairs)), mean])
     assert low - 1e-9 <= said.value <= high + 1e-9
-    assert said.high - said.low <= own.high - own.low + 1e-9
+
+
+def test_where_the_pairs_contradict_what_was_expected_it_is_less_sure():
+    pairs = np.linspace(-1, 1, 8)
+    agreeing, other = (shrunken(pairs + mean, 0.0, 0.3, NOISE) for mean in (0.0, 2.0))
+    assert other.high - other.low > 3 * (agreeing.high - agreeing.low)
+    assert agreeing.low < 0 < agreeing.high
 
 
 def test_a_single_pair_has_an_interval_where_the_noise_is_known_and_else_none():

@@ -13,7 +13,6 @@ from mendel.verdicts.together import (
     Hopes,
     beside_others,
     hopes_of,
-    how_many,
     longest,
     most_together,
     next_look,
@@ -46,20 +45,6 @@ def test_halves_are_for_gains_that_stand_out_and_for_many_seeds(gains, doubt, se
 def test_beside_others_a_gain_is_less_and_less_sure():
     mean, error = beside_others([8.0, 0.0, -2.0], [0.3, 0.3, 0.05], 1.0)
     assert mean.tolist() == [4.0, 0.0, -2.0] and error.tolist() == [4.0, 0.3, 1.0]
-
-
-def test_an_idea_joins_where_it_is_worth_the_runs_that_it_takes():
-    """Small gains join large ones where the price is low, and not where it is high; what does harm never
-    does."""
-    gains = [9.0, 8.0, 7.0, 6.0, 2.5, 2.0, -3.0, -3.0]
-
-    def count(price, seeds=60):
-        return how_many(lambda n: hopes(*gains[:n], doubt=0.3), 4, 8, 12, seeds, price)
-
-    assert count(0.01) == 6
-    assert count(1.0) == 5
-    assert count(1.4) == 4
-    assert count(0.01, seeds=4) == 4, "no room for any seeds"
 
 
 @given(st.lists(st.floats(-3, 10), min_size=3, max_size=16), st.floats(0.05, 3), st.integers(0, 12))
