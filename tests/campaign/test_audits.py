@@ -1,6 +1,7 @@
 """Audits in a campaign: what they reject is never claimed, what they let through is, and both are told."""
 
 import json
+import math
 
 import numpy as np
 import pytest
@@ -186,6 +187,9 @@ def test_a_stack_that_costs_more_than_its_changes_is_charged_what_it_costs(campa
     if adopted == 2:
         (check,) = store.plans(found, PlanKind.VERIFY)
         assert check.cost_ratio == pytest.approx(times, rel=0.01)
+        (recheck,) = summarise(store, store.campaign(found))["rechecks"]
+        for change in recheck["changes"]:  # without it the other costs what it costs alone
+            assert change["log2_cm"]["low"] < math.log2(2.5 / times) < change["log2_cm"]["high"], change
 
 
 def test_a_stack_whose_cost_no_charge_covers_is_not_adopted(campaign):
