@@ -11,12 +11,13 @@ import math
 import re
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
+from itertools import chain
 from typing import Any
 
 from mendel.ideas.forecast_scores import Mean, Scores, overall, score
 from mendel.ideas.stream import selection_weights
 from mendel.ideas.track_record import Past
-from mendel.records import PlanKind, Verdict, VerdictKind
+from mendel.records import Interval, PlanKind, Verdict, VerdictKind
 from mendel.store import Campaign, CampaignState, IdeaState, Store, Trial
 from mendel.verdicts.effects import standard_errors
 
@@ -45,7 +46,9 @@ def track_record(store: Store, campaign: Campaign) -> list[Past]:
     """All forecasts whose outcome is known to a campaign: from those that it learns from, and its own."""
     campaigns = [*(store.decision(campaign.id, EARLIER) or []), campaign.id]
     trials = sorted(store.trials(campaigns), key=lambda trial: campaigns.index(trial.campaign))
-    weights, outcomes = _weights(store, campaigns), _outcomes(trials)
+    findings = chain.from_iterable(store.findings_of(campaigns).values())
+    shrunk = {finding.verdicts[-1]: finding.log2_cm for finding in findings if finding.shrunk}
+    weights, outcomes = _weights(store, campaigns), _outcomes(trials, shrunk)
     shares: defaultdict[str, list[float]] = defaultdict(list)
     """By idea: its weight in each campaign in whose queue it stood, zero where it was not run."""
     best: dict[str, tuple[Trial, Outcome]] = {}
@@ -121,9 +124,10 @@ def _chances(chosen: Mapping[str, float] | Sequence[str]) -> Mapping[str, float]
     return chosen if isinstance(chosen, Mapping) else dict.fromkeys(chosen, 1.0)
 
 
-def _outcomes(trials: Sequence[Trial]) -> dict[tuple[str, str], Outcome]:
+def _outcomes(trials: Sequence[Trial], shrunk: Mapping[str, Interval]) -> dict[tuple[str, str], Outcome]:
     """(campaign, idea) -> outcome. Nothing is known of ideas that were not tried, went stale or were rejected
-    by an audit: a trunk left them behind, or their numbers are not about the idea."""
+    by an audit: a trunk left them behind, or their numbers are not about the idea. `shrunk` are effects by
+    the verdict of their claims, which flatter them."""
     outcomes: dict[tuple[str, str], Outcome] = {}
     measured: defaultdict[str, list[tuple[Trial, PlanKind, Verdict]]] = defaultdict(list)
     for trial in trials:
@@ -135,8 +139,9 @@ def _outcomes(trials: Sequence[Trial]) -> dict[tuple[str, str], Outcome]:
     for campaign, found in measured.items():
         errors = standard_errors([verdict for *_, verdict in found])
         for (trial, kind, verdict), se in zip(found, errors, strict=True):
-            assert verdict.log2_cm is not None
-            outcomes[campaign, trial.idea.name] = STAGES[kind], verdict.log2_cm.value, se
+            found_cm = shrunk.get(verdict.id, verdict.log2_cm)
+            assert found_cm is not None
+            outcomes[campaign, trial.idea.name] = STAGES[kind], found_cm.value, se
     return outcomes
 
 

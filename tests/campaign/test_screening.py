@@ -9,6 +9,7 @@ import toy
 from cohorts import CLEAR, GAINS, said, verdicts
 from toy import idea
 
+from mendel.campaign.forecasts import track_record
 from mendel.records import PlanKind, RunResult, RunStatus, VerdictKind
 
 MANY = [*toy.GOOD, *toy.HARMFUL, *(idea(f"null-{i:02}", {"label": str(i)}) for i in range(41))]
@@ -96,3 +97,6 @@ def test_of_many_claims_only_the_stack_is_trained_once_more(campaign):
         assert finding.runs == 2 * verdicts(store, found)[finding.idea.name].pairs
     (line,) = said(store, found, "a: adopted")
     assert line.endswith("by screening and confirmation, shrunk")
+    record = track_record(store, store.campaign(found))
+    shrunk = {one.idea.name: one.log2_cm.value for one in store.findings(found)}
+    assert len(record) == len(CLEAR) and {past.log2_cm for past in record} == set(shrunk.values())
