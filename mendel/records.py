@@ -504,6 +504,9 @@ class Verdict(Record):
     """Pairs whose treatment was stopped early: what was expected of it stands for it."""
     together: int = 0
     """Ideas whose random halves were compared with each other; 0: it had pairs of its own."""
+    freedom: int = 0
+    """Degrees of freedom of the difference's interval, where the noise of other ideas is in it; 0: one less
+    than pairs."""
     probability: float | None = None
     """Of a screen: that the gain is above the smallest of interest, as the ideas together let one believe."""
     selected: Interval | None = None

@@ -18,7 +18,7 @@ from mendel.campaign.tuning import prepare_tuned
 from mendel.plans.costs import Charge, charge, cpu_intervals, done_once
 from mendel.plans.index import GAINS
 from mendel.plans.screening import Outlook, Prospect, Subject, entering, price_of_compute, prospects
-from mendel.records import Idea, Interval, Plan, PlanKind, RunResult, RunStatus, Shard, Verdict, VerdictKind
+from mendel.records import Idea, Plan, PlanKind, RunResult, RunStatus, Shard, Verdict, VerdictKind
 from mendel.store import IdeaState
 from mendel.verdicts.effects import paired_interval
 from mendel.verdicts.halves import as_pairs
@@ -195,7 +195,9 @@ def _record(
         reason = f"screened: P(gain) {probability:.2f}, {entered}"
         if stopped := _stopped(results):
             reason = f"screened and stopped early: {stopped}"
-        difference, log2_cm = _effect(round, plan, results)
+        # One or two pairs have next to no noise of their own: that of the other ideas stands for it.
+        noise, gains = round.usual_noise(), at_bound(pairs, plan.rule)
+        difference, freedom = paired_interval(gains, noise=noise), len(gains) - 1 + noise.pairs
         kind = VerdictKind.FAILED if failures == len(pairs) else VerdictKind.NO_DIFFERENCE_SHOWN
         if any_rejected(results):
             kind = VerdictKind.REJECTED
@@ -205,7 +207,8 @@ def _record(
             pairs=len(pairs),
             failures=failures,
             difference=difference,
-            log2_cm=log2_cm,
+            log2_cm=round.in_compute(as_pairs(difference, freedom + 1)),
+            freedom=freedom,
             per_bit=per_bit,
             probability=probability,
             stopped=sum(treatment.stopped is not None for _, treatment in results),
@@ -227,19 +230,6 @@ def _record(
         "screen",
         f"round {round.number}: screened {len(plans)}, {len(names)} enter confirmation{listed}",
     )
-
-
-def _effect(
-    round: Round, plan: Plan, results: Sequence[tuple[RunResult, RunResult]]
-) -> tuple[Interval, Interval]:
-    """(bits per byte, log2 CM) that screening has shown. A single pair has no noise of its own: that of the
-    other ideas stands for it."""
-    gains = at_bound(differences(results), plan.rule)
-    if len(gains) > 1:
-        return paired_interval(gains), round.multiplier(results, plan.rule)
-    noise = round.usual_noise()
-    difference = paired_interval(gains, noise=noise)
-    return difference, round.in_compute(as_pairs(difference, noise.pairs + 1))
 
 
 def _lose(round: Round, name: str, state: IdeaState, reason: str) -> None:

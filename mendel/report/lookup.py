@@ -320,7 +320,8 @@ def _render_plan(console: Console, found: Mapping[str, Any]) -> None:
 
 
 def _verdict_line(verdict: Verdict) -> str:
-    parts = [f"{verdict.kind.value} after {verdict.pairs} pairs{' of halves' if verdict.together else ''}"]
+    of = " of halves" if verdict.together else ""
+    parts = [f"{verdict.kind.value} after {verdict.pairs} pair{'s'[: verdict.pairs != 1]}{of}"]
     if verdict.failures:
         parts.append(f"{verdict.failures} failed")
     if verdict.stopped:

@@ -161,7 +161,7 @@ def standard_errors(verdicts: Sequence[Verdict]) -> list[float]:
     for verdict, half in zip(verdicts, widths, strict=True):
         of_cm = _half_width(verdict.log2_cm)
         assert of_cm is not None, "only verdicts with a multiplier have an error"
-        own = of_cm / _quantile(verdict) if verdict.pairs > 1 else of_cm
+        own = of_cm / _quantile(verdict) if verdict.freedom or verdict.pairs > 1 else of_cm
         per_bit = verdict.per_bit or (of_cm / half if half else None)
         if per_bit and pooled and not verdict.together:
             own = per_bit * pooled / verdict.pairs**0.5
@@ -174,8 +174,8 @@ def _half_width(interval: Interval | None) -> float | None:
 
 
 def _quantile(verdict: Verdict) -> float:
-    """Student's t of a two-sided 95 % interval from so many pairs."""
-    return float(stdtrit(verdict.pairs - 1, 0.975))
+    """Student's t of its two-sided 95 % interval."""
+    return float(stdtrit(verdict.freedom or verdict.pairs - 1, 0.975))
 
 
 def draw_curves(
