@@ -38,13 +38,12 @@ LEAST_DOUBT = 1e-3
 """Least variance of a gain, paired sd."""
 LEAST_ERROR = 0.1
 """Standard error of a gain (paired sd) that no screening leaves less of."""
-BESIDE, APART = 0.5, 0.5
+BESIDE, APART = 0.35, 0.35
 """Share of its gain on the control alone that an idea has beside random halves of others, on average, and its
-standard deviation between ideas: seven gains of 0.09 to 0.38 bits per byte on the built-in testbed had 0.47
-and 0.46."""
-TANGLE = 0.3
+standard deviation between ideas; `benchmarks/beside.py` reads it off campaigns (docs/decisions.md)."""
+TANGLE = 0.2
 """Standard deviation of a pair of halves by effects that do not add up, over the root of the summed squares
-of the gains."""
+of the gains beside others; from there, too."""
 SPARE = 3
 """Seeds of a first look, more than ideas: with fewer seeds than ideas none can be told from the others."""
 FAILING = 0.05
@@ -118,10 +117,10 @@ def hopes_of(
 
 def beside_others(mean: ArrayLike, error: ArrayLike, noise: float) -> tuple[Floats, Floats]:
     """Means and standard errors of gains beside random halves of other ideas, (ideas,), where these are on
-    the control alone, in the unit of `noise`."""
+    the control alone, in the unit of `noise`: of a share and a gain, both uncertain, multiplied."""
     mean, error = np.asarray(mean, dtype=float), np.asarray(error, dtype=float)
-    wider = np.maximum(np.maximum(error, LEAST_ERROR * noise), APART * np.abs(mean))
-    return np.where(mean > 0, BESIDE * mean, mean), wider
+    spread = np.sqrt((BESIDE**2 + APART**2) * error**2 + APART**2 * mean**2)
+    return BESIDE * mean, np.maximum(spread, LEAST_ERROR * noise)
 
 
 def next_look(hopes: Hopes, done: int, most: int, min_pairs: int = 5, price: float = 0.0) -> Look:

@@ -7,7 +7,10 @@ from hypothesis import strategies as st
 
 from mendel.records import Rule
 from mendel.verdicts.together import (
+    APART,
+    BESIDE,
     LEAST,
+    LEAST_ERROR,
     MOST,
     SPARE,
     Hopes,
@@ -42,9 +45,14 @@ def test_halves_are_for_gains_that_stand_out_and_for_many_seeds(gains, doubt, se
     assert together(hopes(*mean, doubt=error**2), hopes(*gains, doubt=doubt), 12, seeds) is pays
 
 
-def test_beside_others_a_gain_is_less_and_less_sure():
-    mean, error = beside_others([8.0, 0.0, -2.0], [0.3, 0.3, 0.05], 1.0)
-    assert mean.tolist() == [4.0, 0.0, -2.0] and error.tolist() == [4.0, 0.3, 1.0]
+def test_beside_others_a_gain_is_a_share_of_what_it_is_alone():
+    rng = np.random.default_rng(0)
+    alone = np.array([8.0, 1.0, -2.0]) + np.array([0.3, 2.0, 0.5]) * rng.standard_normal((100_000, 3))
+    beside = alone * (BESIDE + APART * rng.standard_normal((100_000, 3)))
+    mean, error = beside_others([8.0, 1.0, -2.0], [0.3, 2.0, 0.5], 0.1)
+    assert mean == pytest.approx(beside.mean(axis=0), abs=0.02)
+    assert error == pytest.approx(beside.std(axis=0), rel=0.02)
+    assert beside_others([0.0], [0.0], 1.0)[1] == LEAST_ERROR
 
 
 @given(st.lists(st.floats(-3, 10), min_size=3, max_size=16), st.floats(0.05, 3), st.integers(0, 12))
