@@ -34,14 +34,7 @@ from mendel.verdicts.evalues import log_t_final
 from mendel.verdicts.judge import Action, clipped, judge_round
 from mendel.verdicts.noise import Noise, learn_noise, noise_of
 from mendel.verdicts.power import FIRST_LOOK, confirmation, expected_bar
-from mendel.verdicts.together import (
-    LEAST,
-    Hopes,
-    beside_others,
-    hopes_of,
-    most_together,
-    together,
-)
+from mendel.verdicts.together import LEAST, Hopes, beside_others, hopes_of, most_together, together
 
 Floats = NDArray[np.float64]
 

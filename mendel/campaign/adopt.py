@@ -64,6 +64,7 @@ def adopt_claims(round: Round, claims: Sequence[Claim], original_points: Points)
     if known and not good and room_for(round, len(known), "apart"):
         # Without the stack they can only be adopted one by one, and are measured so.
         known, arms = {}, lines
+        stack = stack if STACK in plans else round.control  # what did not hold is not tried again
         stack, plans, pairs, effects, leads = _try(round, arms, controls, stack)
     arms = {name: line for name, line in arms.items() if name in effects}
     chosen, new = _choose(round, arms, stack, plans, pairs)
@@ -95,10 +96,8 @@ def _try(
     if STACK in plans and (ratio := _beyond_charge(round, plans[STACK], pairs[plans[STACK].id])):
         dearer = replace(stack, excess=stack.excess * ratio)
         if affords(round.lab, dearer, round.rung) and room_for(round, 1, "dearer"):
-            words = (
-                f"the stack takes {ratio:.2f} times the CPU seconds that it is charged: measured once more, "
-            )
-            round.lab.say(f"{round.number}/stack/charge", "audit", f"{words}charged what it takes")
+            words = f"the stack takes {ratio:.2f} times the CPU seconds that it is charged: charged them"
+            round.lab.say(f"{round.number}/stack/charge", "audit", words)
             stack = dearer
             plans.pop(STACK)
             again, more = _measure(round, {}, controls, stack)

@@ -193,6 +193,7 @@ def _round_price(config: CampaignConfig, ideas: int, number: int) -> float:
     controls = math.ceil(ideas / SHARING)
     screening = (ideas + controls) * policy.screen_pairs + MORE_PAIRS * ideas * policy.more_screen_pairs
     entering = min(policy.cohort, ideas if policy.enter == 0 else max(1.0, ENTERING * ideas))
+    # What enters has two pairs, also where fewer get further ones for being in doubt.
     if MORE_PAIRS * policy.more_screen_pairs * ideas < entering:
         screening += max(0, ENTRY_PAIRS - policy.screen_pairs) * entering
     # One by one, then a few claims, their stack and two controls; or in halves, then stack and controls.
