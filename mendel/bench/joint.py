@@ -1,111 +1,152 @@
-"""A cohort confirmed together in random halves, in the bench: the planner and the judge that the lab uses."""
+"""Ideas confirmed together in the bench: random halves of whatever runs, by the judge that the lab uses.
+
+The lab confirms a cohort, moves its trunk and screens again (`mendel.campaign.together`). In a simulated
+campaign effects add up and nothing moves, so no idea has to wait for the end of a cohort: ideas join as
+others leave or make way for better ones, and keep what their own runs have shown.
+"""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
-from dataclasses import dataclass, field
-from functools import partial
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
 from mendel.bench.lab import Lab, OutOfBudget, OutOfSeeds
-from mendel.records import Rule
-from mendel.verdicts.halves import Gains, Halves, draw_signs
-from mendel.verdicts.judge import Action, Judgement, decide
-from mendel.verdicts.together import HOPE, Hopes, hopes_of, next_look
+from mendel.records import Rule, VerdictKind
+from mendel.verdicts.halves import Contrasts, Gains, difference, draw_signs, learned, score
+from mendel.verdicts.judge import Action, JudgedAt, Judgement, decide, judge_scores
 
 Floats = NDArray[np.float64]
 
-HORIZON = 120
-"""Most seeds that a look plans ahead."""
-TIMID = 1.3
-"""A run of half a cohort may cost this many times a usual one."""
+SEEDS = 4
+"""Of one look: few, because each teaches which ideas the next should have."""
 
 
 @dataclass
 class Joint:
-    """One such confirmation. `entered` and `frozen` are the campaign's, as `decide` takes them."""
+    """Ideas in joint confirmation. `entered` and `frozen` are the campaign's, as `decide` takes them."""
 
     lab: Lab
     rule: Rule
-    entered: Sequence[str]
+    entered: list[str]
     frozen: dict[str, float]
-    cohort: NDArray[np.intp]
-    """Ideas, all of them in `entered`."""
-    seed: int
-    """The next fresh one."""
-    price: float
-    """What a control run's compute must bring, in paired sd."""
-    halves: Halves = field(init=False)
+    known: Floats
+    """(ideas, 2): what halves have shown of each idea: a gain, in paired sd, and the pairs it is worth."""
+    running: list[int] = field(default_factory=list)
+    gains: Gains = field(default_factory=lambda: Gains(np.zeros(0), np.zeros((0, 0))))
+    """Of those that run, in their order, bits per byte."""
+    scores: dict[int, Floats] = field(default_factory=dict)
+    """Of all that entered together: positive where a pair speaks for the idea."""
+    judged: dict[int, Judgement] = field(default_factory=dict)
+    """Of those that have not stopped."""
+    members: int = 0
+    """Ideas in all halves that were trained, and failures of these halves."""
+    failures: int = 0
 
-    def run(self, hopes: Hopes) -> list[int]:
-        """Look after look until no idea is left that is worth another; returns the claims."""
-        sd = self.rule.noise
-        self.halves = Halves(self.rule, Gains.apart(hopes.mean * sd, hopes.doubt**0.5 * sd))
-        running, said = np.ones(len(self.cohort), dtype=bool), dict[int, Judgement]()
-        claims: list[int] = []
-        while running.any():
-            now = self._hopes(np.flatnonzero(running), said)
-            cost = float(np.mean(self.lab.ideas.cost[self.cohort[running]]))
-            most = min(HORIZON, self._seeds_left(), int(self.lab.left / (2 * cost * TIMID)))
-            look = next_look(now, self.halves.seeds, most, self.rule.min_pairs, self.price * cost)
-            if not look.seeds:
+    def choose(self, ideas: Sequence[int], mean: Floats, variance: Floats) -> None:
+        """Run these from now on; what joins is expected to gain `mean` (ideas,), in bits per byte."""
+        stay = [idea for idea in self.running if idea in ideas]
+        join = [idea for idea in ideas if idea not in self.running]
+        at = [self.running.index(idea) for idea in stay]
+        covariance = np.diag(np.concatenate([np.zeros(len(stay)), variance[join]]))
+        covariance[: len(stay), : len(stay)] = self.gains.covariance[np.ix_(at, at)]
+        self.gains = Gains(np.concatenate([self.gains.mean[at], mean[join]]), covariance)
+        self.running = stay + join
+        for idea in join:
+            if idea not in self.scores:
+                self.entered.append(str(idea))
+                self.scores[idea] = np.zeros(0)
+
+    def look(self, groups: int, seed: int) -> tuple[list[int], list[int], int] | None:
+        """Train halves of what runs, in so many groups beside each other; (claims, others that stopped, seeds
+        used), or None where the budget had no room."""
+        used = 0
+        for group in range(groups):
+            found = self._train(np.arange(len(self.running)) % groups == group, seed + used)
+            if found is None:
                 break
-            running[np.flatnonzero(running)[look.chance < HOPE]] = False
-            # After the first, smaller looks than planned: what they teach makes the next ones clearer.
-            seeds = look.seeds if not self.halves.seeds else min(look.seeds, max(int(running.sum()), 3))
-            if not running.any() or not self._train(draw_signs((11, self.seed), seeds, running)):
-                break
-            claims += self._decide(running, said)
-        self._stop(np.ones(len(self.cohort), dtype=bool))
-        return claims
+            used += len(found.difference)
+            self._learn(found)
+        return (*self._decide(), used) if used else None
 
-    def _seeds_left(self) -> int:
-        seeds = self.lab.terms.seeds
-        return HORIZON if seeds is None else seeds - self.seed
+    def leave(self, ideas: Iterable[int]) -> None:
+        """These run no longer, and will not again."""
+        gone = set(ideas)
+        self.choose([idea for idea in self.running if idea not in gone], np.zeros(0), np.zeros(0))
+        for idea in gone:
+            self.judged.pop(idea, None)
 
-    def _hopes(self, running: NDArray[np.intp], said: dict[int, Judgement]) -> Hopes:
-        places = [self.entered.index(str(idea)) for idea in self.cohort[running]]
-        standing = [n for n, name in enumerate(self.entered) if self.frozen.get(name, -math.inf) > -math.inf]
-        log_e = np.array([said[i].log_e_t if i in said else 0.0 for i in running.tolist()])
-        gains = self.halves.gains
-        return hopes_of(self.rule, places, standing, gains.mean[running], gains.error[running], log_e)
-
-    def _train(self, signs: NDArray[np.int8]) -> bool:
-        """Buy the halves; False where there was no room for any."""
+    def _train(self, group: NDArray[np.bool_], seed: int) -> Contrasts | None:
+        signs = draw_signs((11, seed), SEEDS, group)
         losses: list[tuple[float | None, float | None]] = []
+        ideas = np.array(self.running)
         try:
-            for coins in signs:
-                first, second = (self.lab.run(self.cohort[coins == side], self.seed) for side in (1, -1))
-                self.seed += 1
+            for number, coins in enumerate(signs):
+                first, second = (self.lab.run(ideas[coins == side], seed + number) for side in (1, -1))
                 losses.append((_or_none(first), _or_none(second)))
         except (OutOfBudget, OutOfSeeds):
             pass
-        if losses:
-            self.halves.add(signs[: len(losses)], losses)
-        return bool(losses)
+        if not losses:
+            return None
+        signs = signs[: len(losses)]
+        self.members += int(np.abs(signs).sum())
+        self.failures += sum(loss is None for both in losses for loss in both)
+        return Contrasts(signs, np.array([difference(*both) for both in losses]))
 
-    def _decide(self, running: NDArray[np.bool_], said: dict[int, Judgement]) -> list[int]:
-        self._stop(~running)
-        places = {str(self.cohort[i]): i for i in np.flatnonzero(running).tolist()}
-        judged = {name: partial(self.halves.judged, i) for name, i in places.items()}
-        after = decide(self.rule, self.entered, judged, self.frozen)
-        self.frozen = after.frozen
-        claims = []
+    def _learn(self, found: Contrasts) -> None:
+        """Score the halves by what was known before, and learn from them."""
+        rule, before = self.rule, self.gains
+        self.gains = learned(found, before, rule.noise)
+        for place in np.flatnonzero(found.signs.any(axis=0)).tolist():
+            idea = self.running[place]
+            new = score(found, before, place, rule.min_loss_gain, rule.noise, rule.bound)
+            self.scores[idea] = x = np.concatenate([self.scores[idea], new])
+            failed = np.zeros(len(x), dtype=bool)
+            # What is shown to gain less than the smallest gain of interest stops, harm or not.
+            self.judged[idea] = judge_scores(rule, x, -x, failed, None, math.inf)
+            self._note(idea, before, place)
+
+    def _note(self, idea: int, before: Gains, place: int) -> None:
+        """Add what these halves have shown of an idea to what was known of it."""
+        sd = self.rule.noise
+        old, new = (float(one.covariance[place, place]) / sd**2 for one in (before, self.gains))
+        pairs = 1 / new - 1 / old
+        if pairs <= LEAST_WORTH:
+            return
+        shown = (self.gains.mean[place] / new - before.mean[place] / old) / pairs / sd
+        mean, worth = self.known[idea]
+        self.known[idea] = (mean * worth + shown * pairs) / (worth + pairs), worth + pairs
+
+    def _decide(self) -> tuple[list[int], list[int]]:
+        live = {str(idea): idea for idea in self.judged}
+        at = {name: self._at(idea) for name, idea in live.items()}
+        after = decide(self.rule, self.entered, at, self.frozen)
+        claims: list[int] = []
+        stopped: list[int] = []
         for name, decision in after.decisions.items():
-            said[places[name]] = decision.judgement
-            running[places[name]] = decision.action is Action.CONTINUE
-            if decision.action is Action.CLAIM:
-                claims.append(int(name))
+            if decision.action is not Action.CONTINUE:
+                self.frozen[name] = after.frozen[name]
+                (claims if decision.action is Action.CLAIM else stopped).append(live[name])
+        self.leave(claims + stopped)
         self.lab.adopt(claims)
-        return claims
+        return claims, stopped
 
-    def _stop(self, which: NDArray[np.bool_]) -> None:
-        """Freeze those of `which` that have no e-value yet at zero."""
-        names = [str(idea) for idea in self.cohort[which]]
-        self.frozen = dict.fromkeys(names, -math.inf) | self.frozen
+    def _at(self, idea: int) -> JudgedAt:
+        """An idea's judgement where a claim takes a log e-value of so much."""
+
+        def judged(log_threshold: float) -> Judgement:
+            found = self.judged[idea]
+            enough = found.log_e >= log_threshold
+            return replace(found, kind=VerdictKind.BETTER) if enough else found
+
+        return judged
+
+
+LEAST_WORTH = 1e-9
+"""Pairs; less is the rounding of arithmetic."""
 
 
 def _or_none(loss: float) -> float | None:
