@@ -1,9 +1,10 @@
 """Mendel's policy in the bench: the planner, the index and the judge themselves, not copies.
 
-Ideas are screened by a pair each, as many as a plan of the whole budget says (`mendel.bench.ahead`), and
-confirmed on fresh seeds in random halves (`mendel.bench.joint`); where single runs fail or seeds are few, one
-by one (`mendel.bench.one_by_one`). The variant without error control adopts by the posterior of the same
-measurements; the oracle knows the truth and confirms the winners alone.
+Ideas are screened by a pair each, as many as leave enough to prove what they promise, and confirmed on fresh
+seeds in random halves (`mendel.bench.joint`), those that a pair is expected to bring most of
+(`mendel.bench.ahead`); where single runs fail or seeds are few, one by one (`mendel.bench.one_by_one`). The
+variant without error control adopts by the posterior of the same measurements; the oracle knows the truth and
+confirms the winners alone.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from mendel.bench.ahead import Contest, first_pairs, side_by_side
+from mendel.bench.ahead import Contest, side_by_side
 from mendel.bench.joint import Joint
 from mendel.bench.lab import Lab
 from mendel.bench.one_by_one import CHUNK, OneByOne, chunks
@@ -36,6 +37,9 @@ CLAIMED = 0.08
 PLANNED = 40
 """Seeds of halves in which the ideas of one group are settled: as many groups as the budget has room for
 one after the other are planned."""
+FOR_HALVES, SHARE_FOR_HALVES = 52, 0.45
+"""Control runs that first pairs leave for halves, and the share of the budget that they leave at least: about
+what it takes to prove what stands out, however many ideas there are."""
 LEAST_PAIRS = 5
 """Pairs of a claim, at least."""
 LEAST_PLANNED = 8
@@ -89,18 +93,18 @@ class Mendel(OneByOne):
         return Contest(posterior, np.maximum(need, LEAST_NEED), pairs, self.lab.ideas.cost, null)
 
     def _first_pairs(self) -> bool:
-        """Buy a pair of each of some ideas that were never measured, where that is worth more than
-        confirming what was."""
+        """Buy a pair of each of the best ideas that were never measured, as long as that leaves enough to
+        prove what they promise; they come in parts, because each teaches which of the others are the
+        best."""
         unseen = np.array([not pairs for pairs in self.seen]) & ~self.done
         if not unseen.any():
             return False
-        contest = self._contest()
-        ranked = np.argsort(-contest.rates(LEAST_PAIRS), kind="stable")
-        new, old = ranked[unseen[ranked]], ranked[~(unseen | self.done)[ranked]]
-        count = first_pairs(contest, new, old, self.lab.left)
-        if count > 2 * CHUNK:  # learn from some before the rest is bought
-            count = count // 2
-        bought = [self._buy_chunk(chunk) for chunk in chunks(new[:count], CHUNK) if len(chunk)]
+        room = self.lab.left - min(FOR_HALVES, SHARE_FOR_HALVES * self.lab.budget)
+        new = np.flatnonzero(unseen)
+        new = new[np.argsort(-self._contest().rates(LEAST_PAIRS)[new], kind="stable")]
+        part = max(CHUNK, len(new) // 4)
+        fits = np.cumsum(self.lab.ideas.cost[new[:part]]) + np.arange(part)[: len(new)] // CHUNK + 1 <= room
+        bought = [self._buy_chunk(chunk) for chunk in chunks(new[:part][fits], CHUNK) if len(chunk)]
         return any(bought)
 
     def _known(self) -> NDArray[np.bool_]:
