@@ -16,13 +16,17 @@ from numpy.typing import NDArray
 
 from mendel.bench.lab import Lab, OutOfBudget, OutOfSeeds
 from mendel.records import Rule, VerdictKind
-from mendel.verdicts.halves import Contrasts, Gains, difference, draw_signs, learned, score
+from mendel.verdicts.halves import Contrasts, Gains, difference, draw_signs, learned, score, surprise
 from mendel.verdicts.judge import Action, JudgedAt, Judgement, decide, judge_scores
 
 Floats = NDArray[np.float64]
 
 SEEDS = 4
 """Of one look: few, because each teaches which ideas the next should have."""
+
+KEPT = 0.8
+"""Weight of earlier looks beside the next, in how well halves are as expected: what a first look corrects is
+not expected again."""
 
 
 @dataclass
@@ -45,6 +49,17 @@ class Joint:
     members: int = 0
     """Ideas in all halves that were trained, and failures of these halves."""
     failures: int = 0
+    excess: float = 0.0
+    """Squared distance of contrasts from what was expected of them, the latest for most: one for each, if all
+    is as expected."""
+    contrasts: float = 0.0
+
+    @property
+    def wider(self) -> float:
+        """How many times noisier halves are than pairs, by what they have shown: effects that do not add up
+        are noise here."""
+        known = self.rule.noise_pairs
+        return float(max(1.0, (known + self.excess) / (known + self.contrasts)) ** 0.5)
 
     def choose(self, ideas: Sequence[int], mean: Floats, variance: Floats) -> None:
         """Run these from now on; what joins is expected to gain `mean` (ideas,), in bits per byte."""
@@ -98,11 +113,14 @@ class Joint:
 
     def _learn(self, found: Contrasts) -> None:
         """Score the halves by what was known before, and learn from them."""
-        rule, before = self.rule, self.gains
-        self.gains = learned(found, before, rule.noise)
+        rule, before, wider = self.rule, self.gains, self.wider  # as seen before: the scores must not choose
+        self.excess = KEPT * self.excess + surprise(found, before, rule.noise)
+        self.contrasts = KEPT * self.contrasts + int(np.isfinite(found.difference).sum())
+        self.gains = learned(found, before, rule.noise * self.wider)
         for place in np.flatnonzero(found.signs.any(axis=0)).tolist():
             idea = self.running[place]
-            new = score(found, before, place, rule.min_loss_gain, rule.noise, rule.bound)
+            noise, bound = rule.noise * wider, rule.bound * wider
+            new = score(found, before, place, rule.min_loss_gain, noise, bound) / wider
             self.scores[idea] = x = np.concatenate([self.scores[idea], new])
             failed = np.zeros(len(x), dtype=bool)
             # What is shown to gain less than the smallest gain of interest stops, harm or not.

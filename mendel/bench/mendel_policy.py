@@ -71,13 +71,14 @@ class Mendel(OneByOne):
         return super().step()
 
     def _in_halves(self) -> bool:
-        """Whether halves are the better way: not where single runs fail, nor where the seeds are few."""
-        bound = self.lab.terms.bound
-        failed = [value <= -bound for found in self.seen for value in found.values()]
-        failures, runs = sum(failed), len(failed)
+        """Whether halves are the better way: not where seeds are few, where single runs fail, or where
+        effects add up so little that a pair of halves tells less than two runs of single ideas do."""
+        failures, runs, noise = self.failures, self.runs, 1.0
         if self.joint is not None:  # a half fails by any of its members
             failures, runs = failures + self.joint.failures, runs + self.joint.members
-        return self.lab.terms.seeds is None and most_together(failures / max(runs, 1)) >= LEAST
+            noise = self.joint.wider**2
+        most = most_together(failures / max(runs, 1))
+        return self.lab.terms.seeds is None and most >= max(LEAST, 2 * noise)
 
     def _contest(self) -> Contest:
         """What is known of all ideas."""

@@ -76,6 +76,7 @@ class OneByOne:
         count = len(lab.ideas)
         self.entered, self.frozen, self.claims = [], {}, []
         self.lab, self.next_seed, self.planned = lab, 0, 0
+        self.runs, self.failures = 0, 0  # of single treatments
         self.sd = lab.terms.paired_sd
         self.seen: list[dict[int, float]] = [{} for _ in range(count)]
         self.known = np.zeros((count, 2))
@@ -129,6 +130,7 @@ class OneByOne:
 
     def _keep(self, ideas: NDArray[np.intp], seed: int, found: Floats) -> None:
         bound = self.lab.terms.bound
+        self.runs, self.failures = self.runs + len(found), self.failures + int(np.isnan(found).sum())
         clipped = np.clip(np.where(np.isnan(found), -bound, found), -bound, bound)
         for idea, value in zip(ideas.tolist(), clipped.tolist(), strict=True):
             self.seen[idea][seed] = value

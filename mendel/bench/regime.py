@@ -1,7 +1,7 @@
 """A regime: what kind of campaign is simulated. One frozen record, read from a TOML file.
 
 Effects are in paired standard deviations: 1 is as much as two runs of a pair differ by chance. They add up
-when several ideas are adopted.
+when several ideas are adopted, on average over what they are adopted with (`tangle`).
 """
 
 from __future__ import annotations
@@ -62,6 +62,9 @@ class Regime(Record):
     """Runs that do not diverge gain so much more that the mean, failures included, is as planted."""
     bound: float = Field(default=4.0, gt=0)
     """What a run that diverges scores below its control, in paired sd; part of what a gain is."""
+    tangle: float = Field(default=0.0, ge=0, le=2)
+    """Standard deviation of what does not add up when several ideas are adopted, over the root of the summed
+    squares of their gains. The same ideas together always have the same."""
     classes: int = Field(default=8, ge=1)
     class_share: float = Field(default=0.2, ge=0, lt=1)
     """Correlation of the worth of two ideas of one class."""

@@ -174,8 +174,9 @@ def stack_gain(world: World, ideas: frozenset[int], seed: int, share: float) -> 
     """Control loss minus the loss of a run with all of `ideas` (originals) at a share of the horizon; nan
     where one of them diverges.
 
-    Effects add up. The noise is the stack's own: runs that differ in ten things are no further apart by
-    chance than runs that differ in one.
+    Effects add up but for the regime's tangle, which belongs to the ideas and not to the seed. The noise is
+    the stack's own: runs that differ in ten things are no further apart by chance than runs that differ in
+    one.
     """
     members = np.array(sorted(ideas))
     column = world.column(seed)
@@ -188,9 +189,17 @@ def stack_gain(world: World, ideas: frozenset[int], seed: int, share: float) -> 
         rng = np.random.default_rng((*world.seed, 2, seed, *members.tolist()))
         draw, look = rng.standard_normal(2)
         sd = np.sqrt(np.mean(world.sd[members] ** 2))
-        own = _pair_noise(world, sd, column.common, draw)
+        own = _pair_noise(world, sd, column.common, draw) + share * _tangled(world, members)
         early = world.regime.paired_sd * look
     return float((world.trained[members] * factor).sum() + own + (1 - share) * early)
+
+
+def _tangled(world: World, members: NDArray[np.intp]) -> float:
+    """What the effects of several ideas together are more or less than their sum."""
+    if not world.regime.tangle:
+        return 0.0
+    draw = np.random.default_rng((*world.seed, 3, *members.tolist())).standard_normal()
+    return float(world.regime.tangle * draw * (world.trained[members] ** 2).sum() ** 0.5)
 
 
 def _pair_noise(world: World, sd: Floats, common: float, own: Floats) -> Floats:

@@ -20,7 +20,7 @@ from mendel.bench.run import PolicyError, bench_regime, load_policy
 from mendel.bench.score import Truth, score, summarise, upper95
 from mendel.bench.simulated import make_lab, truth_of
 from mendel.bench.tpe import Tpe
-from mendel.bench.world import draw_world, shaped
+from mendel.bench.world import draw_world, shaped, stack_gain
 from mendel.cli import main
 
 SMALL = Regime(name="small", ideas=30, budget=120, gain=2.0, harm=2.0)
@@ -97,6 +97,24 @@ def test_a_world_repeats_to_the_digit_and_another_seed_is_another_world():
     assert np.array_equal(one.truth, same.truth)
     assert np.array_equal(one.column(9).gains, same.column(9).gains)
     assert not np.array_equal(one.truth, other.truth)
+
+
+def test_what_does_not_add_up_belongs_to_the_ideas_and_not_to_the_seed():
+    regime = SMALL.model_copy(update={"ideas": 60, "tangle": 0.3, "shared": 0.0})
+    worlds = [draw_world(regime, seed) for seed in range(300)]
+    left, again = [], []
+    for world in worlds:
+        size = (world.trained[:8] ** 2).sum() ** 0.5
+        sums = [
+            stack_gain(world, frozenset(range(8)), seed, 1.0) - world.trained[:8].sum() for seed in range(40)
+        ]
+        left.append(np.mean(sums) / size)
+        again.append(np.std(sums) / regime.paired_sd)
+    assert np.std(left) == pytest.approx(0.3, abs=0.05)
+    assert np.mean(left) == pytest.approx(0.0, abs=0.06)
+    assert np.mean(again) == pytest.approx(1.0, abs=0.05)
+    alone = [stack_gain(world, frozenset([3]), 0, 1.0) - world.column(0).gains[3] for world in worlds]
+    assert np.allclose(alone, 0)
 
 
 # --- the lab ---------------------------------------------------------------------------------------------

@@ -94,6 +94,25 @@ def test_where_runs_fail_halves_are_given_up_and_their_ideas_charged_anew():
     assert charged > 0
 
 
+def test_effects_that_do_not_add_up_are_noise_and_where_they_are_large_halves_are_given_up():
+    tangled = Regime(name="tangled", ideas=40, budget=240, gain=2.0, harm=2.0, tangle=2.0)
+    scores, alone = [], 0
+    for seed in range(8):
+        policy, world = Mendel(), draw_world(tangled, seed)
+        lab = make_lab(world)
+        scores.append(score(truth_of(world), policy.run(lab), lab.adopted, lab.spent))
+        assert policy.joint.wider > 1.5
+        alone += policy.alone
+    assert alone
+    found = summarise(scores)
+    assert found["false_discovery_proportion"] <= 0.05
+    assert found["gain_recovered"] > 0.5
+    plain = Mendel()
+    plain.run(make_lab(draw_world(tangled.model_copy(update={"tangle": 0.0}), 0)))
+    assert plain.joint.wider < 1.3
+    assert not plain.alone
+
+
 def test_first_pairs_leave_enough_to_prove_what_they_promise():
     spent = []
 
