@@ -137,10 +137,12 @@ class OneByOne:
 
     def _evidence(self, noise: Noise) -> Evidence:
         ideas = self.lab.ideas
-        gains = np.full((len(ideas), max(self.next_seed, 1)), np.nan)
+        seeds = sorted({seed for pairs in self.seen for seed in pairs})
+        column = {seed: place for place, seed in enumerate(seeds)}
+        gains = np.full((len(ideas), max(len(seeds), 1)), np.nan)
         for idea, pairs in enumerate(self.seen):
             for seed, value in pairs.items():
-                gains[idea, seed] = value / self.sd
+                gains[idea, column[seed]] = value / self.sd
         said = ideas.forecast / self.sd
         return Evidence(gains, ideas.idea_class, ideas.proposer, said, noise.pairs, self.known)
 
