@@ -75,14 +75,18 @@ class Contest:
         return np.asarray(best / self.cost)
 
 
-def side_by_side(ranked: Hopes, seeds: int) -> int:
-    """How many of ideas, the best first, should run side by side when so many seeds are left."""
-    until = np.array([min(seeds, HORIZON)])
-    counts = sorted({min(size, len(ranked.mean)) for size in SIZES})
+def side_by_side(ranked: Contest, left: float, most: int) -> int:
+    """How many of ideas, the best first and `most` at most, should run side by side with `left` compute: that
+    buys the fewer seeds the more they cost together."""
+    hopes = ranked.hopes
+    counts = sorted({min(size, most, len(hopes.mean)) for size in SIZES})
+    # A half holds each idea with even odds, and what ideas cost multiplies.
+    prices = np.cumprod((1 + ranked.cost) / 2)
     gains = []
     for count in counts:
-        some = Hopes(ranked.mean[:count], ranked.doubt[:count], ranked.need[:count], ranked.null)
-        gains.append(float(some.found(some.worth(until))[0].sum()))
+        some = Hopes(hopes.mean[:count], hopes.doubt[:count], hopes.need[:count], hopes.null)
+        seeds = np.array([min(left / (2 * prices[count - 1]), HORIZON)])
+        gains.append(float(some.found(some.worth(seeds))[0].sum()))
     return counts[int(np.flatnonzero(np.array(gains) >= NEARLY * max(gains))[-1])]
 
 

@@ -1,8 +1,8 @@
 """Ideas confirmed together in the bench: random halves of whatever runs, by the judge that the lab uses.
 
 The lab confirms a cohort, moves its trunk and screens again (`mendel.campaign.together`). In a simulated
-campaign effects add up and nothing moves, so no idea has to wait for the end of a cohort: ideas join as
-others leave or make way for better ones, and keep what their own runs have shown.
+campaign nothing moves, so no idea has to wait for the end of a cohort: ideas join as others leave or make way
+for better ones, and keep what their own runs have shown.
 """
 
 from __future__ import annotations
@@ -24,6 +24,11 @@ Floats = NDArray[np.float64]
 SEEDS = 4
 """Of one look: few, because each teaches which ideas the next should have."""
 
+TRUST = 4.0
+"""Contrasts that what was expected of them counts for, in how far off they are: what screening of one pair
+lets one expect of an idea is seldom right."""
+LEAST_WORTH = 1e-9
+"""Pairs; less is the rounding of arithmetic."""
 KEPT = 0.8
 """Weight of earlier looks beside the next, in how well halves are as expected: what a first look corrects is
 not expected again."""
@@ -70,10 +75,6 @@ class Joint:
         covariance[: len(stay), : len(stay)] = self.gains.covariance[np.ix_(at, at)]
         self.gains = Gains(np.concatenate([self.gains.mean[at], mean[join]]), covariance)
         self.running = stay + join
-        for idea in join:
-            if idea not in self.scores:
-                self.entered.append(str(idea))
-                self.scores[idea] = np.zeros(0)
 
     def look(self, groups: int, seed: int) -> tuple[list[int], list[int], int] | None:
         """Train halves of what runs, in so many groups beside each other; (claims, others that stopped, seeds
@@ -119,9 +120,11 @@ class Joint:
         self.gains = learned(found, before, rule.noise * self.wider)
         for place in np.flatnonzero(found.signs.any(axis=0)).tolist():
             idea = self.running[place]
+            if idea not in self.scores:
+                self.entered.append(str(idea))
             noise, bound = rule.noise * wider, rule.bound * wider
-            new = score(found, before, place, rule.min_loss_gain, noise, bound) / wider
-            self.scores[idea] = x = np.concatenate([self.scores[idea], new])
+            new = score(found, before, place, rule.min_loss_gain, noise, bound, TRUST) / wider
+            self.scores[idea] = x = np.concatenate([self.scores.get(idea, new[:0]), new])
             failed = np.zeros(len(x), dtype=bool)
             # What is shown to gain less than the smallest gain of interest stops, harm or not.
             self.judged[idea] = judge_scores(rule, x, -x, failed, None, math.inf)
@@ -161,10 +164,6 @@ class Joint:
             return replace(found, kind=VerdictKind.BETTER) if enough else found
 
         return judged
-
-
-LEAST_WORTH = 1e-9
-"""Pairs; less is the rounding of arithmetic."""
 
 
 def _or_none(loss: float) -> float | None:

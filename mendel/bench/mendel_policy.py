@@ -46,8 +46,6 @@ LEAST_PLANNED = 8
 """Ideas that are planned at least."""
 PER_IDEA = 8
 """Control runs that a planned idea takes, before it is known how many are worth confirming."""
-TIMID = 1.05
-"""A run of half of the ideas may cost this many times a usual one."""
 
 
 @dataclass
@@ -63,22 +61,30 @@ class Mendel(OneByOne):
         self.joint, self.alone = None, False
 
     def step(self) -> bool:
-        if not self.alone and self._in_halves():
-            return self._first_pairs() or self._look()
+        if not self.alone and self._in_halves() and (self._first_pairs() or self._look()):
+            return True
         if self.joint is not None and not self.alone:  # what ran in halves is given up, and charged anew
             self.frozen |= {str(idea): -math.inf for idea in self.joint.judged}
         self.alone = True
         return super().step()
 
+    def _most(self) -> int:
+        """Most ideas side by side: fewer where runs fail."""
+        failures, runs = self.failures, self.runs
+        if self.joint is not None:  # a half fails by any of its members
+            failures, runs = failures + self.joint.failures, runs + self.joint.members
+        return most_together(failures / max(runs, 1))
+
     def _in_halves(self) -> bool:
         """Whether halves are the better way: not where seeds are few, where single runs fail, or where
         effects add up so little that a pair of halves tells less than two runs of single ideas do."""
-        failures, runs, noise = self.failures, self.runs, 1.0
-        if self.joint is not None:  # a half fails by any of its members
-            failures, runs = failures + self.joint.failures, runs + self.joint.members
-            noise = self.joint.wider**2
-        most = most_together(failures / max(runs, 1))
-        return self.lab.terms.seeds is None and most >= max(LEAST, 2 * noise)
+        noise = self.joint.wider**2 if self.joint is not None else 1.0
+        return self.lab.terms.seeds is None and self._most() >= max(LEAST, 2 * noise)
+
+    def _left(self) -> float:
+        """Budget, in control runs at the speed of now."""
+        fresh = -1 - self.next_seed  # a seed that nobody has a control of
+        return self.lab.left / max(self.lab.price([], fresh), 1e-9)
 
     def _contest(self) -> Contest:
         """What is known of all ideas."""
@@ -100,7 +106,7 @@ class Mendel(OneByOne):
         unseen = np.array([not pairs for pairs in self.seen]) & ~self.done
         if not unseen.any():
             return False
-        room = self.lab.left - min(FOR_HALVES, SHARE_FOR_HALVES * self.lab.budget)
+        room = self._left() - min(FOR_HALVES, SHARE_FOR_HALVES * self.lab.budget)
         new = np.flatnonzero(unseen)
         new = new[np.argsort(-self._contest().rates(LEAST_PAIRS)[new], kind="stable")]
         part = max(CHUNK, len(new) // 4)
@@ -116,21 +122,21 @@ class Mendel(OneByOne):
         """Another look at the best ideas in random halves."""
         contest = self._contest()
         able = np.flatnonzero(self._known() & ~self.done)
-        seeds = int(self.lab.left / (2 * TIMID))
-        if not len(able) or not seeds:
+        left = self._left()
+        if not len(able) or left < 2:
             return False
         rates = contest.rates(LEAST_PAIRS)
         if self.joint is not None:
             rates[self.joint.running] *= STICKY
-        groups = max(1, min(len(able) // LARGE, seeds // PLANNED))
+        groups = max(1, min(len(able) // LARGE, int(left / (2 * PLANNED))))
         ranked = able[np.argsort(-rates[able], kind="stable")]
         ranked = ranked[rates[ranked] > 0]
-        most = side_by_side(contest.of(ranked[:MOST]).hopes, seeds // groups) if len(ranked) else 0
-        chosen = ranked[: most * groups].tolist()
-        if not chosen:
+        if not len(ranked):
             return False
+        most = side_by_side(contest.of(ranked[:MOST]), left / groups, self._most())
+        chosen = ranked[: most * groups].tolist()
         if self.joint is None:
-            several = max(1.0, seeds / PLANNED)
+            several = max(1.0, left / (2 * PLANNED))
             self.planned = self.planned or min(int((~self.done).sum()), int(min(MOST, len(ranked)) * several))
             rule = self._rule().model_copy(update={"max_pairs": ENDLESS})
             self.joint = Joint(self.lab, rule, self.entered, self.frozen, self.known)

@@ -80,14 +80,18 @@ def difference(first: float | None, second: float | None) -> float:
     return second - first
 
 
-def score(found: Contrasts, before: Gains, idea: int, null: float, sd: float, bound: float) -> Floats:
+def score(
+    found: Contrasts, before: Gains, idea: int, null: float, sd: float, bound: float, trust: float = math.inf
+) -> Floats:
     """(seeds,): what pairs of halves say of an idea: nil on average if its gain is `null`, positive if it is
     more, with noise `sd`; all in bits per byte. Seeds in which the idea had no part are left out.
 
     A score is the coin times what is left of D after `null` and a prediction of the others' part, in units of
     its own standard error. The prediction is the posterior mean of `before`, which must not know these runs,
-    and of the contrasts themselves. A failure scores `bound` against the ideas of the run that failed and for
-    the others: of an idea that has no part in it the coin decides which.
+    and of the contrasts themselves. Where they are off by more than `before` lets one expect, scores are as
+    much smaller, whichever way the idea's coins fell; `before` counts for `trust` contrasts there. A failure
+    scores `bound` against the ideas of the run that failed and for the others: of an idea that has no part in
+    it the coin decides which.
     """
     took_part = found.signs[:, idea] != 0
     signs, d = found.signs[took_part].astype(float), found.difference[took_part]
@@ -95,7 +99,10 @@ def score(found: Contrasts, before: Gains, idea: int, null: float, sd: float, bo
     others = signs[good]
     others[:, idea] = 0.0
     precision = np.linalg.inv(sd**2 * np.eye(len(others)) + others @ before.covariance @ others.T)
-    left = precision @ (d[good] - coins[good] * null - others @ before.mean)
+    off = d[good] - coins[good] * null - others @ before.mean
+    left = precision @ off
+    if math.isfinite(trust):
+        left = left / max(1.0, (trust + off @ left) / (trust + len(off))) ** 0.5
     out = np.where(np.isinf(d), bound * coins * np.sign(d), 0.0)
     out[good] = np.clip(sd * coins[good] * left / np.sqrt(np.diag(precision)), -bound, bound)
     return np.asarray(out)
@@ -108,7 +115,7 @@ def learned(found: Contrasts, before: Gains, sd: float) -> Gains:
     inner = sd**2 * np.eye(len(signs)) + signs @ before.covariance @ signs.T
     gain = np.linalg.solve(inner, signs @ before.covariance).T
     mean = before.mean + gain @ (found.difference[good] - signs @ before.mean)
-    covariance = before.covariance - gain @ signs @ before.covariance
+    covariance = before.covariance - gain @ (signs @ before.covariance)
     return Gains(mean, (covariance + covariance.T) / 2)
 
 
