@@ -5,7 +5,6 @@ import pytest
 
 from mendel.bench.ahead import Contest, side_by_side
 from mendel.plans.index import GRID
-from mendel.verdicts.together import Hopes
 
 
 def near(gains, sd=0.5):
@@ -31,8 +30,10 @@ def test_what_certainly_gains_nothing_is_worth_nothing():
     assert contest(near([-5.0], sd=0.1)).rates(5)[0] == pytest.approx(0, abs=1e-9)
 
 
-def test_few_seeds_take_few_ideas_beside_each_other_and_many_take_many():
-    hopes = contest(near(np.linspace(2.0, 0.5, 16))).hopes
-    few, many = side_by_side(hopes, 12), side_by_side(hopes, 60)
+def test_few_seeds_dear_ideas_and_failures_allow_few_ideas_side_by_side():
+    posterior = near(np.linspace(2.0, 0.5, 16))
+    few, many = (side_by_side(contest(posterior), left, 16) for left in (24.0, 120.0))
     assert few < many <= 16
-    assert side_by_side(Hopes(hopes.mean[:1], hopes.doubt[:1], hopes.need[:1], 0.25), 12) == 1
+    assert side_by_side(contest(posterior, cost=3.0), 120.0, 16) < many
+    assert side_by_side(contest(posterior), 120.0, 5) <= 5
+    assert side_by_side(contest(posterior[:1]), 24.0, 16) == 1
