@@ -38,9 +38,10 @@ def decisions(
     Parameters
     ----------
     regime
-        TOML files of regimes (default: those of the package, or none where a table is given).
+        TOML files of regimes, or names of the package's, such as 16-tangled (default: all of the package, or
+        none where a table is given).
     campaigns
-        Campaigns per regime: about a thousand over the regimes of the package.
+        Campaigns per regime: about a thousand over all of the package.
     policy
         A policy of your own: package.module:Class with a method run(lab) that returns the ideas to adopt.
     table

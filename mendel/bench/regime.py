@@ -91,13 +91,19 @@ class Regime(Record):
 
 
 def load_regime(path: Path) -> Regime:
-    """The regime of a TOML file, named after the file unless it says otherwise. Raises RegimeError."""
+    """The regime of a TOML file, named after the file unless it says otherwise, or one of the package by its
+    name. Raises RegimeError."""
+    names = [found.stem for found in sorted(FOLDER.glob("*.toml"))]
+    if not path.exists() and str(path) in names:
+        path = FOLDER / f"{path}.toml"
     try:
         table = tomllib.loads(path.read_text())
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise RegimeError(f"{path}: {error}") from None
+        raise RegimeError(f"{path}: not valid TOML: {error}") from None
     except OSError as error:
-        raise RegimeError(f"{path}: {error.strerror}; it must be a TOML file of a regime") from None
+        raise RegimeError(
+            f"{path}: {error.strerror}; it must be a TOML file of a regime, or one of {', '.join(names)}"
+        ) from None
     try:
         return Regime.model_validate({"name": path.stem, **table})
     except ValidationError as error:

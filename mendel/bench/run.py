@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from mendel.bench.baselines import Asha, FixedPairs, Greedy, Halving, Random
-from mendel.bench.lab import Lab, Policy
+from mendel.bench.lab import Lab, OutOfBudget, OutOfSeeds, Policy
 from mendel.bench.mendel_policy import Mendel, Oracle
 from mendel.bench.regime import Regime
 from mendel.bench.replay import Replay, Table, draw_replay
@@ -201,7 +201,13 @@ def _play_all(found: dict[str, list[Score]], name: str, policy: Policy, campaign
 
 def _play(policy: Policy, campaign: Campaign) -> Score:
     lab, truth = campaign
-    claims = _checked(policy, policy.run(lab), len(lab.ideas))
+    try:
+        claims = _checked(policy, policy.run(lab), len(lab.ideas))
+    except (OutOfBudget, OutOfSeeds) as error:
+        raise PolicyError(
+            f"--policy: {_name(policy)!r} was refused a purchase and did not catch it: "
+            f"{type(error).__name__}, {error}; catch mendel.bench.lab.{type(error).__name__}, or ask lab.left"
+        ) from None
     _checked(policy, [idea for _, idea in lab.adopted], len(lab.ideas))
     return score(truth, claims, lab.adopted, lab.spent)
 
@@ -211,7 +217,13 @@ def _checked(policy: Policy, claims: object, ideas: int) -> list[int]:
     found = []
     for one in claims if isinstance(claims, Iterable) else [claims]:
         if isinstance(one, bool) or not isinstance(one, int | np.integer) or not 0 <= one < ideas:
-            name = f"{type(policy).__module__}:{type(policy).__name__}"
-            raise PolicyError(f"--policy: {name!r} adopts {one!r:.60}; allowed are ideas 0 to {ideas - 1}")
+            raise PolicyError(
+                f"--policy: {_name(policy)!r} adopts {one!r:.60}; allowed are ideas 0 to {ideas - 1}"
+            )
         found.append(int(one))
     return found
+
+
+def _name(policy: Policy) -> str:
+    """As `--policy` takes it."""
+    return f"{type(policy).__module__}:{type(policy).__name__}"

@@ -4,6 +4,7 @@ import importlib
 import json
 import math
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -350,6 +351,25 @@ def test_the_command_prints_json_with_a_users_regime_and_policy(tmp_path, monkey
 def test_a_bad_policy_is_refused_by_name(path):
     with pytest.raises(PolicyError, match=path.partition(":")[0]):
         load_policy(path)
+
+
+def test_a_policy_that_does_not_expect_a_refusal_is_named(tmp_path, monkeypatch):
+    (tmp_path / "reckless.py").write_text(
+        "class Buys:\n    def run(self, lab):\n        while True:\n            lab.pair(0, self.next())\n"
+        "    seed = 0\n    def next(self):\n        self.seed += 1\n        return self.seed\n"
+    )
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(run, "TUNING", 1)
+    regime = SMALL.model_copy(update={"ideas": 6, "budget": 20.0})
+    with pytest.raises(PolicyError, match=r"reckless:Buys' was refused a purchase .* OutOfBudget, costs 2"):
+        bench_regime(regime, 1, own=["reckless:Buys"])
+
+
+def test_a_regime_of_the_package_goes_by_its_name(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert load_regime(Path("16-tangled")).tangle > 0
+    with pytest.raises(RegimeError, match=r"17-none: .* or one of 01-ordinary, .*16-tangled"):
+        load_regime(Path("17-none"))
 
 
 def test_workers_change_nothing(monkeypatch):
