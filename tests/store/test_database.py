@@ -65,15 +65,19 @@ def test_threads_have_transactions_of_their_own(store, campaign):
         reader.start()
         reader.join()
     assert seen == [None]
-    writers = [
-        threading.Thread(target=lambda seed=seed: store.enqueue(campaign, [a_run(seed)], "screen"))
-        for seed in range(8)
-    ]
-    for writer in writers:
-        writer.start()
-    for writer in writers:
-        writer.join()
-    assert len(store.runs(campaign)) == 8
+
+
+def test_threads_that_write_at_once_wait_for_each_other(tmp_path, campaign):
+    with Store(tmp_path / "lab", timeout=60) as patient:  # however busy the machine is
+        writers = [
+            threading.Thread(target=lambda seed=seed: patient.enqueue(campaign, [a_run(seed)], "screen"))
+            for seed in range(8)
+        ]
+        for writer in writers:
+            writer.start()
+        for writer in writers:
+            writer.join()
+        assert len(patient.runs(campaign)) == 8
 
 
 # A decision and 40 runs belong together. The child says when it is in the middle of writing them.
