@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from mendel.plans.index import GRID
+from mendel.plans.index import GIVEN_UP, GRID
 from mendel.verdicts.together import GROWTH, MOST, Hopes
 
 Floats = NDArray[np.float64]
@@ -20,8 +20,6 @@ Ints = NDArray[np.intp]
 
 HURDLES = (0.1, 0.2, 0.4, 0.7, 1.0, 1.5, 2.5)
 """Gains above the null (paired sd) for which a confirmation is set up; smaller ones are given up."""
-GIVEN_UP = 4.0
-"""Pairs after which a useless idea is given up, at most; where the hurdle is high it takes fewer."""
 SIZES = (1, 2, 3, 4, 6, 8, 12, MOST)
 """Numbers of ideas side by side."""
 LEAST_DOUBT = 0.02
@@ -68,6 +66,7 @@ class Contest:
         best = np.zeros(len(self.need))
         for hurdle in HURDLES:
             up = excess >= hurdle
+            # A useless idea is given up the sooner the higher the hurdle.
             futile = np.minimum(needed[:, ~up], min(GIVEN_UP, 1.5 + hurdle**-2))
             spent = (self.posterior[:, up] * needed[:, up]).sum(axis=1)
             spent += (self.posterior[:, ~up] * futile).sum(axis=1)

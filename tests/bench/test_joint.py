@@ -29,6 +29,16 @@ def begin(seed=0, regime=REGIME):
     return world, joint
 
 
+def played(regime, campaigns):
+    """What Mendel's campaigns of a regime come to."""
+    scores = []
+    for seed in range(campaigns):
+        world = draw_world(regime, seed)
+        lab = make_lab(world)
+        scores.append(score(truth_of(world), Mendel().run(lab), lab.adopted, lab.spent))
+    return summarise(scores)
+
+
 VAGUE = np.zeros(24), np.full(24, 4 * SD**2)
 
 
@@ -124,12 +134,7 @@ def test_what_was_not_trained_for_want_of_budget_has_not_entered():
 @pytest.mark.parametrize("change", [{"cost_sd": 1.0}, {"drift": 2.0}, {"divergence": 0.02}])
 def test_dear_ideas_a_slow_machine_or_a_failure_do_not_stop_a_campaign(change):
     regime = Regime(name="r", ideas=20, budget=200, gain=2.0, **change)
-    scores = []
-    for seed in range(6):
-        world = draw_world(regime, seed)
-        lab = make_lab(world)
-        scores.append(score(truth_of(world), Mendel().run(lab), lab.adopted, lab.spent))
-    found = summarise(scores)
+    found = played(regime, 6)
     assert found["gain_recovered"] > 0.7
     assert found["spent"] <= 200
 
@@ -155,12 +160,7 @@ def test_a_purchase_that_the_budget_has_no_room_for_is_no_look():
 
 def test_ideas_at_the_edge_of_the_null_are_not_claimed_beside_strong_ones():
     edge = Regime(name="edge", ideas=40, budget=300, nulls=0.7, edge=1.0, harms=0.0, gain=4.0)
-    scores = []
-    for seed in range(20):
-        world = draw_world(edge, seed)
-        lab = make_lab(world)
-        scores.append(score(truth_of(world), Mendel().run(lab), lab.adopted, lab.spent))
-    found = summarise(scores)
+    found = played(edge, 20)
     assert found["false_discovery_proportion"] <= 0.05
     assert found["gain_recovered"] > 0.85
 
