@@ -150,7 +150,7 @@ def show_forecasts(console: Console, found: dict[str, Any]) -> None:
     others = found["campaigns"] - 1
     more = f", {others} earlier campaign{'s' if others != 1 else ''} included" if others else ""
     console.print(f"Forecasts, triage's selection weighted out{more}:", highlight=False)
-    for row in found["proposers"]:
+    for row in (*found["proposers"], *found["forecasters"]):
         console.print(f"  {row['words']}", highlight=False, markup=False)
     table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
     for name in ("", "outcomes", "bias", "in 50 %", "in 90 %", "log score", "skill", "ran", "said"):

@@ -18,7 +18,7 @@ from mendel.campaign.config import CampaignConfig, Settings
 from mendel.campaign.lab import Lab
 from mendel.campaign.loop import run_campaign
 from mendel.campaign.progress import Progress
-from mendel.campaign.session import make_fingerprint, queue
+from mendel.campaign.session import make_fingerprint, queue, seats
 from mendel.campaign.session import run as run_session
 from mendel.ideas.userfile import to_toml
 from mendel.records import Edit, Forecast, Idea, Patch, RunResult, RunStatus
@@ -88,12 +88,19 @@ def run_local(settings: CampaignConfig, root: Path, **options):
 
 
 def run_fake(
-    settings, root: Path, workers: int = 2, order: int | None = None, answer=None, blanks=None, added=()
+    settings,
+    root: Path,
+    workers: int = 2,
+    order: int | None = None,
+    answer=None,
+    blanks=None,
+    added=(),
+    model=None,
 ):
     """The campaign with the trainer called as a function, runs finishing in an order of their own.
 
     `blanks` are those of its ideas that count as planted: name -> kind. `added`: ideas beside its file's.
-    """
+    `model` sits in every seat that the settings name."""
     testbed = load_testbed(settings.testbed)
     corpus = build_corpus(Path(settings.data), root)
     store = Store(root)
@@ -104,16 +111,20 @@ def run_fake(
     )
     store.add_ideas(campaign.id, [*queue(settings, testbed.name)[0], *added])
     store.add_blanks(campaign.id, blanks or {})
-    outcome = continue_fake(settings, store, campaign, workers, order, answer)
+    outcome = continue_fake(settings, store, campaign, workers, order, answer, model)
     return store, store.campaign(campaign.id), outcome
 
 
-def continue_fake(settings, store, campaign, workers: int = 2, order: int | None = None, answer=None):
+def continue_fake(
+    settings, store, campaign, workers: int = 2, order: int | None = None, answer=None, model=None
+):
     """Run a campaign of `run_fake`, from its first line as always."""
     testbed, corpus = load_testbed(settings.testbed), build_corpus(Path(settings.data), store.root)
     executor = FakeExecutor(answer or train_here, workers, seed=order)
     meter = Meter(settings.budget, workers)
-    return run_campaign(Lab(store, campaign, testbed, corpus, executor, meter, Progress()), settings)
+    lab = Lab(store, campaign, testbed, corpus, executor, meter, Progress())
+    with seats(lab, settings, lambda name: model) as desk:
+        return run_campaign(lab, settings, desk)
 
 
 def train_here(job: Job) -> RunResult:
@@ -125,8 +136,8 @@ def train_here(job: Job) -> RunResult:
         except SystemExit as error:
             said.write(str(error))
             code = 1
-        except RuntimeError as error:
-            said.write(f"RuntimeError: {error}")
+        except Exception as error:  # whatever a script raises ends its run
+            said.write(f"{type(error).__name__}: {error}")
             code = 1
     checkpoint = job.out / "model.json"
     if code == 0 and not checkpoint.exists():

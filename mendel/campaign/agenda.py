@@ -79,6 +79,12 @@ def next_ideas(lab: Lab, config: CampaignConfig, number: int, trunk: Line) -> di
     return choose(names, len(set(waiting) & set(names)), min(count, len(names)), config.seed, number)
 
 
+def room_for_ideas(lab: Lab, config: CampaignConfig, number: int) -> bool:
+    """Whether the budget has room for a round of new ideas: without it, none are asked for."""
+    kept = reserve(lab, config) if number else verify_price(lab, config)
+    return _round_price(config, LEAST_IDEAS, number) <= lab.meter.remaining() / TIMID - kept
+
+
 def _fresh(lab: Lab, config: CampaignConfig, trunk: Line) -> list[Idea]:
     """Ideas that were never tried and may be tried on this trunk."""
     waiting = still_waiting(lab, config, trunk)

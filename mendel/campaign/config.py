@@ -16,6 +16,7 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 from mendel.campaign.budget import Budget, parse_budget
 from mendel.inputs import first_of, refusal
 from mendel.records import Record
+from mendel.researchers.settings import Researchers
 
 FILE = "mendel.toml"
 TEMPLATE = """\
@@ -24,7 +25,7 @@ goal = "Train to a lower loss for the same compute."
 testbed = "{testbed}"        # or a folder with a testbed.toml
 recipe = ""            # base recipe, one of: {recipes}; empty for the first
 data = "default"       # or a folder of .txt, .jsonl (key "text") or .parquet (column "text") files
-ideas = "catalog"      # or "blanks", or a file of ideas
+ideas = "catalog"      # or "blanks", "none" (those of researchers alone), or a file of ideas
 seed = 1               # another seed is another campaign
 budget = "20m"         # time (90s, 20m, 1.5h) or runs (300runs: repeatable on any machine of its kind)
 # max_usd = 5.0        # end when the workers have cost this much
@@ -63,6 +64,29 @@ climb_pairs = 6        # of an adopted change at a higher rung
 climb = 1.0            # it climbs where that is worth so many times the compute; 0: as soon as there is room
 target_flops = 0.0     # compute of the run that all this is for; 0 for the highest rung
 verify_pairs = 8       # of the trunk with the original at the end
+
+[researchers]          # language models that propose, write, debug and explain; they decide nothing
+who = "none"           # "models" (needs a key: ANTHROPIC_API_KEY), or "external": agents, by mendel mcp
+ideas = 4              # asked for before each round
+attempts = 3           # repairs of a patch that does not run
+review = false         # true: patches wait for mendel review before they run
+guidance = ""          # a file that the proposer reads before each round
+patience = 120         # seconds for which a provider that is down is asked again
+
+[researchers.limits]   # usd, tokens, seconds; what is in flight counts
+campaign = {{ usd = 20.0 }}
+day = {{ usd = 100.0 }}
+idea = {{ usd = 2.0 }}
+# seat = {{ usd = 10.0 }}
+
+[researchers.models]   # any provider:model of pydantic-ai; "" leaves a seat empty
+proposer = "anthropic:claude-opus-5-5"
+engineer = "anthropic:claude-opus-5-5"
+debugger = "anthropic:claude-opus-5-5"
+forecasters = ["anthropic:claude-haiku-5-5", "anthropic:claude-sonnet-5-5"]
+novelty = "anthropic:claude-haiku-5-5"
+analyst = "anthropic:claude-haiku-5-5"
+librarian = "anthropic:claude-haiku-5-5"
 """
 """What `mendel init` writes."""
 
@@ -146,7 +170,7 @@ class CampaignConfig(Record):
     data: str = "default"
     """"default", or a folder of text."""
     ideas: str = "catalog"
-    """"catalog", "blanks", or a file of ideas."""
+    """"catalog", "blanks", "none" (those of researchers alone), or a file of ideas."""
     seed: int = Field(default=1, ge=0, lt=2**31)
     budget: Budget = Budget(seconds=1200.0)
     max_usd: float | None = Field(default=None, gt=0)
@@ -162,6 +186,8 @@ class CampaignConfig(Record):
     image: str = ""
     """Container image of the testbed, for docker and apptainer."""
     policy: Policy = Policy()
+    researchers: Researchers = Researchers()
+    """Language models that take part."""
 
     @field_validator("budget", mode="before")
     @classmethod
@@ -176,12 +202,26 @@ class CampaignConfig(Record):
         """A campaign is found again by its settings, from whatever folder it is continued."""
         return str(Path(value).absolute()) if Path(value).exists() else value
 
+    @field_validator("researchers")
+    @classmethod
+    def _guided(cls, value: Researchers) -> Researchers:
+        path = Path(value.guidance)
+        if value.guidance and not path.is_file():
+            raise ValueError(f"guidance: there is no file {value.guidance!r}")
+        return value.model_copy(update={"guidance": str(path.absolute())}) if value.guidance else value
+
     @field_validator("rungs")
     @classmethod
     def _ascending(cls, rungs: tuple[int, ...]) -> tuple[int, ...]:
         if list(rungs) != sorted(set(rungs)) or not rungs:
             raise ValueError("give at least one rung; different ones, in ascending order")
         return rungs
+
+    @model_validator(mode="after")
+    def _has_ideas(self) -> CampaignConfig:
+        if self.ideas == "none" and not self.researchers.seated:
+            raise ValueError('ideas = "none" needs researchers.who = "models" or "external"')
+        return self
 
     @model_validator(mode="after")
     def _priced(self) -> CampaignConfig:

@@ -18,7 +18,7 @@ from mendel.ideas.forecast_scores import Mean, Scores, overall, score
 from mendel.ideas.stream import selection_weights
 from mendel.ideas.track_record import Past
 from mendel.records import Interval, PlanKind, Verdict, VerdictKind
-from mendel.store import Campaign, CampaignState, IdeaState, Store, Trial
+from mendel.store import Campaign, CampaignState, Foreseen, IdeaState, Store, Trial
 from mendel.verdicts.effects import standard_errors
 
 STAGES = {PlanKind.SCREEN: 0, PlanKind.CONFIRM: 1, PlanKind.ESTIMATE: 2}
@@ -44,6 +44,26 @@ def earlier_campaigns(store: Store, campaign: Campaign) -> list[str]:
 
 def track_record(store: Store, campaign: Campaign) -> list[Past]:
     """All forecasts whose outcome is known to a campaign: from those that it learns from, and its own."""
+    return [past for _, past in _known(store, campaign)]
+
+
+def forecaster_records(store: Store, campaign: Campaign) -> dict[str, list[Past]]:
+    """The same by forecaster, of ideas that several forecast: what each said, and what came of it."""
+    found: defaultdict[str, list[Past]] = defaultdict(list)
+    said: dict[str, defaultdict[str, list[Foreseen]]] = {}
+    for trial, past in _known(store, campaign):
+        if trial.campaign not in said:
+            said[trial.campaign] = defaultdict(list)
+            for one in store.forecasts(trial.campaign):
+                said[trial.campaign][one.idea].append(one)
+        for one in said[trial.campaign][trial.idea.name]:
+            own = past.model_copy(update={"proposer": one.forecaster, "forecast": one.forecast})
+            found[one.forecaster].append(own)
+    return dict(found)
+
+
+def _known(store: Store, campaign: Campaign) -> list[tuple[Trial, Past]]:
+    """Every idea whose outcome is known, once."""
     campaigns = [*(store.decision(campaign.id, EARLIER) or []), campaign.id]
     trials = sorted(store.trials(campaigns), key=lambda trial: campaigns.index(trial.campaign))
     findings = chain.from_iterable(store.findings_of(campaigns).values())
@@ -60,13 +80,16 @@ def track_record(store: Store, campaign: Campaign) -> list[Past]:
         if found is not None and (key not in best or found[0] >= best[key][1][0]):
             best[key] = trial, found
     return [
-        Past(
-            proposer=trial.idea.proposer,
-            idea_class=trial.idea.idea_class,
-            forecast=trial.idea.forecast,
-            log2_cm=log2_cm,
-            se=se,
-            weight=sum(shares[key]) / len(shares[key]),
+        (
+            trial,
+            Past(
+                proposer=trial.idea.proposer,
+                idea_class=trial.idea.idea_class,
+                forecast=trial.idea.forecast,
+                log2_cm=log2_cm,
+                se=se,
+                weight=sum(shares[key]) / len(shares[key]),
+            ),
         )
         for key, (trial, (_, log2_cm, se)) in best.items()
     ]
@@ -77,10 +100,12 @@ def forecast_scores(store: Store, campaign: Campaign) -> dict[str, Any]:
     Units and meanings: `mendel.ideas.forecast_scores.Scores`."""
     pasts = track_record(store, campaign)
     proposers, classes = score(pasts)
+    several = forecaster_records(store, campaign)
     return {
         "campaigns": 1 + len(store.decision(campaign.id, EARLIER) or []),
         "all": _row(overall(pasts)),
         "proposers": [_row(one) for one in proposers],
+        "forecasters": [_row(overall(several[name], name)) for name in sorted(several)],
         "classes": [_row(one) for one in classes],
     }
 

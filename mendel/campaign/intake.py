@@ -22,7 +22,7 @@ from mendel.report.knobs import written_knobs
 from mendel.store import Campaign, IdeaState, Store
 from mendel.testbeds import load_testbed
 
-NO_FILE = ("catalog", "blanks")
+NO_FILE = ("catalog", "blanks", "none")
 """Values of the setting `ideas` that name no file."""
 
 

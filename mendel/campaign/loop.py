@@ -27,10 +27,12 @@ from mendel.campaign.claim_audits import audit_costs, audit_runs
 from mendel.campaign.climb import Climber, original_curve
 from mendel.campaign.config import CampaignConfig, ConfigError
 from mendel.campaign.confirm import confirm
+from mendel.campaign.explaining import Explainer
 from mendel.campaign.intake import admit
 from mendel.campaign.lab import Lab, LabError, OutOfMoney
 from mendel.campaign.planting import plant_descendant, unblind_all
 from mendel.campaign.recheck import Watch
+from mendel.campaign.research import Research
 from mendel.campaign.rounds import (
     CURVE,
     CurveError,
@@ -55,6 +57,7 @@ from mendel.records import (
     VerdictKind,
     tree_hash,
 )
+from mendel.researchers.desk import Desk
 from mendel.verdicts.curve import fit_curve
 
 PLANNED_SHARE = 0.4
@@ -78,19 +81,19 @@ class Outcome:
     """log2 CM of the trunk over the original recipe on fresh seeds, by rung."""
 
 
-def run_campaign(lab: Lab, config: CampaignConfig) -> Outcome:
-    """Run or continue a campaign to the end of its budget, and say why it ended.
+def run_campaign(lab: Lab, config: CampaignConfig, desk: Desk | None = None) -> Outcome:
+    """Run or continue a campaign to the end of its budget, and say why it ended; `desk` asks researchers.
 
     Raises Interrupted, OutOfMoney, LabError; all that was done until then is stored.
     """
     try:
-        return _run(lab, config)
+        return _run(lab, config, desk)
     except OutOfMoney as error:
         lab.say(OUT_OF_MONEY, "end", f"ended before its last check: {error}")
         raise
 
 
-def _run(lab: Lab, config: CampaignConfig) -> Outcome:
+def _run(lab: Lab, config: CampaignConfig, desk: Desk | None) -> Outcome:
     tree = read_tree(lab.testbed)
     base = Recipe(testbed=lab.testbed.name, tree=tree_hash(tree), base=lab.campaign.recipe)
     shelf = Shelf(lab, tree, base)
@@ -105,6 +108,8 @@ def _run(lab: Lab, config: CampaignConfig) -> Outcome:
     # The original's curve comes first of all: it also tells what a run costs on this machine.
     first = Round(lab, shelf, config, errors, 0, original, original, rung, planned=1)
     admit(first)
+    research, explainer = Research(lab, shelf, config, desk), Explainer(lab, config, desk)
+    research.before_round(0, trunk)
     if lab.store.decision(lab.campaign.id, "0/ideas") is None and hopeless(lab, config, original):
         raise ConfigError(too_small(lab, config, original))
     first.measure_curve()
@@ -113,6 +118,7 @@ def _run(lab: Lab, config: CampaignConfig) -> Outcome:
     while True:
         trunk = climber.climb(number, trunk)
         trunk = watch.recheck(number, trunk, reserve(lab, config))
+        research.before_round(number, trunk)
         names = lab.once(f"{number}/ideas", lambda: _chosen(lab, config, number, trunk))  # noqa: B023
         if not names:
             lab.say(LAST_ROUND, "end", f"no further rounds: {why_no_round(lab, config, trunk)}")
@@ -130,6 +136,7 @@ def _run(lab: Lab, config: CampaignConfig) -> Outcome:
         claims = confirm(round, screened)
         trunk = adopt_claims(round, claims, first.points)
         plant_descendant(lab, config, number)
+        explainer.after_round(number, trunk, list(names))
         number += 1
     trunk = climber.climb(number, trunk, last=True)
     trunk = watch.recheck(number, trunk, verify_price(lab, config), last=True)

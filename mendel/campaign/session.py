@@ -28,6 +28,9 @@ from mendel.ideas.triage import duplicates
 from mendel.ideas.userfile import load_ideas
 from mendel.patches import read_tree
 from mendel.records import Fingerprint, Idea, Testbed, content_hash, tree_hash
+from mendel.researchers.book import Book, UnknownPrice
+from mendel.researchers.desk import Desk
+from mendel.researchers.models import MakeModel, NoModel, make_model
 from mendel.runs import executor_class
 from mendel.runs.sandbox.selfcheck import check
 from mendel.store import Campaign, CampaignState, IdeaState, Store
@@ -126,9 +129,10 @@ def _run(
         meter = Meter(config.budget, executor.workers)
         lab = Lab(store, campaign, testbed, corpus, executor, meter, progress)
         _introduce(lab, corpus, executor.sandbox.warning)
-        check_tier([entry.idea for entry in store.ideas(campaign.id)], executor, store.root)
-        with stops_on_signal(lab.stop):
-            run_campaign(lab, config)
+        ideas = [entry.idea for entry in store.ideas(campaign.id)]
+        check_tier(ideas, executor, store.root, config.researchers.seated)
+        with stops_on_signal(lab.stop), seats(lab, config) as desk:
+            run_campaign(lab, config, desk)
         seconds = lab.time()
         lab.once(
             "loop",
@@ -151,18 +155,41 @@ def _introduce(lab: Lab, corpus: Corpus, warning: str) -> None:
         lab.say("sandbox", "start", f"warning: {warning}")
 
 
-def check_tier(ideas: Sequence[Idea], executor: Any, root: Path) -> None:
+def check_tier(ideas: Sequence[Idea], executor: Any, root: Path, seated: bool = False) -> None:
     """Code that nobody vouches for runs only where the sandbox just held; what the user chose by name to run
-    without one is the user's word. ConfigError names the idea and the wall that fell."""
+    without one is the user's word. `seated`: researchers will write some. ConfigError names the wall that
+    fell."""
     unread = next((idea for idea in ideas if machine_written(idea)), None)
-    if unread is None or executor.sandbox.name == "none":
+    if (unread is None and not seated) or executor.sandbox.name == "none":
         return
     fallen = next((one for one in check(executor, near=root) if not one.passed), None)
     if fallen is not None:
-        raise ConfigError(
-            f"idea {unread.name!r}: written by {unread.proposer!r}, so it runs only in a sandbox that passes "
-            f"its self-check; {executor.sandbox.name} fails it ({fallen.name}: {fallen.detail})"
+        what = (
+            f"idea {unread.name!r}: written by {unread.proposer!r}"
+            if unread
+            else "researchers: they write code"
         )
+        raise ConfigError(
+            f"{what}, so it runs only in a sandbox that passes its self-check; "
+            f"{executor.sandbox.name} fails it ({fallen.name}: {fallen.detail})"
+        )
+
+
+@contextmanager
+def seats(lab: Lab, config: CampaignConfig, make: MakeModel = make_model) -> Iterator[Desk | None]:
+    """The desk of a campaign, None where nobody is to be asked. ConfigError where somebody cannot be."""
+    own = config.researchers
+    if not own.seated:
+        yield None
+        return
+    replay = own.replay and lab.store.campaign(own.replay).id
+    book = Book(lab.store, lab.campaign.id, own.limits, own.prices, replay)
+    with Desk(own, book, lab.stop.is_set, make) as desk:
+        try:
+            desk.check()
+        except (NoModel, UnknownPrice) as error:
+            raise ConfigError(str(error)) from None
+        yield desk
 
 
 def find(store: Store, config: CampaignConfig) -> Campaign | None:
@@ -219,6 +246,8 @@ def queue(config: CampaignConfig, testbed: str) -> tuple[list[Idea], dict[str, s
     Catalog and blanks are patches of the built-in testbed; another brings its own ideas and has none planted.
     An A/A campaign has blanks and nothing else.
     """
+    if config.ideas == "none":
+        return [], {}
     if testbed != catalog.TESTBED and config.ideas in ("catalog", "blanks"):
         raise ConfigError(
             f"ideas: {config.ideas!r} is written for testbed {catalog.TESTBED!r}; for {testbed!r} give a file"
@@ -228,7 +257,7 @@ def queue(config: CampaignConfig, testbed: str) -> tuple[list[Idea], dict[str, s
         return [idea for idea, _ in planted], {idea.name: kind for idea, kind in planted}
     if config.ideas != "catalog" and not Path(config.ideas).suffix:
         raise ConfigError(
-            f"ideas: {config.ideas!r} is unknown; allowed are catalog, blanks, or a .toml or .md file"
+            f"ideas: {config.ideas!r} is unknown; allowed are catalog, blanks, none, or a .toml or .md file"
         )
     ideas = list(catalog.load_catalog() if config.ideas == "catalog" else load_ideas(Path(config.ideas)))
     if testbed == catalog.TESTBED:

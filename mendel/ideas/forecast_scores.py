@@ -88,9 +88,9 @@ def score(pasts: Sequence[Past]) -> tuple[list[Scores], list[Scores]]:
     return by_proposer, _grouped(pasts, marked, lambda past: past.idea_class)
 
 
-def overall(pasts: Sequence[Past]) -> Scores:
-    """Scores of all forecasts together."""
-    return _scores("all", pasts, _mark(pasts))
+def overall(pasts: Sequence[Past], name: str = "all") -> Scores:
+    """Scores of all these forecasts together."""
+    return _scores(name, pasts, _mark(pasts))
 
 
 def _grouped(pasts: Sequence[Past], marked: Sequence[Marked], key: Callable[[Past], str]) -> list[Scores]:

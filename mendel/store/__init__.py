@@ -9,22 +9,38 @@
 See `docs/store.md` for the tables and the folders.
 """
 
-from mendel.store.entries import Blank, Campaign, Cost, Event, IdeaEntry, LedgerRow, Opening, RunEntry
+from mendel.store.entries import (
+    Blank,
+    Call,
+    Campaign,
+    Cost,
+    Event,
+    Foreseen,
+    IdeaEntry,
+    LedgerRow,
+    Opening,
+    RunEntry,
+    Usage,
+)
 from mendel.store.errors import StoreError
 from mendel.store.folders import RunFolder, Tree, new_run_folder, smoke_name
-from mendel.store.history import HALVES, TUNED, Confirmation, Planted, Trial
+from mendel.store.history import EXPLAINED, HALVES, TUNED, Confirmation, Planted, Trial
 from mendel.store.store import Store
-from mendel.store.tables import CampaignState, IdeaState, RunState
+from mendel.store.tables import CallState, CampaignState, IdeaState, RunState
 
 __all__ = [
+    "EXPLAINED",
     "HALVES",
     "TUNED",
     "Blank",
+    "Call",
+    "CallState",
     "Campaign",
     "CampaignState",
     "Confirmation",
     "Cost",
     "Event",
+    "Foreseen",
     "IdeaEntry",
     "IdeaState",
     "LedgerRow",
@@ -37,6 +53,7 @@ __all__ = [
     "StoreError",
     "Tree",
     "Trial",
+    "Usage",
     "new_run_folder",
     "smoke_name",
 ]

@@ -9,8 +9,8 @@ from typing import Any
 
 from sqlalchemy import Text, type_coerce
 
-from mendel.records import Fingerprint, Idea, RunResult, RunSpec, known_gain
-from mendel.store.tables import CampaignState, IdeaRow, IdeaState, RunState
+from mendel.records import Fingerprint, Forecast, Idea, RunResult, RunSpec, known_gain
+from mendel.store.tables import CallState, CampaignState, IdeaRow, IdeaState, RunState
 
 IDEA_TEXT = type_coerce(IdeaRow.record, Text).label("text")
 """The record of an idea as it is stored, for `parsed`."""
@@ -124,3 +124,50 @@ class LedgerRow:
     cpu_seconds: float
     score_seconds: float
     dollars: float
+
+
+@dataclass(frozen=True)
+class Usage:
+    """What answers of a language model took."""
+
+    input_tokens: int = 0
+    """All that was read, cached or not."""
+    cached_tokens: int = 0
+    """Of these, read from the provider's cache."""
+    written_tokens: int = 0
+    """Of these, put into it."""
+    output_tokens: int = 0
+    dollars: float = 0.0
+    seconds: float = 0.0
+
+
+@dataclass(frozen=True)
+class Call:
+    """One request to a language model: who asked what for which idea, and the answer once it is there."""
+
+    id: str
+    campaign: str
+    task: str
+    step: int
+    seat: str
+    idea: str | None
+    model: str
+    state: CallState
+    request: Any
+    answer: Any | None
+    error: str
+    attempts: int
+    expected: float
+    usage: Usage
+    created: datetime
+    finished: datetime | None
+
+
+@dataclass(frozen=True)
+class Foreseen:
+    """What one forecaster expects of an idea, and why."""
+
+    idea: str
+    forecaster: str
+    forecast: Forecast
+    reason: str

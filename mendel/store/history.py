@@ -14,12 +14,14 @@ from typing import Any
 from sqlalchemy import and_, select
 
 from mendel.records import Finding, Idea, PlanKind, Verdict, VerdictKind
+from mendel.store.calls import Calls
 from mendel.store.entries import IDEA_TEXT, parsed
-from mendel.store.queue import RunQueue
 from mendel.store.tables import BlankRow, DecisionRow, FindingRow, IdeaRow, IdeaState, PlanRow, VerdictRow
 
 TUNED = "/tuned"
 """Keys of decisions that end so hold what a round's searches for knobs found."""
+EXPLAINED = "/explained"
+"""Keys of decisions that begin with a round and an idea and end so hold an analyst's words on its verdict."""
 HALVES = "/held"
 """Keys of decisions that end so hold by plan which ideas are in its treatment and which in its control."""
 
@@ -61,7 +63,7 @@ class Planted:
     judged: tuple[tuple[PlanKind, VerdictKind], ...]
 
 
-class History(RunQueue):
+class History(Calls):
     """Questions to several campaigns at once."""
 
     def trials(self, campaigns: Sequence[str]) -> list[Trial]:
@@ -148,6 +150,16 @@ class History(RunQueue):
             for row in connection.execute(query.order_by(FindingRow.seq)):
                 found[row.campaign].append(Finding.model_validate(row.record))
         return {campaign: newest(findings) for campaign, findings in found.items()}
+
+    def explanations(self, campaign: str) -> dict[str, dict[str, Any]]:
+        """Idea -> what an analyst wrote on its last verdict."""
+        ending = DecisionRow.key.endswith(EXPLAINED, autoescape=True)
+        query = select(DecisionRow.key, DecisionRow.payload).where(DecisionRow.campaign == campaign, ending)
+        with self._reading() as connection:
+            self._require(connection, campaign)
+            rows = [(row.key.split("/", 1), row.payload) for row in connection.execute(query)]
+        by_round = sorted(rows, key=lambda row: int(row[0][0]))
+        return {name.removesuffix(EXPLAINED): payload for (_, name), payload in by_round}
 
     def decisions(self, campaigns: Sequence[str], ending: str) -> dict[str, dict[str, Any]]:
         """Campaign -> key -> payload of the decisions whose key is numbers and slashes (a round, a step) and

@@ -39,6 +39,8 @@ class CampaignState(StrEnum):
 
 
 class IdeaState(StrEnum):
+    REVIEW = "review"
+    """It waits for a person to approve its patch."""
     QUEUED = "queued"
     SCREENED = "screened"
     CONFIRMING = "confirming"
@@ -54,6 +56,16 @@ class RunState(StrEnum):
     QUEUED = "queued"
     RUNNING = "running"
     FINISHED = "finished"
+
+
+class CallState(StrEnum):
+    """Of one request to a language model."""
+
+    WAITING = "waiting"
+    """Sent, or handed out; it may have been paid for."""
+    ANSWERED = "answered"
+    FAILED = "failed"
+    """Without an answer, and not paid for. It may be asked again."""
 
 
 class JsonText(TypeDecorator[Any]):
@@ -110,6 +122,7 @@ class Base(DeclarativeBase):
         CampaignState: _state(CampaignState),
         IdeaState: _state(IdeaState),
         RunState: _state(RunState),
+        CallState: _state(CallState),
     }
 
 
@@ -266,3 +279,52 @@ class OpeningRow(Base):
     campaign: Mapped[str] = mapped_column(Id, ForeignKey(CAMPAIGN))
     run: Mapped[str] = mapped_column(Id)
     time: Mapped[datetime]
+
+
+class CallRow(Base):
+    """One request to a language model and its answer: the transcript, the ledger, and what a campaign that is
+    continued looks up before it asks again."""
+
+    __tablename__ = "calls"
+    __table_args__ = (UniqueConstraint("campaign", "id"), Index(None, "campaign", "task"))
+
+    seq: Mapped[int] = mapped_column(primary_key=True)
+    campaign: Mapped[str] = mapped_column(Id, ForeignKey(CAMPAIGN))
+    id: Mapped[str] = mapped_column(Id)
+    """Content hash of what was asked, and of whom."""
+    task: Mapped[str] = mapped_column(String(200))
+    """What it is part of, such as `2/propose`; its calls are numbered by `step`."""
+    step: Mapped[int]
+    seat: Mapped[str] = mapped_column(String(32))
+    idea: Mapped[str | None] = mapped_column(Id)
+    model: Mapped[str]
+    state: Mapped[CallState]
+    request: Mapped[Any]
+    answer: Mapped[Any | None]
+    error: Mapped[str]
+    attempts: Mapped[int]
+    expected: Mapped[float]
+    """Dollars that it may cost at most while it is in flight."""
+    input_tokens: Mapped[int] = mapped_column(BigInteger)
+    """All that was read, cached or not."""
+    cached_tokens: Mapped[int] = mapped_column(BigInteger)
+    written_tokens: Mapped[int] = mapped_column(BigInteger)
+    """Read and put into the provider's cache."""
+    output_tokens: Mapped[int] = mapped_column(BigInteger)
+    dollars: Mapped[float]
+    seconds: Mapped[float]
+    created: Mapped[datetime]
+    finished: Mapped[datetime | None]
+
+
+class ForecastRow(Base):
+    """What each forecaster expects of an idea, and why: the idea itself has their combination."""
+
+    __tablename__ = "forecasts"
+
+    campaign: Mapped[str] = mapped_column(Id, ForeignKey(CAMPAIGN), primary_key=True)
+    idea: Mapped[str] = mapped_column(Id, primary_key=True)
+    forecaster: Mapped[str] = mapped_column(Id, primary_key=True)
+    record: Mapped[Any]
+    reason: Mapped[str]
+    created: Mapped[datetime]

@@ -12,7 +12,7 @@ from sqlalchemy import Connection, column, inspect, select, table
 
 from mendel.store.errors import StoreError
 
-HEAD = "0001"
+HEAD = "0002"
 """The revision this version of mendel reads and writes."""
 
 

@@ -1,0 +1,218 @@
+"""After a round: verdicts in plain words, and the lab's memory.
+
+The analyst gets no numbers in its question: it looks them up by tools that return numbers of the store, none
+of them a held-out score of a run. What it writes is held against all that the tools returned, and returned to
+it where a number is not among them.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from mendel.campaign.audits import terse
+from mendel.campaign.briefing import lab_context, outcome, patch_text
+from mendel.campaign.config import CampaignConfig
+from mendel.campaign.lab import Interrupted, Lab
+from mendel.campaign.research import MEMORY, memory_text
+from mendel.campaign.summary import rechecks
+from mendel.campaign.trunk import Line
+from mendel.records import Finding, Interval, PlanKind
+from mendel.researchers.answers import Explanation, Memory
+from mendel.researchers.book import NoAnswer
+from mendel.researchers.desk import Desk, Stopped
+from mendel.researchers.numbers import numbers_in, unsupported
+from mendel.researchers.seats import ANALYST, LIBRARIAN
+from mendel.store import EXPLAINED, IdeaState, Trial
+
+MOST_LESSONS = 12
+"""Of each kind in the lab's memory."""
+MOST_MEMORY = 8_000
+"""Characters of the memory."""
+MOST_NEWS = 40
+"""Outcomes of one round that the librarian reads."""
+
+
+@dataclass
+class Explainer:
+    """The analyst and the librarian of one campaign."""
+
+    lab: Lab
+    config: CampaignConfig
+    desk: Desk | None
+
+    def after_round(self, number: int, trunk: Line, names: Sequence[str]) -> None:
+        """Explain what the round said of ideas `names` that were claimed or that researchers proposed, and
+        bring the memory up to date."""
+        if self.desk is None:
+            return
+        lab = self.lab
+        trials = {trial.idea.name: trial for trial in lab.store.trials([lab.campaign.id])}
+        findings = {finding.idea.name: finding for finding in lab.store.findings(lab.campaign.id)}
+        judged = [trials[name] for name in names if name in trials and trials[name].measured]
+        try:
+            if self.desk.takes(ANALYST):
+                context = lab_context(lab, self.config.goal, trunk)
+                for trial in judged:
+                    own = bool(lab.store.forecasts(lab.campaign.id, trial.idea.name))
+                    if own or trial.idea.name in findings:
+                        self._explain(self.desk, number, context, trial, findings.get(trial.idea.name))
+            if self.desk.takes(LIBRARIAN) and judged:
+                self._remember(self.desk, number, judged, findings, set(trials))
+        except Stopped:
+            raise Interrupted from None
+
+    def _explain(self, desk: Desk, number: int, context: str, trial: Trial, finding: Finding | None) -> None:
+        name, lab = trial.idea.name, self.lab
+        key = f"{number}/{name}{EXPLAINED}"
+        if lab.store.decision(lab.campaign.id, key) is not None:
+            return
+        shown = Shown(lab, trial, finding)
+        others = [one.idea.name for one in lab.store.ideas(lab.campaign.id)]
+
+        def check(answer: Explanation) -> None:
+            wrong = unsupported(answer.text, shown.numbers, others)
+            if wrong:
+                listed = ", ".join(wrong)
+                raise ValueError(f"not in what the tools returned, nor a rounding of it: {listed}")
+
+        try:
+            answer = desk.ask(
+                ANALYST,
+                f"{number}/explain/{name}",
+                context=context,
+                question=f"# Explain the verdict on {name}\n\n{patch_text(trial.idea)}",
+                idea=name,
+                check=check,
+                tools=shown.tools(),
+            )
+        except NoAnswer as error:
+            lab.say(f"{number}/unexplained/{name}", "research", f"{name}: not explained, {error}", name)
+            return
+        made = {"by": desk.settings.model("analyst"), "prompt": ANALYST.prompt.version}
+        lab.once(key, lambda: {**answer.model_dump(), **made})
+        lab.say(f"{number}/explained/{name}", "research", f"{name}: {answer.effect}", name)
+
+    def _remember(
+        self,
+        desk: Desk,
+        number: int,
+        judged: Sequence[Trial],
+        findings: dict[str, Finding],
+        known: set[str],
+    ) -> None:
+        lab = self.lab
+        key = f"{number}{MEMORY}"
+        if lab.store.decision(lab.campaign.id, key) is not None:
+            return
+        before = [lab.store.decision(lab.campaign.id, f"{n}{MEMORY}") for n in range(number - 1, -1, -1)]
+        old = memory_text(next((one for one in before if one), {})) or "empty"
+        news = "\n".join(f"- {outcome(one, findings.get(one.idea.name))}" for one in judged[:MOST_NEWS])
+
+        def check(memory: Memory) -> None:
+            for kind in ("works", "does_not", "open_questions", "contradictions"):
+                lessons = getattr(memory, kind)
+                if len(lessons) > MOST_LESSONS:
+                    raise ValueError(f"{kind}: {len(lessons)} lessons; at most {MOST_LESSONS}")
+                for lesson in lessons:
+                    strangers = [name for name in lesson.evidence if name not in known]
+                    if strangers or not lesson.evidence:
+                        found = f"{kind}: {lesson.words!r:.80}: the evidence is {lesson.evidence}"
+                        raise ValueError(f"{found}; it must be names of ideas, at least one")
+            if len(memory_text(memory.model_dump())) > MOST_MEMORY:
+                raise ValueError(f"the memory is longer than {MOST_MEMORY} characters")
+
+        question = f"# The memory as it is\n\n{old}\n\n# What round {number} found\n\n{news}"
+        try:
+            memory = desk.ask(LIBRARIAN, f"{number}/remember", context="", question=question, check=check)
+        except NoAnswer as error:
+            lab.say(f"{number}/unremembered", "research", f"the memory stays as it is: {error}")
+            return
+        made = {"by": desk.settings.model("librarian"), "prompt": LIBRARIAN.prompt.version}
+        lab.once(key, lambda: {**memory.model_dump(), **made})
+
+
+@dataclass
+class Shown:
+    """What the analyst may look at of one idea, and all the numbers that it has been shown."""
+
+    lab: Lab
+    trial: Trial
+    finding: Finding | None
+    numbers: list[float] = field(default_factory=list)
+
+    def tools(self) -> list[Callable[..., Any]]:
+        async def verdicts() -> str:
+            """Every verdict on the idea: its kind, pairs, difference in bits per byte (positive is better),
+            log2 compute multiplier and multiplier, each with its interval; and its cost."""
+            return self._show(self.verdicts())
+
+        async def skills() -> str:
+            """By kind of question and distance: accuracy of control and treatment, and the gain in bits."""
+            found = self.finding.skills if self.finding else ()
+            return self._show([one.model_dump(mode="json") for one in found])
+
+        async def scale() -> str:
+            """What it gains at each rung that measured it, and where the trend leads."""
+            if self.finding is None:
+                return self._show({"by_rung": [], "transfer": "not measured"})
+            keys = {"transfer", "by_rung", "extrapolation", "transfer_words"}
+            return self._show(self.finding.model_dump(mode="json", include=keys))
+
+        async def trunk() -> str:
+            """What rechecks and ablations say of the trunk and of what each of its changes still adds."""
+            return self._show(rechecks(self.lab.store, self.lab.campaign)[-1:])
+
+        return [verdicts, skills, scale, trunk]
+
+    def verdicts(self) -> dict[str, Any]:
+        """Numbers of the idea's verdicts. Those of a confirmation, which are held-out ones, are told by their
+        kind and pairs alone; the claim's effect is the finding's."""
+        rows = []
+        for kind, verdict in self.trial.measured:
+            row: dict[str, Any] = {"stage": kind.value, "kind": verdict.kind.value, "pairs": verdict.pairs}
+            row["failures"] = verdict.failures
+            if kind is not PlanKind.CONFIRM:
+                row |= {"difference": _told(verdict.difference), **_multiplier(verdict.log2_cm)}
+            rows.append(row)
+        found: dict[str, Any] = {
+            "idea": self.trial.idea.name,
+            "state": self.trial.state.value,
+            "verdicts": rows,
+        }
+        if self.trial.state is IdeaState.REJECTED:
+            found["state"] = terse("")
+        if self.finding is not None:
+            own = self.finding
+            found["claim"] = {
+                **_multiplier(own.log2_cm),
+                "measured": own.measured,
+                "rung": own.rung,
+                "runs": own.runs,
+                "adopted": own.adopted,
+                "cost_ratio": own.cost_ratio,
+                "cpu_ratio": _told(own.cpu_ratio),
+                "refuted_by": own.refuted_by,
+            }
+        return found
+
+    def _show(self, found: Any) -> str:
+        """As JSON, its numbers noted: as they are, and as they are printed."""
+        text = json.dumps(found, indent=1)
+        self.numbers += [*numbers_in(found), *numbers_in(json.loads(text))]
+        return text
+
+
+def _told(interval: Interval | None) -> dict[str, float] | None:
+    if interval is None:
+        return None
+    return {"value": interval.value, "low": interval.low, "high": interval.high, "level": interval.level}
+
+
+def _multiplier(log2_cm: Interval | None) -> dict[str, Any]:
+    if log2_cm is None:
+        return {"log2_cm": None, "cm": None}
+    ends = {"value": log2_cm.value, "low": log2_cm.low, "high": log2_cm.high}
+    return {"log2_cm": _told(log2_cm), "cm": {name: 2**end for name, end in ends.items()}}

@@ -1,0 +1,274 @@
+"""The researchers' part of a campaign: before a round they propose and forecast, after it they explain.
+
+What they bring is queued like any idea and judged like any idea. Each part is kept under a key when it is
+done, and each question is in the book, so that a campaign that is killed asks nothing twice. Where nobody
+answers (the provider is down, a limit is reached) the log says so, and the campaign goes on without.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from mendel.campaign.agenda import room_for_ideas
+from mendel.campaign.briefing import digest, lab_context, side_by_side
+from mendel.campaign.config import CampaignConfig
+from mendel.campaign.forecasts import forecaster_records, track_record
+from mendel.campaign.lab import Interrupted, Lab
+from mendel.campaign.trunk import Line, Shelf
+from mendel.campaign.writing import Writer, Written
+from mendel.ideas.novelty import candidates
+from mendel.ideas.pool import BASE_RATE, base_rate, pool
+from mendel.ideas.triage import duplicates
+from mendel.records import Forecast, Idea, Patch
+from mendel.report.curves import read_text
+from mendel.researchers.answers import Expected, Forecasts, Novelty, Portfolio, Proposed
+from mendel.researchers.book import NoAnswer
+from mendel.researchers.desk import Desk, Stopped
+from mendel.researchers.seats import FORECASTER, NOVELTY, PROPOSER
+from mendel.store import Foreseen, IdeaState
+
+MEMORY = "/memory"
+"""Keys of decisions that end so hold what the librarian wrote after a round."""
+MOST_GUIDANCE = 16_000
+
+
+@dataclass
+class Research:
+    """The seats of one campaign at work; with `desk` None nobody sits there."""
+
+    lab: Lab
+    shelf: Shelf
+    config: CampaignConfig
+    desk: Desk | None
+
+    def before_round(self, number: int, trunk: Line) -> None:
+        """Propose, write and forecast ideas, and queue them, as long as the budget has room for them."""
+        lab = self.lab
+        if self.desk is None or not self.desk.takes(PROPOSER):
+            return
+        if lab.store.decision(lab.campaign.id, f"{number}/research") is not None:
+            return
+        if not lab.once(f"{number}/room", lambda: room_for_ideas(lab, self.config, number)):
+            return
+        try:
+            self._propose(self.desk, number, trunk)
+        except Stopped:
+            raise Interrupted from None
+
+    # --- proposing ------------------------------------------------------------------------------------
+
+    def _propose(self, desk: Desk, number: int, trunk: Line) -> None:
+        lab, key = self.lab, str(number)
+        context = lab_context(lab, self.config.goal, trunk)
+        found = lab.once(f"{key}/digest", lambda: digest(lab, trunk, self._guidance(), self.memory()))
+        count = self.config.researchers.ideas
+        left = lab.once(f"{key}/left", lambda: round(lab.meter.remaining()))
+        question = (
+            f"{found}\n\n# The question\n\nPropose at most {count} ideas for round {number}. "
+            f"About {left} runs of the lowest rung are left."
+        )
+
+        def check(portfolio: Portfolio) -> None:
+            if len(portfolio.ideas) > count:
+                raise ValueError(f"{len(portfolio.ideas)} ideas; at most {count} are wanted")
+            names = [one.name for one in portfolio.ideas]
+            if len(set(names)) < len(names):
+                raise ValueError("two ideas have the same name")
+
+        try:
+            portfolio = desk.ask(PROPOSER, f"{key}/propose", context=context, question=question, check=check)
+        except NoAnswer as error:
+            self._unanswered(key, "propose", error)
+            return
+        proposed = self._new(desk, key, context, self._renamed(portfolio.ideas))
+        writer = Writer(lab, self.shelf, desk, trunk, self.config.rungs[0], context)
+        written = [(one, self._written(writer, key, one)) for one in proposed]
+        ready = [(one, w) for one, w in written if w.idea is not None]
+        foreseen = self._foretold(
+            desk, key, context, [one for one, w in ready if w.state is not IdeaState.REJECTED]
+        )
+        self._queue(number, written, foreseen)
+
+    def _renamed(self, ideas: Sequence[Proposed]) -> list[Proposed]:
+        """With names that nobody has in this campaign; blanks may have any."""
+        taken = {entry.idea.name for entry in self.lab.store.ideas(self.lab.campaign.id)}
+        renamed = []
+        for one in ideas:
+            name, again = one.name, 1
+            while name in taken:
+                again += 1
+                name = f"{one.name}-{again}"
+            taken.add(name)
+            renamed.append(one.model_copy(update={"name": name}))
+        return renamed
+
+    def _new(self, desk: Desk, key: str, context: str, ideas: Sequence[Proposed]) -> list[Proposed]:
+        """Those that are no earlier idea again, by the judge where words are alike."""
+        earlier = [trial.idea for trial in self.lab.store.trials([self.lab.campaign.id])]
+        by_name = {idea.name: idea for idea in earlier}
+        shown = {}
+        for one in ideas:
+            alike = candidates(f"{one.name} {one.hypothesis} {one.mechanism} {one.change}", None, earlier)
+            if alike:
+                shown[one.name] = [by_name[like.name] for like in alike]
+        if not shown or not desk.takes(NOVELTY):
+            return list(ideas)
+        parts = [
+            side_by_side(None, f"{one.name}: {one.hypothesis} {one.mechanism} {one.change}", shown[one.name])
+            for one in ideas
+            if one.name in shown
+        ]
+
+        def check(novelty: Novelty) -> None:
+            for judged in novelty.judged:
+                if judged.idea not in shown:
+                    raise ValueError(f"{judged.idea!r} was not asked about; asked were {', '.join(shown)}")
+                names = [idea.name for idea in shown[judged.idea]]
+                if judged.same_as and judged.same_as not in names:
+                    raise ValueError(f"{judged.idea}: {judged.same_as!r} was not shown beside it; {names}")
+
+        question = "\n\n".join(["# Which of these were tried before?", *parts])
+        try:
+            found = desk.ask(NOVELTY, f"{key}/novelty", context=context, question=question, check=check)
+        except NoAnswer as error:
+            self._unanswered(key, "novelty", error)
+            return list(ideas)
+        same = {judged.idea: judged for judged in found.judged if judged.same_as}
+        for judged in same.values():
+            words = f"{judged.idea}: not tried, it is {judged.same_as} again: {judged.reason}"
+            self.lab.say(f"{key}/same/{judged.idea}", "propose", words)
+        return [one for one in ideas if one.name not in same]
+
+    def _written(self, writer: Writer, key: str, one: Proposed) -> Written:
+        proposer = self.config.researchers.model("proposer").partition(":")[2] or "external"
+
+        def idea(patch: Patch) -> Idea:
+            return Idea(
+                name=one.name,
+                idea_class=one.idea_class,
+                hypothesis=f"{one.hypothesis} Prediction: {one.prediction} Refuted by: {one.refuted_by}",
+                mechanism=one.mechanism,
+                citation=one.citation,
+                forecast=_forecast(one.forecast),
+                patch=patch,
+                proposer=proposer,
+            )
+
+        question = (
+            f"# Write this idea as a patch\n\n{one.name} ({one.idea_class})\n\n{one.hypothesis}\n\n"
+            f"Why: {one.mechanism}\n\nThe change: {one.change}"
+        )
+        return writer.write(key, idea, one.name, question)
+
+    # --- forecasting ----------------------------------------------------------------------------------
+
+    def _foretold(
+        self, desk: Desk, key: str, context: str, ideas: Sequence[Proposed]
+    ) -> dict[str, dict[str, Foreseen]]:
+        """Idea -> forecaster -> what it expects. Forecasters do not see what the proposer expects."""
+        names = [one.name for one in ideas]
+        found: dict[str, dict[str, Foreseen]] = {name: {} for name in names}
+        if not names:
+            return found
+        asked = "\n\n".join(
+            f"## {one.name} ({one.idea_class})\n{one.hypothesis}\n{one.change}" for one in ideas
+        )
+
+        def check(answer: Forecasts) -> None:
+            given = [one.idea for one in answer.forecasts]
+            if sorted(given) != sorted(names):
+                raise ValueError(f"forecasts of {given}; asked were {names}, each once")
+
+        number = 0
+        while desk.takes(FORECASTER, number):
+            name = desk.settings.model("forecaster", number).partition(":")[2] or f"external {number}"
+            try:
+                answer = desk.ask(
+                    FORECASTER,
+                    f"{key}/forecast/{number}",
+                    context=context,
+                    question=f"# Forecast these ideas\n\n{asked}",
+                    check=check,
+                    number=number,
+                )
+            except NoAnswer as error:
+                self._unanswered(key, f"forecast/{number}", error)
+            else:
+                for one in answer.forecasts:
+                    found[one.idea][name] = Foreseen(one.idea, name, _forecast(one), one.reason)
+            number += 1
+        return found
+
+    def _queue(
+        self,
+        number: int,
+        written: Sequence[tuple[Proposed, Written]],
+        foreseen: dict[str, dict[str, Foreseen]],
+    ) -> None:
+        """Add what was written to the ideas of the campaign, with the pooled forecast; all or nothing."""
+        lab = self.lab
+        pasts, records = track_record(lab.store, lab.campaign), forecaster_records(lab.store, lab.campaign)
+        ideas, rows, states = [], [], []
+        for one, how in written:
+            if how.idea is None:
+                lab.say(f"{number}/lost/{one.name}", "write", f"{one.name}: {how.note}")
+                continue
+            own = Foreseen(one.name, how.idea.proposer, how.idea.forecast, one.mechanism)
+            rate = Foreseen(one.name, BASE_RATE, base_rate(one.idea_class, pasts), "what its class came to")
+            all_ = {own.forecaster: own, **foreseen.get(one.name, {}), BASE_RATE: rate}
+            pooled = pool({name: each.forecast for name, each in all_.items()}, records)
+            ideas.append(how.idea.model_copy(update={"forecast": pooled.forecast}))
+            rows += list(all_.values())
+            states.append((one.name, how.state, f"{how.note}; {pooled.words}"))
+        earlier = [entry.idea for entry in lab.store.ideas(lab.campaign.id)]
+        same = dict(duplicates([*earlier, *ideas]))
+        with lab.store.transaction():
+            lab.store.add_ideas(lab.campaign.id, ideas)
+            lab.store.put_forecasts(lab.campaign.id, rows)
+            for name, state, note in states:
+                if name in same:
+                    state, note = IdeaState.DROPPED, f"the same patch as {same[name]}"
+                lab.store.set_idea_state(lab.campaign.id, name, state, note)
+                lab.say(f"{number}/written/{name}", "write", f"{name}: {state.value}, {note}", name)
+            lab.once(f"{number}/research", lambda: {"ideas": [idea.name for idea in ideas]})
+
+    # --- helpers --------------------------------------------------------------------------------------
+
+    def memory(self) -> str:
+        """What the librarian wrote last, as text."""
+        found = self.lab.store.decisions([self.lab.campaign.id], MEMORY)[self.lab.campaign.id]
+        if not found:
+            return ""
+        latest = found[max(found, key=lambda key: int(key.removesuffix(MEMORY)))]
+        return memory_text(latest)
+
+    def _guidance(self) -> str:
+        """What a person wrote for the researchers; empty where the file is gone."""
+        named = self.config.researchers.guidance
+        return (read_text(Path(named), MOST_GUIDANCE) or "") if named else ""
+
+    def _unanswered(self, key: str, task: str, error: NoAnswer) -> None:
+        self.lab.say(f"{key}/unanswered/{task}", "research", f"goes on without an answer: {error}")
+
+
+def memory_text(memory: dict[str, Any]) -> str:
+    """A librarian's memory, to be read."""
+    titles = {
+        "works": "What works",
+        "does_not": "What does not",
+        "open_questions": "Open questions",
+        "contradictions": "Contradictions",
+    }
+    parts = []
+    for key, title in titles.items():
+        lessons = [f"- {one['words']} ({', '.join(one['evidence'])})" for one in memory.get(key, [])]
+        if lessons:
+            parts.append("\n".join([f"## {title}", *lessons]))
+    return "\n\n".join(parts)
+
+
+def _forecast(expected: Expected) -> Forecast:
+    return Forecast(mean=expected.mean, sd=expected.sd, p_runs=expected.p_runs)
