@@ -26,7 +26,7 @@ from mendel.campaign.config import (
     read_rungs,
     read_settings,
 )
-from mendel.campaign.lab import Interrupted, LabError
+from mendel.campaign.lab import Interrupted, LabError, Paused
 from mendel.campaign.progress import Progress
 from mendel.campaign.session import MissingExtra
 from mendel.campaign.session import run as run_session
@@ -44,6 +44,7 @@ from mendel.recipe_commands import (
     sample,
     sandbox_of,
 )
+from mendel.research_commands import review
 from mendel.runs import ExecutorError
 from mendel.store import Campaign, Store, StoreError
 from mendel.terminal import show_climbs, show_forecasts, show_summary, watching
@@ -75,7 +76,7 @@ bench_app = App(
 )
 bench_app.command(decisions)
 app.command(bench_app)
-for command in (ablate, probe, ladder, sample, redteam):
+for command in (ablate, probe, ladder, sample, redteam, review):
     app.command(command, group=MORE)
 
 ConfigFile = Annotated[
@@ -145,6 +146,8 @@ def run(
     recipe: str | None = None,
     data: str | None = None,
     workers: int | None = None,
+    researchers: str | None = None,
+    replay: str | None = None,
     fresh: bool = False,
     unsafe: Unsafe = False,
     config: ConfigFile = None,
@@ -161,7 +164,7 @@ def run(
     seed
         Campaign seed.
     ideas
-        "catalog", "blanks" (an A/A campaign), or a file of ideas.
+        "catalog", "blanks" (an A/A campaign), "none" (those of researchers alone), or a file of ideas.
     rungs
         Rungs to use, such as 0 or 0-2.
     testbed
@@ -172,6 +175,10 @@ def run(
         "default", or a folder of .txt, .jsonl or .parquet files.
     workers
         Runs at a time; default one per core.
+    researchers
+        Who proposes, writes and explains: "none", "models" (as mendel.toml names them) or "external".
+    replay
+        Id of a campaign whose transcript answers instead of models: nothing is asked, nothing paid.
     fresh
         Begin again although this campaign exists.
     """
@@ -187,6 +194,8 @@ def run(
         "workers": workers,
     }
     changes = {key: value for key, value in given.items() if value is not None} | sandbox_of(unsafe)
+    seats = {"who": researchers or (replay and "models"), "replay": replay}
+    changes["researchers"] = {key: value for key, value in seats.items() if value}
     settings = read_config(config, changes)
     if settings.ideas == "blanks":
         # An A/A campaign puts every blank through confirmation: a screen would hide most from the judge.
@@ -223,11 +232,27 @@ def status(campaign: str | None = None, /, *, json: Json = False) -> None:
 
 
 @app.command(group=MAIN, sort_key=5)
-def show(id: str, /, *, campaign: str | None = None, json: Json = False) -> None:
-    """Show everything about an idea, a run, a plan or a recipe: give its name or the beginning of its id."""
+def show(id: str, /, *, campaign: str | None = None, transcript: bool = False, json: Json = False) -> None:
+    """Show everything about an idea, a run, a plan or a recipe: give its name or the beginning of its id.
+
+    Parameters
+    ----------
+    transcript
+        Of an idea: what researchers were asked about it and what they answered.
+    """
     from mendel.report.lookup import describe, render
+    from mendel.report.transcript import render as render_transcript
+    from mendel.report.transcript import transcript as calls_behind
 
     with open_store() as store:
+        if transcript:
+            calls = calls_behind(store, store.campaign(campaign), id)
+            if not calls:
+                raise ConfigError(
+                    f"show: no model had a part in {id!r}; --transcript takes the name of an idea"
+                )
+            print_json({"idea": id, "calls": calls}) if json else render_transcript(Console(), calls)
+            return
         found = describe(store, store.campaign(campaign), id)
         if json:
             print_json(found)
@@ -342,6 +367,8 @@ def main(arguments: list[str] | None = None) -> None:
         _fail(str(error), 1)
     except OSError as error:
         _fail(f"{error.filename or 'system'}: {error.strerror or error}", 1)
+    except Paused as error:
+        _fail(str(error), 130)
     except (Interrupted, KeyboardInterrupt):
         _fail("stopped; everything is stored. Continue with the same command.", 130)
 

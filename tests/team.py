@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import re
 
-from pydantic_ai.messages import ModelResponse, RetryPromptPart, TextPart, ToolCallPart, UserPromptPart
+from pydantic_ai.messages import ModelResponse, TextPart, ToolCallPart, UserPromptPart
 from pydantic_ai.models.function import AgentInfo, FunctionModel
 
 from mendel.researchers.seats import SEATS
@@ -59,9 +59,7 @@ class Team:
     def respond(self, messages, info):
         seat = next(name for text, name in PROMPTS.items() if info.instructions.startswith(text))
         parts = [part for message in messages for part in message.parts]
-        question = next(part.content for part in parts if isinstance(part, UserPromptPart))
-        back = [part for part in parts if type(part).__name__ == "RetryFeedbackPart"]
-        back += [part for part in parts if isinstance(part, RetryPromptPart)]
+        question, *back = [part.content for part in parts if isinstance(part, UserPromptPart)]
         self.asked.append((seat, question, info))
         answer = getattr(self, seat)(question, messages, back)
         return answer if isinstance(answer, ModelResponse) else ModelResponse([TextPart(json.dumps(answer))])
@@ -84,7 +82,7 @@ class Team:
         if calls < len(self.reads):
             return ModelResponse([ToolCallPart(*self.reads[calls])])
         name = re.search(r"^(\S+) \(", question, re.MULTILINE)[1]
-        return self.changes[name]
+        return self.changes.get(name) or self.changes[re.sub(r"-\d+$", "", name)]
 
     def debugger(self, question, messages, back):
         name = re.search(r'what="([a-z0-9-]+)"', question)[1]

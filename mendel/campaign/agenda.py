@@ -14,7 +14,7 @@ from mendel.campaign.config import CampaignConfig, Policy
 from mendel.campaign.confirm import FEW
 from mendel.campaign.forecasts import EARLIER, earlier_campaigns, track_record
 from mendel.campaign.intake import still_waiting
-from mendel.campaign.lab import Lab
+from mendel.campaign.lab import Lab, Paused
 from mendel.campaign.planting import proposed_again
 from mendel.campaign.rounds import CURVE, SHORT_CURVE
 from mendel.campaign.screen import ENTRY_PAIRS, SHARING
@@ -35,6 +35,8 @@ CONFIRMED = 6
 """Pairs that a confirmation takes on average."""
 CLAIMED = 1 / 2
 """Share of the ideas in confirmation that is claimed."""
+NOT_TRIED = (IdeaState.REVIEW, IdeaState.FAILED, IdeaState.REJECTED, IdeaState.DROPPED)
+"""Of ideas, before the first round."""
 UNLIKELY = 0.025
 """Chance of a gain below which a screened idea has no second one."""
 CURVE_SEEDS = 2
@@ -83,6 +85,22 @@ def room_for_ideas(lab: Lab, config: CampaignConfig, number: int) -> bool:
     """Whether the budget has room for a round of new ideas: without it, none are asked for."""
     kept = reserve(lab, config) if number else verify_price(lab, config)
     return _round_price(config, LEAST_IDEAS, number) <= lab.meter.remaining() / TIMID - kept
+
+
+def nothing_waits(lab: Lab) -> bool:
+    """Whether researchers are seated and there is no idea at all that might be tried."""
+    seated = lab.campaign.config["researchers"]["who"] != "none"
+    return seated and all(one.state in NOT_TRIED for one in lab.store.ideas(lab.campaign.id))
+
+
+def wait_for_people(lab: Lab) -> None:
+    """Raise Paused where nothing is left to do but patches wait for a person: the campaign does not end."""
+    waiting = [entry.idea.name for entry in lab.store.ideas(lab.campaign.id, IdeaState.REVIEW)]
+    if waiting:
+        raise Paused(
+            f"{', '.join(waiting)}: waiting for a person; read them with `mendel review`, then give the same "
+            "command again"
+        )
 
 
 def _fresh(lab: Lab, config: CampaignConfig, trunk: Line) -> list[Idea]:

@@ -289,8 +289,11 @@ def read_config(file: Path | None, changes: dict[str, Any]) -> CampaignConfig:
     if not isinstance(policy, dict):
         raise ConfigError(f"{path}: policy: {policy!r:.60} is not a table; write its keys below [policy]")
     policy = {**policy, **changes.pop("policy", {})}
+    seats = table.pop("researchers", {})
+    if isinstance(seats, dict):  # what is not is refused with the rest
+        seats = {**seats, **changes.pop("researchers", {})}
     try:
-        return CampaignConfig.model_validate({**table, **changes, "policy": policy})
+        return CampaignConfig.model_validate({**table, **changes, "policy": policy, "researchers": seats})
     except ValidationError as error:
         place = first_of(error)["loc"]
         where = "command line" if place and place[0] in changes else str(path)

@@ -21,6 +21,8 @@ from mendel.runs.sandbox.selfcheck import check
 from mendel.testbeds import BUILT_IN, load_testbed
 from mendel.yardstick import CorpusError, sealed_paths
 
+KEY = "ANTHROPIC_API_KEY"
+
 
 def examine(settings: Settings, allowed: Sequence[str] = (), image: str = "") -> dict[str, Any]:
     """Facts by name, and under `problems` what stands in the way, each with its remedy. `allowed` are the
@@ -46,10 +48,21 @@ def examine(settings: Settings, allowed: Sequence[str] = (), image: str = "") ->
         "torch": _version("torch"),
         "sandbox": sandbox,
         "testbeds": testbeds,
+        "researchers": _researchers(),
         "root": str(settings.root.absolute()),
         "database": settings.database_url or (str(database) if database.is_file() else "none yet"),
         "problems": problems,
     }
+
+
+def _researchers() -> str:
+    """Whether the default models can be asked, and what that would add."""
+    if os.environ.get(KEY):
+        return f"{KEY} is set: mendel run --researchers models"
+    return (
+        f"none: with {KEY} set, `mendel run --researchers models` has Claude propose ideas, write and debug "
+        "their code, forecast and explain; all else works without"
+    )
 
 
 def _sandboxes(allowed: tuple[str, ...], image: str) -> dict[str, Any]:

@@ -49,6 +49,10 @@ class Interrupted(Exception):
     """The user asked to stop; everything is stored, and the same command continues."""
 
 
+class Paused(Interrupted):
+    """The campaign waits for a person; the message says for what."""
+
+
 class OutOfMoney(Exception):
     """The workers have cost what `max_usd` allows."""
 

@@ -17,10 +17,12 @@ from mendel.campaign.agenda import (
     check_price,
     hopeless,
     next_ideas,
+    nothing_waits,
     reserve,
     rung_scale,
     too_small,
     verify_price,
+    wait_for_people,
     why_no_round,
 )
 from mendel.campaign.claim_audits import audit_costs, audit_runs
@@ -110,7 +112,9 @@ def _run(lab: Lab, config: CampaignConfig, desk: Desk | None) -> Outcome:
     admit(first)
     research, explainer = Research(lab, shelf, config, desk), Explainer(lab, config, desk)
     research.before_round(0, trunk)
-    if lab.store.decision(lab.campaign.id, "0/ideas") is None and hopeless(lab, config, original):
+    if nothing_waits(lab):  # researchers were asked and brought nothing, or nothing that may run yet
+        wait_for_people(lab)
+    elif lab.store.decision(lab.campaign.id, "0/ideas") is None and hopeless(lab, config, original):
         raise ConfigError(too_small(lab, config, original))
     first.measure_curve()
     planned = lab.once("planned", lambda: _planned(lab, config))
@@ -121,6 +125,7 @@ def _run(lab: Lab, config: CampaignConfig, desk: Desk | None) -> Outcome:
         research.before_round(number, trunk)
         names = lab.once(f"{number}/ideas", lambda: _chosen(lab, config, number, trunk))  # noqa: B023
         if not names:
+            wait_for_people(lab)
             lab.say(LAST_ROUND, "end", f"no further rounds: {why_no_round(lab, config, trunk)}")
             break
         by_name = {entry.idea.name: entry.idea for entry in lab.store.ideas(lab.campaign.id)}
@@ -148,7 +153,7 @@ def _run(lab: Lab, config: CampaignConfig, desk: Desk | None) -> Outcome:
 def _chosen(lab: Lab, config: CampaignConfig, number: int, trunk: Line) -> dict[str, float]:
     """The ideas of a round. A refusal of the first is not kept: the machine may be less busy next time."""
     names = next_ideas(lab, config, number, trunk)
-    if not names and number == 0:
+    if not names and number == 0 and not (config.researchers.seated and nothing_waits(lab)):
         raise ConfigError(too_small(lab, config, trunk))
     return names
 

@@ -27,7 +27,8 @@ from mendel.report.curves import read_text
 from mendel.researchers.answers import Expected, Forecasts, Novelty, Portfolio, Proposed
 from mendel.researchers.book import NoAnswer
 from mendel.researchers.desk import Desk, Stopped
-from mendel.researchers.seats import FORECASTER, NOVELTY, PROPOSER
+from mendel.researchers.seats import ENGINEER, FORECASTER, NOVELTY, PROPOSER
+from mendel.researchers.settings import EXTERNAL
 from mendel.store import Foreseen, IdeaState
 
 MEMORY = "/memory"
@@ -46,24 +47,51 @@ class Research:
 
     def before_round(self, number: int, trunk: Line) -> None:
         """Propose, write and forecast ideas, and queue them, as long as the budget has room for them."""
-        lab = self.lab
-        if self.desk is None or not self.desk.takes(PROPOSER):
-            return
-        if lab.store.decision(lab.campaign.id, f"{number}/research") is not None:
+        lab, desk = self.lab, self.desk
+        if desk is None or not desk.takes(ENGINEER):
             return
         if not lab.once(f"{number}/room", lambda: room_for_ideas(lab, self.config, number)):
             return
+        context = lab_context(lab, self.config.goal, trunk)
+        writer = Writer(lab, self.shelf, desk, trunk, self.config.rungs[0], context)
         try:
-            self._propose(self.desk, number, trunk)
+            if lab.store.decision(lab.campaign.id, f"{number}/rebased") is None:
+                self._rebase(desk, number, writer)
+            if desk.takes(PROPOSER) and lab.store.decision(lab.campaign.id, f"{number}/research") is None:
+                self._propose(desk, number, writer)
         except Stopped:
             raise Interrupted from None
 
+    def _rebase(self, desk: Desk, number: int, writer: Writer) -> None:
+        """Ideas that the trunk has left behind, written anew for it under another name; each once."""
+        lab = self.lab
+        stale = [entry.idea for entry in lab.store.ideas(lab.campaign.id, IdeaState.STALE)]
+        again = {name: f"{name[:52]}-rebased" for name in (idea.name for idea in stale)}
+        taken = {entry.idea.name for entry in lab.store.ideas(lab.campaign.id)}
+        wanted = [
+            idea for idea in stale if again[idea.name] not in taken and not idea.name.endswith("-rebased")
+        ]
+        written = []
+        for idea in wanted[: self.config.researchers.ideas]:
+            found = writer.rebase(str(number), idea, again[idea.name], self._model("engineer"))
+            if found.idea is None:
+                lab.say(f"{number}/lost/{idea.name}", "write", f"{idea.name}: not rebased, {found.note}")
+            else:
+                written.append(found)
+        with lab.store.transaction():
+            lab.store.add_ideas(lab.campaign.id, [one.idea for one in written if one.idea is not None])
+            for one in written:
+                assert one.idea is not None
+                name = one.idea.name
+                lab.store.set_idea_state(lab.campaign.id, name, one.state, one.note)
+                lab.say(f"{number}/rebased/{name}", "write", f"{name}: {one.state.value}, {one.note}", name)
+            lab.once(f"{number}/rebased", lambda: {"ideas": [one.idea.name for one in written if one.idea]})
+
     # --- proposing ------------------------------------------------------------------------------------
 
-    def _propose(self, desk: Desk, number: int, trunk: Line) -> None:
-        lab, key = self.lab, str(number)
-        context = lab_context(lab, self.config.goal, trunk)
-        found = lab.once(f"{key}/digest", lambda: digest(lab, trunk, self._guidance(), self.memory()))
+    def _propose(self, desk: Desk, number: int, writer: Writer) -> None:
+        lab, key, context = self.lab, str(number), writer.context
+        found = lab.once(f"{key}/digest", lambda: digest(lab, writer.trunk, self._guidance(), self.memory()))
         count = self.config.researchers.ideas
         left = lab.once(f"{key}/left", lambda: round(lab.meter.remaining()))
         question = (
@@ -84,7 +112,6 @@ class Research:
             self._unanswered(key, "propose", error)
             return
         proposed = self._new(desk, key, context, self._renamed(portfolio.ideas))
-        writer = Writer(lab, self.shelf, desk, trunk, self.config.rungs[0], context)
         written = [(one, self._written(writer, key, one)) for one in proposed]
         ready = [(one, w) for one, w in written if w.idea is not None]
         foreseen = self._foretold(
@@ -143,8 +170,6 @@ class Research:
         return [one for one in ideas if one.name not in same]
 
     def _written(self, writer: Writer, key: str, one: Proposed) -> Written:
-        proposer = self.config.researchers.model("proposer").partition(":")[2] or "external"
-
         def idea(patch: Patch) -> Idea:
             return Idea(
                 name=one.name,
@@ -154,7 +179,7 @@ class Research:
                 citation=one.citation,
                 forecast=_forecast(one.forecast),
                 patch=patch,
-                proposer=proposer,
+                proposer=self._model("proposer"),
             )
 
         question = (
@@ -244,6 +269,10 @@ class Research:
             return ""
         latest = found[max(found, key=lambda key: int(key.removesuffix(MEMORY)))]
         return memory_text(latest)
+
+    def _model(self, seat: str) -> str:
+        """Who sits in a seat, as ideas name their proposers: without the provider."""
+        return self.config.researchers.model(seat).partition(":")[2] or EXTERNAL
 
     def _guidance(self) -> str:
         """What a person wrote for the researchers; empty where the file is gone."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import fields
 from typing import Any
 
 from mendel.campaign.audits import terse
@@ -10,7 +12,7 @@ from mendel.campaign.early_stop import early_stop_account
 from mendel.campaign.forecasts import forecast_scores
 from mendel.campaign.transfers import transfer_summary
 from mendel.records import Interval, PlanKind, Shard, VerdictKind
-from mendel.store import Campaign, IdeaState, RunState, Store
+from mendel.store import Campaign, IdeaState, RunState, Store, Usage
 
 SCHEMA = 1
 """Version of the JSON objects that commands print; it grows when a key changes its meaning."""
@@ -67,12 +69,37 @@ def summarise(store: Store, campaign: Campaign) -> dict[str, Any]:
         **blanks,
         "blanks": blank_account(store, campaign),
         "forecasts": forecast_scores(store, campaign),
+        "researchers": model_account(store, campaign),
         "early_stops": early_stop_account(store, campaign),
         "runs": len(store.runs(campaign.id, RunState.FINISHED)),
         "loop_seconds": loop.get("seconds"),
         "overhead_fraction": loop.get("overhead_fraction"),
         "sandbox": loop.get("sandbox"),
         **audit_counts(store, campaign),
+    }
+
+
+def model_account(store: Store, campaign: Campaign) -> dict[str, Any]:
+    """What language models were asked and what it took: in all, by seat, for each judged idea of theirs."""
+    spent = store.spent_on_calls(campaign.id)
+    seats = {seat: [one for (name, _), one in spent.items() if name == seat] for seat, _ in spent}
+    trials = store.trials([campaign.id])
+    own = {one.idea for one in store.forecasts(campaign.id)}
+    judged = sum(bool(trial.measured) for trial in trials if trial.idea.name in own)
+    total = _sum(list(spent.values()))
+    return {
+        **total,
+        "seats": {seat: _sum(rows) for seat, rows in seats.items()},
+        "judged_ideas": judged,
+        "usd_per_judged_idea": total["dollars"] / judged if judged else None,
+    }
+
+
+def _sum(rows: Sequence[tuple[int, Usage]]) -> dict[str, Any]:
+    names = [field.name for field in fields(Usage)]
+    return {
+        "calls": sum(count for count, _ in rows),
+        **{name: sum(getattr(usage, name) for _, usage in rows) for name in names},
     }
 
 

@@ -11,11 +11,11 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from mendel.campaign.audits import audit_patch, failed, full, terse
+from mendel.campaign.audits import audit_patch, failed, full
 from mendel.campaign.briefing import patch_text
 from mendel.campaign.lab import Lab
 from mendel.campaign.trunk import Line, Shelf, prepare
-from mendel.patches import PatchError, Stale, adopt, apply_patch
+from mendel.patches import PatchError, Stale, adopt, apply_patch, diff
 from mendel.patches.repairs import repair_by_rule
 from mendel.records import Idea, Patch, RunResult, RunStatus
 from mendel.report.curves import read_text
@@ -75,6 +75,25 @@ class Writer:
                 return Written(written, IdeaState.REJECTED, violation)
             return Written(written, IdeaState.REVIEW, "waits for a person: mendel review")
         return self.mend(key, written)
+
+    def rebase(self, key: str, idea: Idea, name: str, engineer: str) -> Written:
+        """An idea whose patch does not fit the trunk, written for it under a new `name`, with both sides in
+        view: its patch, and what the trunk made of the code that the patch was written for."""
+        lab = self.lab
+        base = lab.store.load_tree(self.trunk.trunk.base.tree)
+        question = (
+            "# Write this idea for the trunk as it is\n\nIts patch was written for the code that the trunk "
+            "began with, and does not fit any more: what it edits was edited since. Keep what the patch "
+            f"does, unless the trunk does it already.\n\n{name} ({idea.idea_class})\n\n{_in_words(idea)}\n\n"
+            f"# Its patch\n\n{patch_text(idea, 12_000)}\n\n# What the trunk changed\n\n"
+            f"{untrusted('trunk', diff(base, self._tree()), 12_000)}"
+        )
+
+        def rebased(patch: Patch) -> Idea:
+            patch = patch.model_copy(update={"slot": idea.patch.slot})
+            return idea.model_copy(update={"name": name, "patch": patch, "proposer": engineer})
+
+        return self.write(key, rebased, name, question)
 
     def mend(self, key: str, idea: Idea) -> Written:
         """The idea as it is if it runs, or mended until it does or nothing is left to try."""
@@ -172,8 +191,3 @@ class Writer:
 
 def _in_words(idea: Idea) -> str:
     return untrusted(idea.name, f"{idea.hypothesis}\nWhy: {idea.mechanism}", 2_000)
-
-
-def told(written: Written) -> str:
-    """What the proposer may be told of the note."""
-    return terse(written.note) if written.state is IdeaState.REJECTED else written.note

@@ -130,7 +130,32 @@ def ledger_section(found: Facts, summary: Mapping[str, Any]) -> Html:
         )
         tables.append(el("p", text))
     hope = (found.campaign.config.get("policy") or {}).get("early_stop")
-    return join(tables, _early_stops(summary, hope))
+    return join(tables, _models(summary), _early_stops(summary, hope))
+
+
+def _models(summary: Mapping[str, Any]) -> Html | None:
+    """What language models took, by seat."""
+    found = summary.get("researchers")
+    if not found or not found["calls"]:
+        return None
+    head = ["seat", "calls", "tokens read", "of these cached", "tokens written", "dollars", "waited"]
+    rows: list[list[Child]] = [
+        [
+            name,
+            f"{seat['calls']:,}",
+            f"{seat['input_tokens']:,}",
+            f"{seat['cached_tokens']:,}",
+            f"{seat['output_tokens']:,}",
+            f"{seat['dollars']:.3f}",
+            duration(seat["seconds"]),
+        ]
+        for name, seat in [*found["seats"].items(), ("all", found)]
+    ]
+    rows[-1] = [el("b", str(cell)) for cell in rows[-1]]
+    each = found["usd_per_judged_idea"]
+    words = "" if each is None else f"{each:.3f} dollars for each of {found['judged_ideas']} judged ideas."
+    parts = [el("h3", "Language models, by seat"), table(head, rows, numeric=range(1, len(head)))]
+    return join(parts, el("p", words) if words else None)
 
 
 def _early_stops(summary: Mapping[str, Any], hope: float | None) -> Html | None:

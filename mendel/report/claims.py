@@ -39,6 +39,7 @@ def _claim(found: Facts, finding: Finding, place: int) -> Html:
         el("h3", f"{idea.name} ", badge, id=f"finding-{idea.name}"),
         el("p", idea.hypothesis),
         el("p", idea.mechanism, cls="muted"),
+        _explained(found, idea.name),
         _numbers(found, finding, confirm, fresh),
     ]
     if fresh and place < MOST_FIGURES:
@@ -62,6 +63,18 @@ def _claim(found: Facts, finding: Finding, place: int) -> Html:
         _repetition(found, finding, fresh),
     ]
     return el("article", parts, cls="finding")
+
+
+def _explained(found: Facts, name: str) -> Html | None:
+    """What the analyst wrote; its numbers were held against the evidence."""
+    told = found.store.explanations(found.campaign.id).get(name)
+    if told is None:
+        return None
+    words = [el("p", told[key]) for key in ("what_changed", "effect", "where", "refuted_by", "next")]
+    by = el(
+        "p", f"In the words of {told['by']}, whose numbers were checked against the evidence.", cls="muted"
+    )
+    return el("div", words, by)
 
 
 def _pairs_of(finding: Finding) -> str:

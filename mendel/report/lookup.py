@@ -89,6 +89,11 @@ def _idea(facts: Facts, entry: IdeaEntry) -> dict[str, Any]:
         "blank": blank.kind if blank else None,
         "plans": [_plan_with_pairs(facts, plan) for plan in plans],
         "finding": _told(findings[-1]) if findings else None,
+        "explanation": facts.store.explanations(facts.campaign.id).get(idea.name),
+        "forecasts": [
+            {"forecaster": one.forecaster, **one.forecast.model_dump(), "reason": one.reason}
+            for one in facts.store.forecasts(facts.campaign.id, idea.name)
+        ],
         "tuned": [one for (_, name), one in sorted(facts.tuned.items()) if name == idea.name],
         "change": _change(facts, plans[-1].control, plans[-1].treatment, plans[-1].rung) if plans else None,
     }
@@ -249,6 +254,9 @@ def _render_idea(console: Console, found: Mapping[str, Any]) -> None:
     rows = [("state", state), ("class", idea["idea_class"]), ("hypothesis", idea["hypothesis"])]
     rows += [("mechanism", idea["mechanism"]), ("source", idea["citation"])]
     rows += [("forecast", f"log2 CM {forecast['mean']:+.2f} ± {forecast['sd']:.2f} by {idea['proposer']}")]
+    for one in found["forecasts"]:
+        said = f"{one['mean']:+.2f} ± {one['sd']:.2f}, runs {one['p_runs']:.0%}: {one['reason']}"
+        rows.append(("forecaster", f"{one['forecaster']}: {said}"))
     for one in found["tuned"]:
         equal = "; compared with the trunk whose knobs were searched as long" if one["equal"] else ""
         rows.append(("knobs", f"{one['words']}{equal}"))
@@ -262,6 +270,10 @@ def _render_idea(console: Console, found: Mapping[str, Any]) -> None:
         rows.append(("refuted by", finding["refuted_by"]))
         if finding["evicted"]:
             rows.append(("left the trunk", finding["evicted"]))
+    if told := found["explanation"]:
+        titles = {"what_changed": "what changed", "effect": "effect", "where": "where", "next": "next"}
+        rows += [(title, told[key]) for key, title in titles.items()]
+        rows.append(("explained by", f"{told['by']}, prompt {told['prompt']}"))
     for name, value in rows:
         _say(console, name, value)
     if found["change"] is None:  # it never came as far as a run: all there is to see is its patch

@@ -111,7 +111,7 @@ class Desk:
     ) -> Agent[None, Given]:
         patience = self.settings.patience
         model = self._model(name)
-        recorded = Recorded(model, name, self.book, task=task, seat=seat.name, idea=idea, patience=patience)
+        recorded = Recorded(model, name, self.book, task=task, seat=seat, idea=idea, patience=patience)
         native = model.profile.get("supports_json_schema_output") or isinstance(model, External)
         # The context comes back within minutes for the next idea, and within a round for the next seat.
         cache = CacheConfig(retention="1h", messages=bool(tools))

@@ -20,6 +20,7 @@ from pydantic_ai.settings import ModelSettings
 from mendel.records import content_hash
 from mendel.researchers.book import Asked, Book
 from mendel.researchers.models import External
+from mendel.researchers.seats import Seat
 
 FIRST_WAIT, LONGEST_WAIT = 1.0, 30.0
 """Seconds before a provider that failed is asked again: doubled each time, up to the longest."""
@@ -31,7 +32,15 @@ class Recorded(WrapperModel):
     """`model` for one task of one seat. `patience`: seconds for which a failing provider is asked again."""
 
     def __init__(
-        self, model: Model, name: str, book: Book, *, task: str, seat: str, idea: str | None, patience: float
+        self,
+        model: Model,
+        name: str,
+        book: Book,
+        *,
+        task: str,
+        seat: Seat[Any],
+        idea: str | None,
+        patience: float,
     ) -> None:
         super().__init__(model)
         self.name, self.book, self.patience = name, book, patience
@@ -77,18 +86,19 @@ class Recorded(WrapperModel):
         steps = [place for place, one in enumerate(told) if one["kind"] == "response"]
         schema = parameters.output_object
         asks = {
+            "prompt": self.seat.prompt.version,
             "instructions": told[0].get("instructions"),
             "answer": None if schema is None else schema.json_schema,
             "tools": [tool.name for tool in parameters.function_tools],
         }
-        whole = {**asks, "model": self.name, "messages": told, "seat": self.seat, "task": self.task}
+        whole = {**asks, "model": self.name, "messages": told, "seat": self.seat.name, "task": self.task}
         # Of a conversation that goes on, what is new: the rest stands in its earlier steps.
         new = told[steps[-1] + 1 :] if steps else told
         return Asked(
             id=content_hash(whole, 24),
             task=self.task,
             step=len(steps),
-            seat=self.seat,
+            seat=self.seat.name,
             idea=self.idea,
             model=self.name,
             request={**(asks if not steps else {}), "messages": new},

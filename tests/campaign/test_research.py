@@ -1,8 +1,16 @@
-"""A campaign with researchers: what they bring is judged like any idea, and nothing is asked twice."""
+"""A campaign with researchers: what they bring is judged like any idea, nothing is asked twice, and nothing
+is lost where nobody answers."""
 
 import pytest
 import team
 import toy
+from pydantic_ai.exceptions import ModelConnectionError
+from pydantic_ai.models.function import FunctionModel
+from team import change, edit, proposal
+
+from mendel.campaign.lab import Paused
+from mendel.researchers.seats import SEATS
+from mendel.store import CallState, IdeaState, Store
 
 PRICE = {"input": 3.0, "output": 15.0, "cached": 0.3, "written": 6.0}
 NAME = "test:scripted"
@@ -10,6 +18,13 @@ MODELS = {
     **dict.fromkeys(("proposer", "engineer", "debugger", "novelty", "analyst", "librarian"), NAME),
     "forecasters": (NAME,),
 }
+SLOW_START = toy.idea("catalog-knob", {"gain_a": 1.3})
+
+
+def settings(toy_data, ideas="none", **changes):
+    seats = {"who": "models", "models": MODELS, "prices": {"scripted": PRICE}, "patience": 0.01}
+    seats |= changes.pop("researchers", {})
+    return toy.config(ideas, toy_data, researchers=seats, **{"budget": "120runs", **changes})
 
 
 @pytest.fixture
@@ -17,18 +32,22 @@ def research(toy_data, lab_root):
     """research(team, **changes): a campaign with the team in every seat; (store, campaign id)."""
     opened = []
 
-    def run(people, ideas="none", root="lab", **changes):
-        seats = {"who": "models", "models": MODELS, "prices": {"scripted": PRICE}, "patience": 0.01}
-        seats |= changes.pop("researchers", {})
-        changes = {"budget": "120runs", **changes}
-        settings = toy.config(ideas, toy_data, researchers=seats, **changes)
-        store, found, _ = toy.run_fake(settings, lab_root / root, model=people.model())
+    def run(people, ideas="none", model=None, **changes):
+        config = settings(toy_data, ideas, **changes)
+        store, found, _ = toy.run_fake(config, lab_root / "lab", model=model or people.model())
         opened.append(store)
         return store, found.id
 
     yield run
     for store in opened:
         store.close()
+
+
+def said(store, campaign):
+    return [event.message for event in store.events(campaign)]
+
+
+# --- from a proposal to a finding --------------------------------------------------------------------------
 
 
 def test_an_idea_is_proposed_written_mended_judged_and_explained(research):
@@ -38,4 +57,289 @@ def test_an_idea_is_proposed_written_mended_judged_and_explained(research):
     assert states["faster"][0] == "adopted"
     assert states["renamed"][0] not in ("adopted", "claimed")
     assert people.count("debugger") == 1
-    assert "CM" in store.explanations(campaign)["faster"]["effect"]
+    (finding,) = store.findings(campaign)
+    assert finding.idea.proposer == "scripted"
+    assert f"CM {2**finding.log2_cm.value:.2f}" in store.explanations(campaign)["faster"]["effect"]
+    assert store.decision(campaign, "0/memory")["works"][0]["evidence"] == ["faster"]
+
+
+def test_the_next_round_is_told_what_the_last_one_found(research):
+    people = team.Team()
+    research(people)
+    second = [question for seat, question, _ in people.asked if seat == "proposer"][1]
+    assert "faster: claimed, CM 1." in second
+    assert "faster works. (faster)" in second, "the memory"
+
+
+def test_every_call_carries_the_version_of_its_prompt(research):
+    store, campaign = research(team.Team())
+    first = [call for call in store.calls(campaign) if call.step == 0]
+    versions = {seat.name: seat.prompt.version for seat in SEATS}
+    assert first
+    assert all(call.request["prompt"] == versions[call.seat] for call in first)
+
+
+def test_a_forecast_is_pooled_from_proposer_forecaster_and_base_rate(research):
+    store, campaign = research(team.Team())
+    kept = {one.forecaster: one for one in store.forecasts(campaign, "faster")}
+    assert kept.keys() == {"scripted", "base rate"}, "one model is one forecaster, whatever its seat"
+    (idea,) = [entry.idea for entry in store.ideas(campaign) if entry.idea.name == "faster"]
+    means = sorted(one.forecast.mean for one in kept.values())
+    assert means[0] < idea.forecast.mean < means[1]
+
+
+def test_an_idea_that_cannot_be_mended_has_failed_and_the_others_go_on(research):
+    people = team.Team()
+    people.repairs["faster"] = {**change(), "broken": True, "reason": "it needs a second machine"}
+    store, campaign = research(people)
+    states = toy.states(store, campaign)
+    assert states["faster"][0] == "failed"
+    assert "the idea itself is broken: it needs a second machine" in states["faster"][1]
+    assert states["renamed"][0] == "screened"
+
+
+def test_repairs_end_after_so_many_attempts(research):
+    people = team.Team()
+    people.repairs["faster"] = {**people.changes["faster"], "broken": False, "reason": "the same again"}
+    store, campaign = research(people, researchers={"attempts": 2})
+    assert people.count("debugger") == 2
+    assert toy.states(store, campaign)["faster"][0] == "failed"
+    last = [question for seat, question, _ in people.asked if seat == "debugger"][-1]
+    assert "1. smoke run crashed: NameError" in last, "it sees what was tried before"
+
+
+def test_a_rule_mends_what_it_knows_before_anyone_is_asked(research, lab_root):
+    people = team.Team()
+    people.proposals = [[proposal("hot", "diverges")]]
+    people.changes["hot"] = change(edit('"fail": "",', '"fail": "",\n    "lr": 2.0,'), lr=2.0, fail="")
+    hot = 'if knobs["lr"] > 1.0:\n        return misbehave("nan", args.out)\n    kind = knobs["fail"]'
+    people.changes["hot"]["edits"].append(edit('kind = knobs["fail"]', hot))
+    store, campaign = research(people)
+    assert people.count("debugger") == 0
+    (idea,) = [entry.idea for entry in store.ideas(campaign)]
+    assert idea.patch.overrides["lr"] == 1.0
+    assert "after 1 repair" in "\n".join(said(store, campaign))
+
+
+def test_a_patch_that_does_not_apply_is_sent_back_with_the_nearest_lines(research):
+    people = team.Team()
+    wrong, right = change(edit("EFFICIENCY = 2.0", "EFFICIENCY = 3.0")), team.GOOD
+
+    def engineer(question, messages, back):
+        people.sent_back = back
+        return right if back else wrong
+
+    people.proposals, people.engineer = [[proposal("faster", "raise it")]], engineer
+    store, campaign = research(people)
+    assert "EFFICIENCY = 1.0" in people.sent_back[0]
+    assert toy.states(store, campaign)["faster"][0] == "adopted"
+
+
+def test_protected_files_cannot_be_edited_whatever_the_engineer_answers(research):
+    people = team.Team()
+    people.proposals = [[proposal("cheat", "score better")]]
+    people.changes["cheat"] = change(edit("self.log_p_V[LETTERS] = -bits_per_byte", "x = 1", "score.py"))
+    store, campaign = research(people)
+    assert store.ideas(campaign) == []
+    assert any("cheat: no patch" in message for message in said(store, campaign))
+
+
+def test_an_engineer_reads_the_recipe_and_nothing_else(research):
+    people = team.Team()
+    people.reads = (
+        ("list_files", {}),
+        ("search", {"pattern": "^EFFICIENCY"}),
+        ("read_file", {"path": "/etc/passwd"}),
+    )
+    people.proposals, people.changes = [[proposal("faster", "raise it")]], {"faster": team.GOOD}
+    store, campaign = research(people)
+    returned = [
+        part["content"]
+        for call in store.calls(campaign, task="0/write/faster")
+        for message in call.request["messages"]
+        for part in message["parts"]
+        if part["part_kind"] != "user-prompt"
+    ]
+    assert returned[0] == "score.py: 34 lines\ntrain.py: 121 lines  (editable)" or "(editable)" in returned[0]
+    assert "train.py:24: EFFICIENCY = 1.0" in returned[1]
+    assert "the recipe has no such file" in str(returned[2])
+    assert "root:" not in str(returned)
+
+
+# --- what was there before -----------------------------------------------------------------------------
+
+
+def test_an_idea_that_the_judge_knows_costs_no_compute(research, lab_root):
+    people = team.Team()
+    earlier = toy.idea("old-knob", {"gain_a": 1.01}, mean=0.1)
+    people.proposals = [[proposal("new-knob", "old-knob helps. By its knob.", hypothesis="old-knob helps.")]]
+    people.novelty = lambda *_: {
+        "judged": [{"idea": "new-knob", "same_as": "old-knob", "reason": "the same knob"}]
+    }
+    store, campaign = research(people, toy.write_ideas(lab_root / "ideas.toml", [earlier]))
+    assert "new-knob" not in toy.states(store, campaign)
+    assert people.count("engineer") == 0
+    assert any("it is old-knob again: the same knob" in message for message in said(store, campaign))
+
+
+def test_the_same_patch_under_another_name_is_not_run(research, lab_root):
+    people = team.Team()
+    people.proposals = [[proposal("quicker", "an unlike text about nothing")]]
+    people.changes["quicker"] = change(gain_a=1.3)
+    store, campaign = research(people, toy.write_ideas(lab_root / "ideas.toml", [SLOW_START]))
+    assert toy.states(store, campaign)["quicker"] == ("dropped", "the same patch as catalog-knob")
+
+
+def test_a_name_that_is_taken_gets_a_number(research, lab_root):
+    people = team.Team()
+    people.proposals = [[proposal("catalog-knob", "something else")]]
+    people.changes["catalog-knob-2"] = team.GOOD
+    store, campaign = research(people, toy.write_ideas(lab_root / "ideas.toml", [SLOW_START]))
+    assert toy.states(store, campaign)["catalog-knob-2"][0] == "adopted"
+
+
+# --- the trunk moves on ----------------------------------------------------------------------------------
+
+
+def test_a_stale_patch_is_written_anew_for_the_trunk(research, lab_root):
+    first = toy.idea("first", edits=[("EFFICIENCY = 1.0", "EFFICIENCY = 1.5 * 1.0")], mean=0.5)
+    late = toy.idea(
+        "late", edits=[("EFFICIENCY = 1.0\nTEMP", "EFFICIENCY = 1.0 * 1.4\nTEMP")], mean=-0.5, sd=0.01
+    )
+    people = team.Team()
+    people.proposals = []
+    people.changes["late-rebased"] = change(edit("EFFICIENCY = 1.5 * 1.0", "EFFICIENCY = 1.5 * 1.4"))
+    file = toy.write_ideas(lab_root / "ideas.toml", [first, late, *toy.NULL])
+    store, campaign = research(people, file, policy={"screen_ideas": 3}, budget="250runs")
+    states = toy.states(store, campaign)
+    assert states["first"][0] == "adopted"
+    assert states["late"][0] == "stale"
+    assert states["late-rebased"][0] == "adopted"
+    (question,) = [question for seat, question, _ in people.asked if seat == "engineer"]
+    assert "+EFFICIENCY = 1.0 * 1.4" in question, "its own side"
+    assert "+EFFICIENCY = 1.5 * 1.0" in question, "the trunk's side"
+
+
+# --- a person --------------------------------------------------------------------------------------------
+
+
+def test_patches_that_a_person_must_approve_wait_and_never_run_before(research, toy_data, lab_root):
+    people = team.Team()
+    people.changes["faster"] = team.GOOD
+    with pytest.raises(Paused, match="faster, renamed: waiting for a person"):
+        research(people, researchers={"review": True})
+    with Store(lab_root / "lab") as store:
+        campaign = store.campaign()
+        assert {state for state, _ in toy.states(store, campaign.id).values()} == {"review"}
+        assert not store.runs(campaign.id)
+        store.set_idea_state(campaign.id, "faster", IdeaState.QUEUED, "approved by a person")
+        config = settings(toy_data, researchers={"review": True})
+        with pytest.raises(Paused, match="renamed: waiting"):
+            toy.continue_fake(config, store, campaign, model=people.model())
+        assert toy.states(store, campaign.id)["faster"][0] == "adopted"
+
+
+def test_the_guidance_file_is_read(research, tmp_path):
+    file = tmp_path / "guidance.md"
+    file.write_text("Try less data, never more.")
+    people = team.Team()
+    research(people, researchers={"guidance": str(file)})
+    assert "Try less data, never more." in next(q for seat, q, _ in people.asked if seat == "proposer")
+
+
+# --- nobody answers, or too dearly ------------------------------------------------------------------------
+
+
+def test_ideas_of_the_catalog_go_on_while_the_provider_is_down(research, lab_root):
+    def down(messages, info):
+        raise ModelConnectionError("scripted", "connection refused")
+
+    file = toy.write_ideas(lab_root / "ideas.toml", [*toy.GOOD, *toy.NULL])
+    store, campaign = research(None, file, model=FunctionModel(down, model_name="scripted"))
+    assert toy.states(store, campaign)["good-source"][0] == "adopted"
+    calls = store.calls(campaign)
+    assert calls
+    assert {call.state for call in calls} == {CallState.FAILED}
+    assert any("goes on without an answer" in message for message in said(store, campaign))
+
+
+@pytest.mark.parametrize("scope", ["campaign", "day", "seat", "idea"])
+def test_a_limit_holds_what_is_in_flight_and_the_campaign_ends_cleanly(research, lab_root, scope):
+    file = toy.write_ideas(lab_root / "ideas.toml", [*toy.GOOD, *toy.NULL])
+    limit = 0.30  # an engineer may write 16,000 tokens for 0.24 dollars
+    limits = {"campaign": {}, "day": {}, "idea": {}, scope: {"usd": limit}}
+    people = team.Team()
+    people.proposals = [[proposal(f"idea-{n}", "set label") for n in range(4)]] * 9
+    people.changes = {f"idea-{n}": change(label=str(n)) for n in range(4)}
+
+    def dear(messages, info):
+        answer = people.respond(messages, info)
+        answer.usage.output_tokens = 4_000
+        return answer
+
+    model = FunctionModel(dear, model_name="scripted")
+    store, campaign = research(people, file, model=model, researchers={"limits": limits})
+    assert toy.states(store, campaign)["good-source"][0] == "adopted"
+    assert store.usage(campaign).dollars > 0
+    if scope in ("campaign", "day"):
+        assert store.usage(campaign).dollars <= limit
+    for seat in {call.seat for call in store.calls(campaign)} if scope == "seat" else ():
+        assert store.usage(campaign, seat=seat).dollars <= limit
+    if scope != "idea":
+        assert any(f"the limit of the {scope} is reached" in message for message in said(store, campaign))
+
+
+def test_a_limit_of_tokens_stops_the_next_question(research):
+    people = team.Team()
+    store, campaign = research(people, researchers={"limits": {"campaign": {"tokens": 1}}})
+    assert people.count("proposer") == 1
+    assert people.count("engineer") == 0
+
+
+# --- stopped, continued, replayed -------------------------------------------------------------------------
+
+
+class Killed(BaseException):
+    """What a kill does to a process."""
+
+
+@pytest.mark.parametrize("after", [1, 2, 3, 4, 5, 6, 8, 9])
+def test_a_campaign_that_is_killed_asks_nothing_twice(toy_data, lab_root, after):
+    config = settings(toy_data)
+    whole, there, _ = toy.run_fake(config, lab_root / "whole", model=team.Team().model())
+    people, killed = team.Team(), []
+
+    def dies(messages, info):
+        if len(people.asked) == after and not killed:
+            killed.append(True)
+            raise Killed
+        return people.respond(messages, info)
+
+    model = FunctionModel(dies, model_name="scripted")
+    with pytest.raises(Killed):
+        toy.run_fake(config, lab_root / "killed", model=model)
+    with whole, Store(lab_root / "killed") as store:
+        campaign = store.campaign()
+        toy.continue_fake(config, store, campaign, model=model)
+        assert len(people.asked) == len(whole.calls(there.id)), "an answer was paid for twice"
+        assert [c.id for c in store.calls(campaign.id)] == [c.id for c in whole.calls(there.id)]
+        assert toy.states(store, campaign.id) == toy.states(whole, there.id)
+        assert toy.verdict_records(store, campaign.id) == toy.verdict_records(whole, there.id)
+
+
+def test_a_campaign_is_run_again_from_its_transcript_without_a_model(toy_data, lab_root):
+    config = settings(toy_data)
+    store, first, _ = toy.run_fake(config, lab_root / "lab", model=team.Team().model())
+
+    def nobody(messages, info):
+        raise AssertionError("a model was asked")
+
+    with store:
+        again = config.model_copy(
+            update={"researchers": config.researchers.model_copy(update={"replay": first.id})}
+        )
+        other, second, _ = toy.run_fake(again, lab_root / "lab", model=FunctionModel(nobody))
+        with other:
+            assert toy.states(store, second.id) == toy.states(store, first.id)
+            assert toy.finding_records(store, second.id) == toy.finding_records(store, first.id)
+            assert store.usage(second.id).dollars == 0
