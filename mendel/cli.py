@@ -146,13 +146,9 @@ def run(
     recipe: str | None = None,
     data: str | None = None,
     workers: int | None = None,
-    researchers: str | None = None,
-    replay: str | None = None,
-    fresh: bool = False,
-    unsafe: Unsafe = False,
-    config: ConfigFile = None,
-    json: Json = False,
-) -> None:
+    researchers: str | None = None, replay: str | None = None,
+    fresh: bool = False, unsafe: Unsafe = False, config: ConfigFile = None, json: Json = False,
+) -> None:  # fmt: skip
     """Run a campaign, or continue it: the same command finds the same campaign again.
 
     Parameters
@@ -196,12 +192,15 @@ def run(
     changes = {key: value for key, value in given.items() if value is not None} | sandbox_of(unsafe)
     seats = {"who": researchers or (replay and "models"), "replay": replay}
     changes["researchers"] = {key: value for key, value in seats.items() if value}
-    settings = read_config(config, changes)
-    if settings.ideas == "blanks":
-        # An A/A campaign puts every blank through confirmation: a screen would hide most from the judge.
-        policy = settings.policy.model_dump() | AA_POLICY
-        settings = read_config(config, {**changes, "policy": policy})
-    _campaign(settings, fresh, json)
+    _campaign(_settings(config, changes), fresh, json)
+
+
+def _settings(config: Path | None, changes: dict[str, Any]) -> CampaignConfig:
+    settings = read_config(config, dict(changes))
+    if settings.ideas != "blanks":
+        return settings
+    # An A/A campaign puts every blank through confirmation: a screen would hide most from the judge.
+    return read_config(config, {**changes, "policy": settings.policy.model_dump() | AA_POLICY})
 
 
 AA_POLICY: dict[str, Any] = {

@@ -114,18 +114,7 @@ def show_summary(console: Console, summary: dict[str, Any]) -> None:
     )
     for told in ("false_claims", "controls"):
         console.print(summary["blanks"][told]["words"], highlight=False, soft_wrap=True)
-    models = summary["researchers"]
-    if models["calls"]:
-        cached = models["cached_tokens"] / max(models["input_tokens"], 1)
-        each = models["usd_per_judged_idea"]
-        price = f", {each:.2f} for each of {models['judged_ideas']} judged ideas" if each is not None else ""
-        console.print(
-            f"Researchers: {models['calls']} calls, {models['input_tokens']:,} tokens read "
-            f"({cached:.0%} cached), {models['output_tokens']:,} written, "
-            f"{models['dollars']:.2f} dollars{price}.",
-            highlight=False,
-            soft_wrap=True,
-        )
+    _show_researchers(console, summary["researchers"])
     stops = summary["early_stops"]
     if stops["pooled"]["stopped"] or stops["pooled"]["spared"]:
         earlier = stops["pooled"]["campaigns"] - 1
@@ -145,6 +134,22 @@ def show_summary(console: Console, summary: dict[str, Any]) -> None:
             highlight=False,
             soft_wrap=True,
         )
+
+
+def _show_researchers(console: Console, models: Mapping[str, Any]) -> None:
+    """What language models were asked, where any was."""
+    if not models["calls"]:
+        return
+    cached = models["cached_tokens"] / max(models["input_tokens"], 1)
+    each = models["usd_per_judged_idea"]
+    price = f", {each:.2f} for each of {models['judged_ideas']} judged ideas" if each is not None else ""
+    console.print(
+        f"Researchers: {models['calls']} calls, {models['input_tokens']:,} tokens read "
+        f"({cached:.0%} cached), {models['output_tokens']:,} written, "
+        f"{models['dollars']:.2f} dollars{price}.",
+        highlight=False,
+        soft_wrap=True,
+    )
 
 
 def _stops(counts: Mapping[str, Any]) -> str:

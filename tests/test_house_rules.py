@@ -25,6 +25,7 @@ MAY_IMPORT = {
     "inputs.py": set(),
     "store": {"records"},
     "testbeds": {"records", "inputs"},
+    "researchers": {"records", "store"},
     "testing": {"records", "runs"},  # the conformance suites of the rooms' protocols
     "campaign": {*STAGES, *SERVICES, "testbeds"},
     "bench": {"records", "inputs", "plans", "verdicts", "ideas"},  # decides by the code of a live campaign
@@ -39,12 +40,14 @@ MAY_IMPORT = {
         "bench_commands",
         "ideas_commands",
         "recipe_commands",
+        "research_commands",
         "trust_commands",
     },
     "ablate_commands.py": {*SERVICES, "campaign", "recipe_commands", "terminal"},
     "bench_commands.py": {"bench", "campaign", "recipe_commands", "report"},
     "ideas_commands.py": {"campaign", "ideas", "recipe_commands"},
     "recipe_commands.py": {*SERVICES, "campaign", "terminal"},
+    "research_commands.py": {*SERVICES, "campaign", "recipe_commands", "report"},
     "trust_commands.py": {"campaign", "recipe_commands", "terminal"},
     "__init__.py": set(),
     "__main__.py": {"cli"},
@@ -71,8 +74,10 @@ HARD_DEPENDENCIES = {
     # distribution -> (module, rooms that may import it)
     "pydantic": (
         "pydantic",
-        ("records.py", "inputs.py", "bench", "campaign", "ideas", "testbeds", "yardstick"),
+        ("records.py", "inputs.py", "bench", "campaign", "ideas", "researchers", "testbeds", "yardstick"),
     ),
+    "pydantic-ai-slim": ("pydantic_ai", ("researchers",)),
+    "genai-prices": ("genai_prices", ("researchers",)),
     "pydantic-settings": ("pydantic_settings", ("campaign",)),
     "SQLAlchemy": ("sqlalchemy", ("store",)),
     "alembic": ("alembic", ("store",)),
@@ -91,6 +96,7 @@ HARD_DEPENDENCIES = {
             "cli.py",
             "ideas_commands.py",
             "recipe_commands.py",
+            "research_commands.py",
             "trust_commands.py",
             "report",
             "terminal.py",

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
 
 from mendel.campaign.adopt import cm
 from mendel.campaign.audits import terse
@@ -18,6 +19,8 @@ from mendel.records import Finding, Idea, Interval, PlanKind, Verdict
 from mendel.researchers.untrusted import untrusted
 from mendel.store import IdeaState, Trial
 
+MEMORY = "/memory"
+"""Keys of decisions that end so hold what the librarian wrote after a round."""
 MOST_CODE = 60_000
 """Characters of source that are shown; the rest is read by tools."""
 PER_CLASS = 6
@@ -133,3 +136,19 @@ def patch_text(idea: Idea, cap: int = 3_000) -> str:
         rows += [f"--- {edit.path}", *(f"-{line}" for line in edit.search.splitlines())]
         rows += [f"+{line}" for line in edit.replace.splitlines()]
     return untrusted(f"patch of {idea.name}", "\n".join(rows), cap)
+
+
+def memory_text(memory: dict[str, Any]) -> str:
+    """A librarian's memory, to be read."""
+    titles = {
+        "works": "What works",
+        "does_not": "What does not",
+        "open_questions": "Open questions",
+        "contradictions": "Contradictions",
+    }
+    parts = []
+    for key, title in titles.items():
+        lessons = [f"- {one['words']} ({', '.join(one['evidence'])})" for one in memory.get(key, [])]
+        if lessons:
+            parts.append("\n".join([f"## {title}", *lessons]))
+    return "\n\n".join(parts)

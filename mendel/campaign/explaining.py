@@ -8,21 +8,20 @@ it where a number is not among them.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from mendel.campaign.audits import terse
-from mendel.campaign.briefing import lab_context, outcome, patch_text
+from mendel.campaign.briefing import MEMORY, lab_context, memory_text, outcome, patch_text
 from mendel.campaign.config import CampaignConfig
-from mendel.campaign.lab import Interrupted, Lab
-from mendel.campaign.research import MEMORY, memory_text
+from mendel.campaign.lab import Lab
 from mendel.campaign.summary import rechecks
 from mendel.campaign.trunk import Line
 from mendel.records import Finding, Interval, PlanKind
 from mendel.researchers.answers import Explanation, Memory
 from mendel.researchers.book import NoAnswer
-from mendel.researchers.desk import Desk, Stopped
+from mendel.researchers.desk import Desk
 from mendel.researchers.numbers import numbers_in, unsupported
 from mendel.researchers.seats import ANALYST, LIBRARIAN
 from mendel.store import EXPLAINED, IdeaState, Trial
@@ -41,30 +40,25 @@ class Explainer:
 
     lab: Lab
     config: CampaignConfig
-    desk: Desk | None
+    desk: Desk
 
-    def after_round(self, number: int, trunk: Line, names: Sequence[str]) -> None:
+    def after_round(self, number: int, trunk: Line, names: Iterable[str]) -> None:
         """Explain what the round said of ideas `names` that were claimed or that researchers proposed, and
         bring the memory up to date."""
-        if self.desk is None:
-            return
         lab = self.lab
         trials = {trial.idea.name: trial for trial in lab.store.trials([lab.campaign.id])}
         findings = {finding.idea.name: finding for finding in lab.store.findings(lab.campaign.id)}
         judged = [trials[name] for name in names if name in trials and trials[name].measured]
-        try:
-            if self.desk.takes(ANALYST):
-                context = lab_context(lab, self.config.goal, trunk)
-                for trial in judged:
-                    own = bool(lab.store.forecasts(lab.campaign.id, trial.idea.name))
-                    if own or trial.idea.name in findings:
-                        self._explain(self.desk, number, context, trial, findings.get(trial.idea.name))
-            if self.desk.takes(LIBRARIAN) and judged:
-                self._remember(self.desk, number, judged, findings, set(trials))
-        except Stopped:
-            raise Interrupted from None
+        if self.desk.takes(ANALYST):
+            context = lab_context(lab, self.config.goal, trunk)
+            for trial in judged:
+                own = bool(lab.store.forecasts(lab.campaign.id, trial.idea.name))
+                if own or trial.idea.name in findings:
+                    self._explain(number, context, trial, findings.get(trial.idea.name))
+        if self.desk.takes(LIBRARIAN) and judged:
+            self._remember(number, judged, findings, set(trials))
 
-    def _explain(self, desk: Desk, number: int, context: str, trial: Trial, finding: Finding | None) -> None:
+    def _explain(self, number: int, context: str, trial: Trial, finding: Finding | None) -> None:
         name, lab = trial.idea.name, self.lab
         key = f"{number}/{name}{EXPLAINED}"
         if lab.store.decision(lab.campaign.id, key) is not None:
@@ -79,7 +73,7 @@ class Explainer:
                 raise ValueError(f"not in what the tools returned, nor a rounding of it: {listed}")
 
         try:
-            answer = desk.ask(
+            answer = self.desk.ask(
                 ANALYST,
                 f"{number}/explain/{name}",
                 context=context,
@@ -91,13 +85,12 @@ class Explainer:
         except NoAnswer as error:
             lab.say(f"{number}/unexplained/{name}", "research", f"{name}: not explained, {error}", name)
             return
-        made = {"by": desk.settings.model("analyst"), "prompt": ANALYST.prompt.version}
+        made = {"by": self.desk.settings.model("analyst"), "prompt": ANALYST.prompt.version}
         lab.once(key, lambda: {**answer.model_dump(), **made})
         lab.say(f"{number}/explained/{name}", "research", f"{name}: {answer.effect}", name)
 
     def _remember(
         self,
-        desk: Desk,
         number: int,
         judged: Sequence[Trial],
         findings: dict[str, Finding],
@@ -126,11 +119,13 @@ class Explainer:
 
         question = f"# The memory as it is\n\n{old}\n\n# What round {number} found\n\n{news}"
         try:
-            memory = desk.ask(LIBRARIAN, f"{number}/remember", context="", question=question, check=check)
+            memory = self.desk.ask(
+                LIBRARIAN, f"{number}/remember", context="", question=question, check=check
+            )
         except NoAnswer as error:
             lab.say(f"{number}/unremembered", "research", f"the memory stays as it is: {error}")
             return
-        made = {"by": desk.settings.model("librarian"), "prompt": LIBRARIAN.prompt.version}
+        made = {"by": self.desk.settings.model("librarian"), "prompt": LIBRARIAN.prompt.version}
         lab.once(key, lambda: {**memory.model_dump(), **made})
 
 

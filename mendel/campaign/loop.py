@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from mendel.campaign.adopt import adopt_claims, put_measured, record_trunk
 from mendel.campaign.agenda import (
@@ -29,12 +30,10 @@ from mendel.campaign.claim_audits import audit_costs, audit_runs
 from mendel.campaign.climb import Climber, original_curve
 from mendel.campaign.config import CampaignConfig, ConfigError
 from mendel.campaign.confirm import confirm
-from mendel.campaign.explaining import Explainer
 from mendel.campaign.intake import admit
 from mendel.campaign.lab import Lab, LabError, OutOfMoney
 from mendel.campaign.planting import plant_descendant, unblind_all
 from mendel.campaign.recheck import Watch
-from mendel.campaign.research import Research
 from mendel.campaign.rounds import (
     CURVE,
     CurveError,
@@ -59,8 +58,11 @@ from mendel.records import (
     VerdictKind,
     tree_hash,
 )
-from mendel.researchers.desk import Desk
 from mendel.verdicts.curve import fit_curve
+
+if TYPE_CHECKING:
+    from mendel.campaign.research import Research
+    from mendel.researchers.desk import Desk
 
 PLANNED_SHARE = 0.4
 """Most of the queue that is planned for confirmation: screening stops the rest."""
@@ -110,8 +112,9 @@ def _run(lab: Lab, config: CampaignConfig, desk: Desk | None) -> Outcome:
     # The original's curve comes first of all: it also tells what a run costs on this machine.
     first = Round(lab, shelf, config, errors, 0, original, original, rung, planned=1)
     admit(first)
-    research, explainer = Research(lab, shelf, config, desk), Explainer(lab, config, desk)
-    research.before_round(0, trunk)
+    research = None if desk is None else _research(lab, shelf, config, desk)
+    if research:
+        research.before_round(0, trunk)
     if nothing_waits(lab):  # researchers were asked and brought nothing, or nothing that may run yet
         wait_for_people(lab)
     elif lab.store.decision(lab.campaign.id, "0/ideas") is None and hopeless(lab, config, original):
@@ -122,7 +125,8 @@ def _run(lab: Lab, config: CampaignConfig, desk: Desk | None) -> Outcome:
     while True:
         trunk = climber.climb(number, trunk)
         trunk = watch.recheck(number, trunk, reserve(lab, config))
-        research.before_round(number, trunk)
+        if research:
+            research.before_round(number, trunk)
         names = lab.once(f"{number}/ideas", lambda: _chosen(lab, config, number, trunk))  # noqa: B023
         if not names:
             wait_for_people(lab)
@@ -141,13 +145,21 @@ def _run(lab: Lab, config: CampaignConfig, desk: Desk | None) -> Outcome:
         claims = confirm(round, screened)
         trunk = adopt_claims(round, claims, first.points)
         plant_descendant(lab, config, number)
-        explainer.after_round(number, trunk, list(names))
+        if research:
+            research.after_round(number, trunk, names)
         number += 1
     trunk = climber.climb(number, trunk, last=True)
     trunk = watch.recheck(number, trunk, verify_price(lab, config), last=True)
     checked = _verify(lab, shelf, config, errors, number, trunk, original, planned, first.points)
     unblind_all(lab)
     return Outcome(trunk, number, checked)
+
+
+def _research(lab: Lab, shelf: Shelf, config: CampaignConfig, desk: Desk) -> Research:
+    # What it imports takes as long as everything else, and most campaigns have no researchers.
+    from mendel.campaign.research import Research
+
+    return Research(lab, shelf, config, desk)
 
 
 def _chosen(lab: Lab, config: CampaignConfig, number: int, trunk: Line) -> dict[str, float]:

@@ -7,14 +7,14 @@ answers (the provider is down, a limit is reached) the log says so, and the camp
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from mendel.campaign.agenda import room_for_ideas
-from mendel.campaign.briefing import digest, lab_context, side_by_side
+from mendel.campaign.briefing import MEMORY, digest, lab_context, memory_text, side_by_side
 from mendel.campaign.config import CampaignConfig
+from mendel.campaign.explaining import Explainer
 from mendel.campaign.forecasts import forecaster_records, track_record
 from mendel.campaign.lab import Interrupted, Lab
 from mendel.campaign.trunk import Line, Shelf
@@ -31,24 +31,22 @@ from mendel.researchers.seats import ENGINEER, FORECASTER, NOVELTY, PROPOSER
 from mendel.researchers.settings import EXTERNAL
 from mendel.store import Foreseen, IdeaState
 
-MEMORY = "/memory"
-"""Keys of decisions that end so hold what the librarian wrote after a round."""
 MOST_GUIDANCE = 16_000
 
 
 @dataclass
 class Research:
-    """The seats of one campaign at work; with `desk` None nobody sits there."""
+    """The seats of one campaign at work."""
 
     lab: Lab
     shelf: Shelf
     config: CampaignConfig
-    desk: Desk | None
+    desk: Desk
 
     def before_round(self, number: int, trunk: Line) -> None:
         """Propose, write and forecast ideas, and queue them, as long as the budget has room for them."""
         lab, desk = self.lab, self.desk
-        if desk is None or not desk.takes(ENGINEER):
+        if not desk.takes(ENGINEER):
             return
         if not lab.once(f"{number}/room", lambda: room_for_ideas(lab, self.config, number)):
             return
@@ -59,6 +57,13 @@ class Research:
                 self._rebase(desk, number, writer)
             if desk.takes(PROPOSER) and lab.store.decision(lab.campaign.id, f"{number}/research") is None:
                 self._propose(desk, number, writer)
+        except Stopped:
+            raise Interrupted from None
+
+    def after_round(self, number: int, trunk: Line, names: Iterable[str]) -> None:
+        """Explain what the round said of ideas `names`, and bring the lab's memory up to date."""
+        try:
+            Explainer(self.lab, self.config, self.desk).after_round(number, trunk, names)
         except Stopped:
             raise Interrupted from None
 
@@ -281,22 +286,6 @@ class Research:
 
     def _unanswered(self, key: str, task: str, error: NoAnswer) -> None:
         self.lab.say(f"{key}/unanswered/{task}", "research", f"goes on without an answer: {error}")
-
-
-def memory_text(memory: dict[str, Any]) -> str:
-    """A librarian's memory, to be read."""
-    titles = {
-        "works": "What works",
-        "does_not": "What does not",
-        "open_questions": "Open questions",
-        "contradictions": "Contradictions",
-    }
-    parts = []
-    for key, title in titles.items():
-        lessons = [f"- {one['words']} ({', '.join(one['evidence'])})" for one in memory.get(key, [])]
-        if lessons:
-            parts.append("\n".join([f"## {title}", *lessons]))
-    return "\n\n".join(parts)
 
 
 def _forecast(expected: Expected) -> Forecast:

@@ -14,7 +14,7 @@ from contextlib import ExitStack, contextmanager
 from importlib import metadata
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from mendel.campaign.budget import Meter
 from mendel.campaign.config import CampaignConfig, ConfigError, Settings, same_settings
@@ -28,14 +28,15 @@ from mendel.ideas.triage import duplicates
 from mendel.ideas.userfile import load_ideas
 from mendel.patches import read_tree
 from mendel.records import Fingerprint, Idea, Testbed, content_hash, tree_hash
-from mendel.researchers.book import Book, UnknownPrice
-from mendel.researchers.desk import Desk
-from mendel.researchers.models import MakeModel, NoModel, make_model
 from mendel.runs import executor_class
 from mendel.runs.sandbox.selfcheck import check
 from mendel.store import Campaign, CampaignState, IdeaState, Store
 from mendel.testbeds import check_rung, load_testbed
 from mendel.yardstick import Corpus, build_corpus, sealed_paths
+
+if TYPE_CHECKING:
+    from mendel.researchers.desk import Desk
+    from mendel.researchers.models import MakeModel
 
 LIVE_BLANKS = 60
 """Ideas of an A/A campaign."""
@@ -176,15 +177,20 @@ def check_tier(ideas: Sequence[Idea], executor: Any, root: Path, seated: bool = 
 
 
 @contextmanager
-def seats(lab: Lab, config: CampaignConfig, make: MakeModel = make_model) -> Iterator[Desk | None]:
+def seats(lab: Lab, config: CampaignConfig, make: MakeModel | None = None) -> Iterator[Desk | None]:
     """The desk of a campaign, None where nobody is to be asked. ConfigError where somebody cannot be."""
     own = config.researchers
     if not own.seated:
         yield None
         return
+    # Clients of providers take longer to import than everything else.
+    from mendel.researchers.book import Book, UnknownPrice
+    from mendel.researchers.desk import Desk
+    from mendel.researchers.models import NoModel, make_model
+
     replay = own.replay and lab.store.campaign(own.replay).id
     book = Book(lab.store, lab.campaign.id, own.limits, own.prices, replay)
-    with Desk(own, book, lab.stop.is_set, make) as desk:
+    with Desk(own, book, lab.stop.is_set, make or make_model) as desk:
         try:
             desk.check()
         except (NoModel, UnknownPrice) as error:

@@ -20,6 +20,7 @@ from mendel.report.facts import Facts, gather
 from mendel.report.knobs import changed_knobs, knob_text
 from mendel.report.repeat import repeat_command
 from mendel.report.text import clean, cm_text, counted, duration, e_value, signed, unified_diff
+from mendel.report.transcript import said_by_researchers
 from mendel.store import Campaign, IdeaEntry, Store, StoreError
 
 LOG_LINES = 40
@@ -254,9 +255,6 @@ def _render_idea(console: Console, found: Mapping[str, Any]) -> None:
     rows = [("state", state), ("class", idea["idea_class"]), ("hypothesis", idea["hypothesis"])]
     rows += [("mechanism", idea["mechanism"]), ("source", idea["citation"])]
     rows += [("forecast", f"log2 CM {forecast['mean']:+.2f} ± {forecast['sd']:.2f} by {idea['proposer']}")]
-    for one in found["forecasts"]:
-        said = f"{one['mean']:+.2f} ± {one['sd']:.2f}, runs {one['p_runs']:.0%}: {one['reason']}"
-        rows.append(("forecaster", f"{one['forecaster']}: {said}"))
     for one in found["tuned"]:
         equal = "; compared with the trunk whose knobs were searched as long" if one["equal"] else ""
         rows.append(("knobs", f"{one['words']}{equal}"))
@@ -270,10 +268,7 @@ def _render_idea(console: Console, found: Mapping[str, Any]) -> None:
         rows.append(("refuted by", finding["refuted_by"]))
         if finding["evicted"]:
             rows.append(("left the trunk", finding["evicted"]))
-    if told := found["explanation"]:
-        titles = {"what_changed": "what changed", "effect": "effect", "where": "where", "next": "next"}
-        rows += [(title, told[key]) for key, title in titles.items()]
-        rows.append(("explained by", f"{told['by']}, prompt {told['prompt']}"))
+    rows += said_by_researchers(found)
     for name, value in rows:
         _say(console, name, value)
     if found["change"] is None:  # it never came as far as a run: all there is to see is its patch

@@ -44,6 +44,19 @@ def render(console: Console, calls: list[dict[str, Any]]) -> None:
             console.print(Text(clean(text, MOST_TEXT)), soft_wrap=True)
 
 
+def said_by_researchers(found: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """Rows on an idea: what each forecaster expected, and how an analyst explained what came of it."""
+    rows = []
+    for one in found["forecasts"]:
+        said = f"{one['mean']:+.2f} ± {one['sd']:.2f}, runs {one['p_runs']:.0%}: {one['reason']}"
+        rows.append(("forecaster", f"{one['forecaster']}: {said}"))
+    if told := found["explanation"]:
+        titles = {"what_changed": "what changed", "effect": "effect", "where": "where", "next": "next"}
+        rows += [(title, told[key]) for key, title in titles.items()]
+        rows.append(("explained by", f"{told['by']}, prompt {told['prompt']}"))
+    return rows
+
+
 def _plain(call: Call) -> dict[str, Any]:
     said = [("prompt", call.request["instructions"])] if call.request.get("instructions") else []
     said += [pair for message in call.request["messages"] for pair in _parts(message)]

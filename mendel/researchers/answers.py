@@ -3,7 +3,7 @@ that enforce a schema want every key."""
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Literal, get_args
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -13,6 +13,9 @@ IdeaClass = Literal[
     "architecture", "attention", "initialisation", "optimiser", "schedule", "data", "shape",
     "regularisation", "embedding", "loss",
 ]  # fmt: skip
+
+
+IDEA_CLASSES_ANSWERED = get_args(IdeaClass)
 
 
 class Answer(BaseModel):
