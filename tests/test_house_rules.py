@@ -25,7 +25,7 @@ MAY_IMPORT = {
     "inputs.py": set(),
     "store": {"records"},
     "testbeds": {"records", "inputs"},
-    "testing": {"records", "runs"},  # the conformance suites of the rooms' protocols
+    "testing": {"records", "runs", "inputs"},  # the conformance suites of the rooms' protocols
     "campaign": {*STAGES, *SERVICES, "testbeds"},
     "bench": {"records", "inputs", "plans", "verdicts", "ideas"},  # decides by the code of a live campaign
     "terminal.py": {"campaign"},
@@ -71,7 +71,7 @@ HARD_DEPENDENCIES = {
     # distribution -> (module, rooms that may import it)
     "pydantic": (
         "pydantic",
-        ("records.py", "inputs.py", "bench", "campaign", "ideas", "testbeds", "yardstick"),
+        ("records.py", "inputs.py", "bench", "campaign", "ideas", "testbeds", "testing", "yardstick"),
     ),
     "pydantic-settings": ("pydantic_settings", ("campaign",)),
     "SQLAlchemy": ("sqlalchemy", ("store",)),
