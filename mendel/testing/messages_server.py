@@ -31,7 +31,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from mendel.testing.messages_api import Api, Entry, Reply, paid_twice, request_id
-from mendel.testing.messages_faults import Fault, Faults, Schedule
+from mendel.testing.messages_faults import KINDS, Fault, Faults, Schedule
 from mendel.testing.messages_files import (
     EXAMPLE_FAULTS,
     EXAMPLE_RULE,
@@ -266,21 +266,28 @@ class _Parser(argparse.ArgumentParser):
 def _parser() -> argparse.ArgumentParser:
     parser = _Parser(
         prog="python -m mendel.testing.messages_server",
-        description="A server on this machine that speaks Anthropic's Messages API.",
-        epilog=f"rules: [{EXAMPLE_RULE}]; faults: {EXAMPLE_FAULTS} or {EXAMPLE_SCHEDULE}",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        usage="%(prog)s (--folder DIR | --script FILE) [options]",
+        description="A server on this machine that speaks Anthropic's Messages API. It prints its URL and serves\n"
+        "until SIGINT or SIGTERM.",
+        epilog=f"rules:    [{EXAMPLE_RULE}]\n"
+        f"faults:   {EXAMPLE_FAULTS}\n"
+        f"or drawn: {EXAMPLE_SCHEDULE}\n"
+        f"kinds:    {', '.join(KINDS)}",
     )
     who = parser.add_mutually_exclusive_group(required=True)
-    who.add_argument("--folder", type=Path, help="write requests there and wait for answers")
+    who.add_argument("--folder", type=Path, metavar="DIR", help="write requests there and wait for answers")
     who.add_argument("--script", type=Path, metavar="FILE", help="answer by the rules in this JSON file")
-    parser.add_argument("--port", type=_from(0, 65535), default=0, help="default: one that is free")
-    parser.add_argument("--faults", type=Path, metavar="FILE", help="what goes wrong, in JSON")
     parser.add_argument(
-        "--limit", type=_from(1), default=1800, metavar="SECONDS", help="how long a folder is waited for"
+        "--port", type=_from(0, 65535), default=0, metavar="N", help="default: one that is free"
     )
-    parser.add_argument("--batch-polls", type=_from(1), default=1, help="retrieves until a batch ended")
-    parser.add_argument(
-        "--cache-minimum", type=_from(0), default=1024, help="tokens of the shortest cached prefix"
-    )
+    parser.add_argument("--faults", type=Path, metavar="FILE", help="what goes wrong on purpose, in JSON")
+    wait = "seconds until a request in the folder ends as an error (default: %(default)s)"
+    parser.add_argument("--limit", type=_from(1), default=1800, metavar="N", help=wait)
+    polls = "retrieves until a batch ended (default: %(default)s)"
+    parser.add_argument("--batch-polls", type=_from(1), default=1, metavar="N", help=polls)
+    least = "tokens of the shortest prefix that is cached (default: %(default)s)"
+    parser.add_argument("--cache-minimum", type=_from(0), default=1024, metavar="N", help=least)
     parser.add_argument("--log", type=Path, metavar="FILE", help="append what was answered, as JSON lines")
     return parser
 
