@@ -268,8 +268,8 @@ def _parser() -> argparse.ArgumentParser:
         prog="python -m mendel.testing.messages_server",
         formatter_class=argparse.RawDescriptionHelpFormatter,
         usage="%(prog)s (--folder DIR | --script FILE) [options]",
-        description="A server on this machine that speaks Anthropic's Messages API. It prints its URL and serves\n"
-        "until SIGINT or SIGTERM.",
+        description="A server on this machine that speaks Anthropic's Messages API. It prints its URL and\n"
+        "serves until SIGINT or SIGTERM.",
         epilog=f"rules:    [{EXAMPLE_RULE}]\n"
         f"faults:   {EXAMPLE_FAULTS}\n"
         f"or drawn: {EXAMPLE_SCHEDULE}\n"
