@@ -14,7 +14,16 @@ from dataclasses import dataclass, field, replace
 from typing import Any, Protocol
 
 from mendel.testing.messages_batches import Batches
-from mendel.testing.messages_faults import ANSWERS, Fault, Faults, Schedule, fault_at, raise_error, spoilt
+from mendel.testing.messages_faults import (
+    ANSWERS,
+    RETURNED,
+    Fault,
+    Faults,
+    Schedule,
+    fault_at,
+    raise_error,
+    spoilt,
+)
 from mendel.testing.messages_records import Answer, ApiError, Request, blocks, events, key_of, message
 from mendel.testing.messages_scripts import Script
 from mendel.testing.messages_usage import PromptCache, Usage, check_breakpoints, input_tokens
@@ -107,11 +116,9 @@ class Api:
             entry = Entry(self._requests, path, key, request=request)
             fault = fault_at(self._faults, entry.number, key, self._sent[key])
             self._sent[key] += 1
-        if fault is not None and fault.kind in ANSWERS and path != MESSAGES:
-            fault = None
-        entry = replace(entry, fault=fault.kind if fault else "")
         try:
-            if fault is not None:
+            if fault is not None and fault.kind not in ANSWERS:
+                entry = replace(entry, fault=fault.kind)
                 raise_error(fault)
                 if fault.kind == "drop":
                     return Reply(entry)
@@ -176,7 +183,7 @@ class Api:
             fault = fault_at(scheduled, number, entry.key, self._sent[entry.key])
             self._sent[entry.key] += 1
         try:
-            if fault is not None:
+            if fault is not None and fault.kind in RETURNED:
                 entry = replace(entry, fault=fault.kind)
                 raise_error(fault)
             check(request, {"model", "messages", "max_tokens"})

@@ -29,6 +29,8 @@ Kind: TypeAlias = Literal[
 KINDS: tuple[Kind, ...] = get_args(Kind)
 RETRIED: tuple[Kind, ...] = ("rate_limit", "overloaded", "server_error", "drop")
 """What a client gets over by itself."""
+RETURNED: tuple[Kind, ...] = ("rate_limit", "overloaded", "server_error")
+"""An error that the API answers with."""
 ANSWERS: tuple[Kind, ...] = ("broken_schema", "truncated", "refusal")
 """Faults of what was said: they happen to requests for a message only."""
 
@@ -47,7 +49,7 @@ class Fault(BaseModel):
 
 class Schedule(BaseModel):
     """Faults drawn from a seed, for each request and each time it is sent: the order in which requests arrive
-    changes nothing. The requests of a batch meet them too, those of the connection aside."""
+    changes nothing. The requests of a batch meet those of `RETURNED` and `ANSWERS` too."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 

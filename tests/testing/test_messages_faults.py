@@ -58,6 +58,14 @@ def test_a_rate_limit_says_when_to_come_back():
     assert raised.value.body["error"]["type"] == "rate_limit_error"
 
 
+def test_a_connection_that_is_cut_before_the_answer_brings_nothing_at_all():
+    with (
+        serve(always(BRNO), [Fault(kind="drop", at=1)]) as server,
+        pytest.raises(httpx2.RemoteProtocolError, match="without sending a response"),
+    ):
+        httpx2.post(server.url + "/v1/messages", json=ASKED)
+
+
 @pytest.mark.parametrize("kind", ["rate_limit", "overloaded", "server_error", "drop"])
 def test_an_agent_gets_over_the_same(kind):
     with serve(always(BRNO), [Fault(kind=kind, at=1, seconds=0.01)]) as server:
@@ -159,6 +167,15 @@ def test_a_refusal_says_so():
         assert (message.stop_reason, message.stop_details.type) == ("refusal", "refusal")
         with pytest.raises(ContentFilterError):
             agent_of(server).run_sync("Which city?")
+
+
+def test_a_fault_that_did_not_happen_is_not_logged():
+    faults = [Fault(kind="truncated", at=number) for number in (1, 2)]
+    with serve(Scripted(()), faults) as server, client_of(server) as client:
+        assert client.messages.count_tokens(model=ASKED["model"], messages=ASKED["messages"]).input_tokens
+        with pytest.raises(anthropic.BadRequestError):
+            client.messages.create(**ASKED)
+        assert told(server) == [(200, "", False), (400, "", False)]
 
 
 # --- schedules --------------------------------------------------------------------------------------------
