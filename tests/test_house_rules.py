@@ -26,7 +26,8 @@ MAY_IMPORT = {
     "store": {"records"},
     "testbeds": {"records", "inputs"},
     "researchers": {"records", "store"},
-    "testing": {"records", "runs"},  # the conformance suites of the rooms' protocols
+    # The conformance suites of the rooms' protocols, and whoever answers in place of a model.
+    "testing": {"records", "runs", "inputs", "researchers"},
     "campaign": {*STAGES, *SERVICES, "testbeds"},
     "bench": {"records", "inputs", "plans", "verdicts", "ideas"},  # decides by the code of a live campaign
     "terminal.py": {"campaign"},
@@ -74,9 +75,12 @@ HARD_DEPENDENCIES = {
     # distribution -> (module, rooms that may import it)
     "pydantic": (
         "pydantic",
-        ("records.py", "inputs.py", "bench", "campaign", "ideas", "researchers", "testbeds", "yardstick"),
+        (
+            *("records.py", "inputs.py", "bench", "campaign", "ideas", "researchers", "testbeds", "testing"),
+            "yardstick",
+        ),
     ),
-    "pydantic-ai-slim": ("pydantic_ai", ("researchers",)),
+    "pydantic-ai-slim": ("pydantic_ai", ("researchers", "testing")),
     "genai-prices": ("genai_prices", ("researchers",)),
     "pydantic-settings": ("pydantic_settings", ("campaign",)),
     "SQLAlchemy": ("sqlalchemy", ("store",)),

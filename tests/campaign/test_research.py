@@ -6,11 +6,14 @@ import team
 import toy
 from pydantic_ai.exceptions import ModelConnectionError
 from pydantic_ai.models.function import FunctionModel
-from team import change, edit, proposal
+from team import change, edit, proposal, repair
 
 from mendel.campaign.lab import Paused
 from mendel.researchers.seats import SEATS
 from mendel.store import CallState, IdeaState, Store
+from mendel.testing.messages_server import Answer
+from mendel.testing.scripted import as_request, response
+from mendel.testing.team import tool_results
 
 PRICE = {"input": 3.0, "output": 15.0, "cached": 0.3, "written": 6.0}
 NAME = "test:scripted"
@@ -59,14 +62,14 @@ def test_an_idea_is_proposed_written_mended_judged_and_explained(research):
     assert people.count("debugger") == 1
     (finding,) = store.findings(campaign)
     assert finding.idea.proposer == "scripted"
-    assert f"CM {2**finding.log2_cm.value:.2f}" in store.explanations(campaign)["faster"]["effect"]
+    assert f"multiplier is {2**finding.log2_cm.value:.2f}." in store.explanations(campaign)["faster"]["effect"]
     assert store.decision(campaign, "0/memory")["works"][0]["evidence"] == ["faster"]
 
 
 def test_the_next_round_is_told_what_the_last_one_found(research):
     people = team.Team()
     research(people)
-    second = [question for seat, question, _ in people.asked if seat == "proposer"][1]
+    second = [question for seat, question in people.asked if seat == "proposer"][1]
     assert "faster: claimed, CM 1." in second
     assert "faster works. (faster)" in second, "the memory"
 
@@ -90,7 +93,7 @@ def test_a_forecast_is_pooled_from_proposer_forecaster_and_base_rate(research):
 
 def test_an_idea_that_cannot_be_mended_has_failed_and_the_others_go_on(research):
     people = team.Team()
-    people.repairs["faster"] = {**change(), "broken": True, "reason": "it needs a second machine"}
+    people.repairs["faster"] = repair(change(), "it needs a second machine", broken=True)
     store, campaign = research(people)
     states = toy.states(store, campaign)
     assert states["faster"][0] == "failed"
@@ -100,11 +103,11 @@ def test_an_idea_that_cannot_be_mended_has_failed_and_the_others_go_on(research)
 
 def test_repairs_end_after_so_many_attempts(research):
     people = team.Team()
-    people.repairs["faster"] = {**people.changes["faster"], "broken": False, "reason": "the same again"}
+    people.repairs["faster"] = repair(people.changes["faster"], "the same again")
     store, campaign = research(people, researchers={"attempts": 2})
     assert people.count("debugger") == 2
     assert toy.states(store, campaign)["faster"][0] == "failed"
-    last = [question for seat, question, _ in people.asked if seat == "debugger"][-1]
+    last = [question for seat, question in people.asked if seat == "debugger"][-1]
     assert "1. smoke run crashed: NameError" in last, "it sees what was tried before"
 
 
@@ -125,7 +128,7 @@ def test_a_patch_that_does_not_apply_is_sent_back_with_the_nearest_lines(researc
     people = team.Team()
     wrong, right = change(edit("EFFICIENCY = 2.0", "EFFICIENCY = 3.0")), team.GOOD
 
-    def engineer(question, messages, back):
+    def engineer(question, back, request):
         people.sent_back = back
         return right if back else wrong
 
@@ -146,12 +149,18 @@ def test_protected_files_cannot_be_edited_whatever_the_engineer_answers(research
 
 def test_an_engineer_reads_the_recipe_and_nothing_else(research):
     people = team.Team()
-    people.reads = (
+    reads = (
         ("list_files", {}),
         ("search", {"pattern": "^EFFICIENCY"}),
         ("read_file", {"path": "/etc/passwd"}),
     )
-    people.proposals, people.changes = [[proposal("faster", "raise it")]], {"faster": team.GOOD}
+
+    def engineer(question, back, request):
+        done = len(tool_results(request))
+        return Answer.call(reads[done][0], **reads[done][1]) if done < len(reads) else team.GOOD
+
+    people.engineer = engineer
+    people.proposals = [[proposal("faster", "raise it")]]
     store, campaign = research(people)
     returned = [
         part["content"]
@@ -215,7 +224,7 @@ def test_a_stale_patch_is_written_anew_for_the_trunk(research, lab_root):
     assert states["first"][0] == "adopted"
     assert states["late"][0] == "stale"
     assert states["late-rebased"][0] == "adopted"
-    (question,) = [question for seat, question, _ in people.asked if seat == "engineer"]
+    (question,) = [question for seat, question in people.asked if seat == "engineer"]
     assert "+EFFICIENCY = 1.0 * 1.4" in question, "its own side"
     assert "+EFFICIENCY = 1.5 * 1.0" in question, "the trunk's side"
 
@@ -244,7 +253,7 @@ def test_the_guidance_file_is_read(research, tmp_path):
     file.write_text("Try less data, never more.")
     people = team.Team()
     research(people, researchers={"guidance": str(file)})
-    assert "Try less data, never more." in next(q for seat, q, _ in people.asked if seat == "proposer")
+    assert "Try less data, never more." in next(q for seat, q in people.asked if seat == "proposer")
 
 
 # --- nobody answers, or too dearly ------------------------------------------------------------------------
@@ -273,7 +282,7 @@ def test_a_limit_holds_what_is_in_flight_and_the_campaign_ends_cleanly(research,
     people.changes = {f"idea-{n}": change(label=str(n)) for n in range(4)}
 
     def dear(messages, info):
-        answer = people.respond(messages, info)
+        answer = response(people.answer(as_request(messages, info)))
         answer.usage.output_tokens = 4_000
         return answer
 
@@ -313,7 +322,7 @@ def test_a_campaign_that_is_killed_asks_nothing_twice(toy_data, lab_root, after)
         if len(people.asked) == after and not killed:
             killed.append(True)
             raise Killed
-        return people.respond(messages, info)
+        return response(people.answer(as_request(messages, info)))
 
     model = FunctionModel(dies, model_name="scripted")
     with pytest.raises(Killed):
