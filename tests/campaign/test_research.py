@@ -62,7 +62,8 @@ def test_an_idea_is_proposed_written_mended_judged_and_explained(research):
     assert people.count("debugger") == 1
     (finding,) = store.findings(campaign)
     assert finding.idea.proposer == "scripted"
-    assert f"multiplier is {2**finding.log2_cm.value:.2f}." in store.explanations(campaign)["faster"]["effect"]
+    told = store.explanations(campaign)["faster"]["effect"]
+    assert told == f"Its compute multiplier is {2**finding.log2_cm.value:.2f}."
     assert store.decision(campaign, "0/memory")["works"][0]["evidence"] == ["faster"]
 
 
