@@ -239,7 +239,7 @@ def test_options_that_cannot_be_used_are_told_in_one_line(tmp_path):
     (tmp_path / "file").write_text("")
     assert "one of the arguments --folder --script is required" in refused()
     assert "not allowed with argument" in refused("--folder", tmp_path, "--script", "a")
-    assert "No such file" in refused("--script", tmp_path / "missing.json")
+    assert "missing.json: No such file" in refused("--script", tmp_path / "missing.json")
     assert "--folder" in refused("--folder", tmp_path / "file")
     assert "--limit: must be a whole number of at least 1 (found '0')" in refused(
         "--folder", tmp_path, "--limit", 0
@@ -253,5 +253,6 @@ def test_its_help_reads_well():
     ran = subprocess.run([*COMMAND, "--help"], capture_output=True, text=True, timeout=60)
     assert ran.returncode == 0
     assert all(
-        word in ran.stdout for word in ("--folder", "--script", "--faults", "Messages API", '"turn": 0')
+        word in ran.stdout
+        for word in ("write requests there", "--script", "--faults", "Messages API", '"turn": 0')
     )
