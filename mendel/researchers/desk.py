@@ -15,7 +15,7 @@ from types import TracebackType
 from typing import Any, Self
 
 from pydantic_ai import Agent, ModelRetry, NativeOutput
-from pydantic_ai.exceptions import AgentRunError
+from pydantic_ai.exceptions import AgentRunError, ContentFilterError, OutputTokenLimitExceeded
 from pydantic_ai.models import Model
 from pydantic_ai.settings import CacheConfig, ModelSettings
 from pydantic_ai.usage import RequestUsage, UsageLimits
@@ -28,6 +28,9 @@ from mendel.researchers.settings import EXTERNAL, Researchers
 
 SENT_BACK = 2
 """Times that an answer is sent back with what is wrong with it."""
+UNUSABLE = (ContentFilterError, OutputTokenLimitExceeded)
+"""A refusal, or an answer that was cut off: the question is asked once more."""
+ONCE_MORE = "\n\n(An earlier answer to this was empty or cut off. Answer once more, and shorter.)"
 STEPS = 16
 """Most requests of one question, reading with tools included."""
 LOOK = 0.2
@@ -95,7 +98,10 @@ class Desk:
         name = self.settings.model(seat.name, number)
         agent = self._agent(seat, task, name, context, idea, check, tools)
         try:
-            return self._runner.run(self._asked(agent, question))
+            try:
+                return self._runner.run(self._asked(agent, question))
+            except UNUSABLE:
+                return self._runner.run(self._asked(agent, question + ONCE_MORE))
         except AgentRunError as error:
             raise NoAnswer(f"{seat.name} ({name}): {type(error).__name__}: {str(error)[:300]}") from error
 
@@ -115,7 +121,8 @@ class Desk:
         native = model.profile.get("supports_json_schema_output") or isinstance(model, External)
         # The context comes back within minutes for the next idea, and within a round for the next seat.
         cache = CacheConfig(retention="1h", messages=bool(tools))
-        settings = ModelSettings(max_tokens=seat.most_tokens, cache=cache)
+        # An announcement in front of the prompt, once an answer is sent back, would make it another prefix.
+        settings = ModelSettings(max_tokens=seat.most_tokens, cache=cache, framing_announcement="never")
         agent: Agent[None, Given] = Agent(
             recorded,
             output_type=NativeOutput(seat.answer) if native else seat.answer,
