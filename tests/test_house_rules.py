@@ -27,6 +27,7 @@ MAY_IMPORT = {
     "testbeds": {"records", "inputs"},
     "testing": {"records", "runs"},  # the conformance suites of the rooms' protocols
     "campaign": {*STAGES, *SERVICES, "testbeds"},
+    "agents": {*SERVICES, "campaign", "ideas", "patches", "report", "testbeds", "yardstick"},
     "bench": {"records", "inputs", "plans", "verdicts", "ideas"},  # decides by the code of a live campaign
     "terminal.py": {"campaign"},
     "cli.py": {
@@ -36,12 +37,14 @@ MAY_IMPORT = {
         "campaign",
         "terminal",
         "ablate_commands",
+        "agents_commands",
         "bench_commands",
         "ideas_commands",
         "recipe_commands",
         "trust_commands",
     },
     "ablate_commands.py": {*SERVICES, "campaign", "recipe_commands", "terminal"},
+    "agents_commands.py": {"agents", "campaign", "ideas", "recipe_commands"},
     "bench_commands.py": {"bench", "campaign", "recipe_commands", "report"},
     "ideas_commands.py": {"campaign", "ideas", "recipe_commands"},
     "recipe_commands.py": {*SERVICES, "campaign", "terminal"},
@@ -71,7 +74,7 @@ HARD_DEPENDENCIES = {
     # distribution -> (module, rooms that may import it)
     "pydantic": (
         "pydantic",
-        ("records.py", "inputs.py", "bench", "campaign", "ideas", "testbeds", "yardstick"),
+        ("records.py", "inputs.py", "agents", "bench", "campaign", "ideas", "testbeds", "yardstick"),
     ),
     "pydantic-settings": ("pydantic_settings", ("campaign",)),
     "SQLAlchemy": ("sqlalchemy", ("store",)),
@@ -106,6 +109,10 @@ EXTRAS = {
     "datasets": ("yardstick",),
     "huggingface_hub": ("yardstick",),
     "tokenizers": ("yardstick",),
+    "mcp": ("agents",),
+    "mcp_types": ("agents",),
+    "uvicorn": ("agents",),
+    "anyio": ("agents",),
 }
 """Modules that only an extra brings -> rooms that import them where they are used, never at the top."""
 
