@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections import Counter
-from typing import Annotated
+from collections.abc import Mapping
+from typing import Annotated, Any
 
 from pydantic import Field
 
@@ -22,7 +23,7 @@ from mendel.agents.seen import (
     RunPage,
     Status,
 )
-from mendel.agents.sight import UNSETTLED, Sight, look
+from mendel.agents.sight import UNSETTLED, Sight, look, plain
 from mendel.campaign.config import ConfigError
 from mendel.campaign.factors import adopted_names
 from mendel.campaign.summary import summarise, why_ended
@@ -67,8 +68,8 @@ def status(desk: Desk, campaign: CampaignId = "") -> Status:
         campaign=campaign_row(desk.store, found),
         ended=line(why_ended(desk.store, found) or ""),
         ideas_by_state=dict(Counter(entry.state.value for entry in sight.facts.ideas)),
-        adopted=[_adopted(row) for row in summary["adopted"]],
-        trunk=None if trunk["cm"] is None else Multiplier(name="trunk", words="on fresh seeds", **trunk),
+        adopted=[_multiplier(row["id"], row, _joined(row)) for row in summary["adopted"]],
+        trunk=None if trunk["cm"] is None else _multiplier("trunk", trunk, "over the original recipe"),
         rejected=[Rejected(idea=row["id"], reason=row["told"]) for row in summary["rejected"]],
         blanks=Blanks(
             planted=summary["blanks_planted"],
@@ -209,10 +210,13 @@ def campaign_row(store: Store, campaign: Campaign) -> CampaignSeen:
     )
 
 
-def _adopted(row: dict[str, float | str | bool]) -> Multiplier:
-    cm, low, high = float(row["cm"]), float(row["cm_low"]), float(row["cm_high"])
-    words = "over the trunk it joined" + (", shrunk" if row["shrunk"] else ", on fresh pairs")
-    return Multiplier(name=str(row["id"]), cm=cm, cm_low=low, cm_high=high, words=words)
+def _multiplier(name: str, row: Mapping[str, Any], words: str) -> Multiplier:
+    cm, low, high = (plain(row[key]) for key in ("cm", "cm_low", "cm_high"))
+    return Multiplier(name=name, cm=cm, cm_low=low, cm_high=high, words=words)
+
+
+def _joined(row: Mapping[str, Any]) -> str:
+    return "over the trunk it joined" + (", shrunk" if row["shrunk"] else ", on fresh pairs")
 
 
 def finding_words(sight: Sight, idea: str) -> str:

@@ -153,9 +153,9 @@ class CampaignPage(Seen):
 
 class Multiplier(Seen):
     name: str
-    cm: float
-    cm_low: float
-    cm_high: float
+    cm: float | None
+    cm_low: float | None
+    cm_high: float | None
     words: str
 
 

@@ -170,9 +170,9 @@ class Sight:
             pairs=verdict.pairs,
             failures=verdict.failures,
             together=verdict.together,
-            log2_cm=_plain(cm.value) if cm else None,
-            log2_cm_low=_plain(cm.low) if cm else None,
-            log2_cm_high=_plain(cm.high) if cm else None,
+            log2_cm=plain(cm.value) if cm else None,
+            log2_cm_low=plain(cm.low) if cm else None,
+            log2_cm_high=plain(cm.high) if cm else None,
             probability=verdict.probability,
             reason=terse(verdict.reason) if rejected else self.words(verdict.reason),
         )
@@ -188,9 +188,9 @@ class Sight:
             mechanism=line(finding.idea.mechanism),
             round=finding.round,
             rung=finding.rung,
-            cm=_plain(2**cm.value),
-            cm_low=_plain(2**cm.low),
-            cm_high=_plain(2**cm.high),
+            cm=plain(2**cm.value),
+            cm_low=plain(2**cm.low),
+            cm_high=plain(2**cm.high),
             measured=finding.measured,
             cost_ratio=finding.cost_ratio,
             adopted=finding.adopted,
@@ -237,7 +237,7 @@ class Sight:
         return sum(run.state is RunState.FINISHED for run in self.facts.runs.values())
 
 
-def _plain(value: float) -> float | None:
+def plain(value: float) -> float | None:
     """JSON has no infinity: the end of an interval that has none is None."""
     return value if math.isfinite(value) else None
 

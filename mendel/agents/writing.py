@@ -21,7 +21,7 @@ from mendel.campaign.intake import misfits_added
 from mendel.campaign.progress import Progress
 from mendel.ideas.userfile import to_idea
 from mendel.records import Edit, Idea, Range, Scalar
-from mendel.store import CampaignState, IdeaState
+from mendel.store import Campaign, CampaignState, IdeaState
 
 MOST_WAITING = 200
 """Ideas of one agent that may wait in a queue: triage would look at them all in every round."""
@@ -29,26 +29,39 @@ MOST_TEXT = 60_000
 """Characters of an idea with its patch."""
 
 
+Name = Annotated[str, Field(description="Lower case letters, digits, - and _; unique in the campaign.")]
+Class = Annotated[str, Field(description="architecture, attention, optimiser, schedule, data, shape, ...")]
+Hypothesis = Annotated[str, Field(description="One or two sentences that a measurement could refute.")]
+Mechanism = Annotated[str, Field(description="One sentence: what the patch does.")]
+Citation = Annotated[str, Field(description="Where the idea comes from.")]
+Mean = Annotated[float, Field(description="Expected log2 compute multiplier: 0.1 is 7 % less compute.")]
+Sd = Annotated[float, Field(description="Your uncertainty about it: you are scored on both.")]
+Runs = Annotated[float, Field(description="Probability that the patch runs at all.")]
+Edits = Annotated[
+    list[Edit], Field(description="`search` occurs exactly once in `path` and becomes `replace`.")
+]
+Overrides = Annotated[dict[str, Scalar], Field(description="Knob -> value.")]
+Tune = Annotated[dict[str, Range], Field(description="Knob -> range, searched before the idea is judged.")]
+Slot = Annotated[str, Field(description="Ideas of one slot are alternatives, such as optimizer.")]
+DryRun = Annotated[bool, Field(description="Only say whether it fits; add nothing.")]
+
+
 def add_idea(
     desk: Desk,
-    name: Annotated[str, Field(description="Lower case letters, digits, - and _; unique in the campaign.")],
-    idea_class: Annotated[str, Field(description="architecture, attention, optimiser, schedule, ...")],
-    hypothesis: Annotated[str, Field(description="One or two sentences that a measurement could refute.")],
-    mechanism: Annotated[str, Field(description="One sentence: what the patch does.")],
-    citation: Annotated[str, Field(description="Where the idea comes from.")],
-    forecast_mean: Annotated[float, Field(description="Expected log2 compute multiplier: 0.1 is 7 % less.")],
-    forecast_sd: Annotated[float, Field(description="Your uncertainty about it; you are scored on both.")],
-    p_runs: Annotated[float, Field(description="Probability that the patch runs at all.")] = 0.95,
-    edits: Annotated[
-        list[Edit], Field(description="`search` occurs exactly once in `path` and becomes `replace`.")
-    ] = [],  # noqa: B006
-    overrides: Annotated[dict[str, Scalar], Field(description="Knob -> value.")] = {},  # noqa: B006
-    tune: Annotated[
-        dict[str, Range], Field(description="Knob -> range that is searched before the idea is judged.")
-    ] = {},  # noqa: B006
-    slot: Annotated[str, Field(description="Ideas of one slot are alternatives, such as optimizer.")] = "",
+    name: Name,
+    idea_class: Class,
+    hypothesis: Hypothesis,
+    mechanism: Mechanism,
+    citation: Citation,
+    forecast_mean: Mean,
+    forecast_sd: Sd,
+    p_runs: Runs = 0.95,
+    edits: Edits = [],  # noqa: B006
+    overrides: Overrides = {},  # noqa: B006
+    tune: Tune = {},  # noqa: B006
+    slot: Slot = "",
     campaign: CampaignId = "",
-    dry_run: Annotated[bool, Field(description="Only say whether it fits; add nothing.")] = False,
+    dry_run: DryRun = False,
 ) -> Added:
     """Propose an idea with its patch: it joins the queue of a campaign that is not finished.
 
@@ -57,7 +70,6 @@ def add_idea(
     seed is set; no logit may depend on later tokens. The idea is tried when a person runs the campaign and
     triage picks it; `watch` tells what became of it.
     """
-    found = desk.campaign(campaign)
     table = {
         "name": name,
         "class": idea_class,
@@ -70,28 +82,7 @@ def add_idea(
         "tune": {key: one.model_dump() for key, one in tune.items()},
     }
     idea = to_idea(table | ({"slot": slot} if slot else {}), "add_idea", 1, desk.agent)
-    if (size := len(idea.model_dump_json())) > MOST_TEXT:
-        raise ConfigError(f"edits: the idea has {size:,} characters; at most {MOST_TEXT:,} are allowed")
-    if found.state is CampaignState.FINISHED:
-        raise ConfigError(f"campaign {found.id} is finished; ask for a new one to be begun: mendel run")
-    sight = look(desk.store, found)
-    # Of ideas that are not settled nothing is told, so not either what their patches would bring.
-    others = [entry.idea for entry in sight.facts.ideas if sight.settled(entry.idea.name)]
-    misfit = misfits_added(desk.store, found, [idea], others).get(name)
-    told = Added(
-        campaign=found.id,
-        name=name,
-        added=False,
-        fits=misfit is None,
-        words=line(misfit.words) if misfit else "",
-        waits_for=list(misfit.waits_for)[:20] if misfit else [],
-        after=max((event.id for event in desk.store.events(found.id)), default=0),
-    )
-    if dry_run:
-        return told
-    if misfit and not misfit.waits_for:
-        raise ConfigError(f"{name}: {line(misfit.words)}")
-    return told.model_copy(update={"added": _add(desk, found.id, idea)})
+    return _propose(desk, desk.campaign(campaign), idea, dry_run)
 
 
 def ask_ablation(
@@ -138,6 +129,28 @@ def ask_ablation(
         seconds=plan["seconds"],
         event=desk.store.events(found.id)[-1].id,
         words="recorded; nothing is trained until a person runs the command",
+    )
+
+
+def _propose(desk: Desk, campaign: Campaign, idea: Idea, dry_run: bool) -> Added:
+    if (size := len(idea.model_dump_json())) > MOST_TEXT:
+        raise ConfigError(f"edits: the idea has {size:,} characters; at most {MOST_TEXT:,} are allowed")
+    if campaign.state is CampaignState.FINISHED:
+        raise ConfigError(f"campaign {campaign.id} is finished; ask a person to begin another: mendel run")
+    sight = look(desk.store, campaign)
+    # Of ideas that are not settled nothing is told, so not either what their patches would bring.
+    others = [entry.idea for entry in sight.facts.ideas if sight.settled(entry.idea.name)]
+    misfit = misfits_added(desk.store, campaign, [idea], others).get(idea.name)
+    if misfit and not misfit.waits_for and not dry_run:
+        raise ConfigError(f"{idea.name}: {line(misfit.words)}")
+    return Added(
+        campaign=campaign.id,
+        name=idea.name,
+        added=not dry_run and _add(desk, campaign.id, idea),
+        fits=misfit is None,
+        words=line(misfit.words) if misfit else "",
+        waits_for=list(misfit.waits_for)[:20] if misfit else [],
+        after=max((event.id for event in desk.store.events(campaign.id)), default=0),
     )
 
 
