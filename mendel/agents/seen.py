@@ -86,8 +86,8 @@ class RunSeen(Seen):
 
 class VerdictSeen(Seen):
     campaign: str
-    id: str
     plan: str
+    """Id of its plan; its own is a hash of numbers that are not told."""
     stage: str
     idea: str | None
     round: int

@@ -69,7 +69,7 @@ class Sight:
             name=idea.name,
             idea_class=idea.idea_class,
             state=entry.state.value,
-            note="" if self._hidden(idea.name, entry.note) else self.words(entry.note),
+            note=self._note(entry),
             proposer=idea.proposer,
             hypothesis=line(idea.hypothesis),
             mechanism=line(idea.mechanism),
@@ -140,6 +140,11 @@ class Sight:
         told = _AUDIT.sub(lambda found: (found[1] or "") + AUDITS[found[2]], text)
         return line(_PARENT.sub("descendant", told))
 
+    def _note(self, entry: IdeaEntry) -> str:
+        if entry.state is IdeaState.REJECTED:
+            return terse(entry.note)
+        return "" if self._hidden(entry.idea.name, entry.note) else self.words(entry.note)
+
     def _hidden(self, idea: str | None, text: str) -> bool:
         """Whether a line says that an idea was planted which is in play elsewhere."""
         return idea in self.in_play and "planted" in text
@@ -160,7 +165,6 @@ class Sight:
         rejected = verdict.kind is VerdictKind.REJECTED
         return VerdictSeen(
             campaign=self.id,
-            id=verdict.id,
             plan=plan.id,
             stage=plan.kind.value,
             idea=plan.idea,
