@@ -138,9 +138,10 @@ def check_told(folder: Path, held_out: bool) -> None:
         for blank in hidden:
             detail = json.loads(told[f"idea {blank.name}"])
             assert detail["idea"]["planted"] is None and detail["patch"] == "" == detail["change"]
-            assert "planted" not in "".join(
-                told[f"{tool} {blank.name}"] for tool in ("idea", "watch")
-            ).replace('"planted":null', "").replace("the lab may have planted it", "")
+            news = json.loads(told[f"watch {blank.name}"])
+            assert news["ideas"][0]["planted"] is None and "planted" not in news["ideas"][0]["note"]
+            said = "".join(event["message"] for event in news["events"] if event["idea"] == blank.name)
+            assert "planted" not in said
         seeds = {str(one.spec.seed) for one in store.runs(campaign.id) if one.spec.seed > 10_000}
         assert not [seed for seed in seeds if re.search(rf"\b{seed}\b", text)]
 

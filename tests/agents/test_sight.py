@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from dataclasses import replace
 
 import pytest
 from sqlalchemy import text
@@ -18,7 +19,8 @@ from mendel.agents.seen import PlanSeen
 from mendel.agents.server import READING
 from mendel.agents.watching import watch
 from mendel.agents.writing import add_idea
-from mendel.records import PlanKind, Shard
+from mendel.campaign.config import ConfigError
+from mendel.records import Edit, PlanKind, Shard
 from mendel.store import IdeaState
 from tests.agents.client import READ, everything
 from tests.report.campaigns import PEEKS, Builder, whole_campaign
@@ -169,6 +171,36 @@ def test_an_agent_sees_the_patch_that_it_added(desk: Desk, going: Builder, monke
     waiting = next(entry.idea for entry in going.store.ideas(going.id) if entry.idea.name == "waiting")
     assert not going.store.add_ideas(going.id, [waiting])
     assert tell_idea(desk, "waiting").withheld
+
+
+def proposal(name: str, search: str) -> dict:
+    words = dict.fromkeys(("hypothesis", "mechanism", "citation"), "It helps.")
+    edit = Edit(path="model.py", search=search, replace="x")
+    common = {"idea_class": "optimiser", "forecast_mean": 0.1, "forecast_sd": 0.2, **words}
+    return {"name": name, "edits": [edit], **common}
+
+
+def test_what_an_idea_waits_for_tells_nothing_of_patches_that_are_withheld(desk: Desk, going: Builder):
+    def bring(name: str, record: dict) -> None:
+        if name in ("hidden-blank", "waiting", "good"):
+            record["patch"]["edits"][0]["replace"] = f"# brought by {name}"
+
+    assert change_json(going, "ideas", "record", "name", bring) == 3
+    for name, waits_for in (("hidden-blank", []), ("waiting", []), ("good", ["good"])):
+        told = add_idea(desk, **proposal("later", f"# brought by {name}"), dry_run=True)
+        assert not told.fits and told.waits_for == waits_for and "occurs 0 times" in told.words
+    with pytest.raises(ConfigError, match="later: .*occurs 0 times"):
+        add_idea(desk, **proposal("later", "# brought by waiting"))
+    assert add_idea(desk, **proposal("later", "# brought by good")).added, "it may wait for what is known"
+
+
+def test_a_flood_of_ideas_is_refused(desk: Desk, going: Builder, monkeypatch):
+    monkeypatch.setattr("mendel.agents.writing.MOST_WAITING", 1)
+    first = "import math"
+    assert add_idea(desk, **proposal("one", first)).added
+    with pytest.raises(ConfigError, match="1 of your ideas wait already"):
+        add_idea(desk, **proposal("two", first))
+    assert add_idea(replace(desk, agent="another"), **proposal("three", first)).added
 
 
 def test_text_of_others_cannot_pretend_to_end(desk: Desk, built: Builder):
