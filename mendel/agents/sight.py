@@ -22,12 +22,13 @@ from mendel.agents.seen import EventSeen, FindingSeen, IdeaSeen, PlanSeen, RunSe
 from mendel.campaign.audits import terse
 from mendel.records import AUDITS, Finding, Plan, PlanKind, RunStatus, Shard, Verdict, VerdictKind
 from mendel.report.facts import Facts, gather, planted_as
-from mendel.store import Campaign, CampaignState, Event, IdeaEntry, IdeaState, RunEntry, RunState, Store
+from mendel.store import Campaign, CampaignState, Event, IdeaEntry, IdeaState, RunEntry, Store
 
 ADDED = "agents"
 """Stage of the events that this room writes: an idea that one of them names is an agent's own."""
 _AUDIT = re.compile(rf"(?:audit |(half of them, ))({'|'.join(AUDITS)}): .*", re.DOTALL)
 _PARENT = re.compile(r"descendant of [a-z0-9_-]+")
+_BRINGERS = re.compile(r"waits for [^:]*:")
 UNSETTLED = (
     "told once the idea has a finding or its campaign has ended: until then the lab may have planted it"
 )
@@ -136,9 +137,10 @@ class Sight:
     # --- words --------------------------------------------------------------------------------------------
 
     def words(self, text: str) -> str:
-        """One line of the lab's, without what an audit saw and of whom a blank descends."""
+        """One line of the lab's, without what an audit saw, of whom a blank descends, and whose patches bring
+        what an idea lacks."""
         told = _AUDIT.sub(lambda found: (found[1] or "") + AUDITS[found[2]], text)
-        return line(_PARENT.sub("descendant", told))
+        return line(_BRINGERS.sub("waits:", _PARENT.sub("descendant", told)))
 
     def _note(self, entry: IdeaEntry) -> str:
         if entry.state is IdeaState.REJECTED:
@@ -236,9 +238,6 @@ class Sight:
         """Seed -> its number: the seeds themselves follow from the campaign's, which tells the blanks."""
         seeds = dict.fromkeys(run.spec.seed for run in self.facts.runs.values())
         return {seed: number for number, seed in enumerate(seeds)}
-
-    def finished_runs(self) -> int:
-        return sum(run.state is RunState.FINISHED for run in self.facts.runs.values())
 
 
 def plain(value: float) -> float | None:

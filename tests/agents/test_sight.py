@@ -13,6 +13,7 @@ import pytest
 from sqlalchemy import text
 
 from mendel.agents.desk import Desk
+from mendel.agents.query import sql
 from mendel.agents.reading import idea as tell_idea
 from mendel.agents.reading import ideas as tell_ideas
 from mendel.agents.seen import PlanSeen
@@ -20,7 +21,7 @@ from mendel.agents.server import READING
 from mendel.agents.watching import watch
 from mendel.agents.writing import add_idea
 from mendel.campaign.config import ConfigError
-from mendel.records import Edit, PlanKind, Shard
+from mendel.records import Edit, PlanKind, Shard, VerdictKind
 from mendel.store import IdeaState
 from tests.agents.client import READ, everything
 from tests.report.campaigns import PEEKS, Builder, whole_campaign
@@ -146,6 +147,16 @@ def test_of_a_rejection_only_its_class_is_told(desk: Desk, built: Builder):
     assert "12 of 12" not in everywhere and "predictions are not probabilities" in everywhere
 
 
+def test_what_halves_took_is_not_told(desk: Desk, going: Builder):
+    """They are granted what is granted to the planted ideas in them."""
+    b = going
+    plan = b.plan(PlanKind.HALVES, None, b.original, (51, 52))
+    b.pairs(plan, [0.1, 0.1], 0.1, VerdictKind.NO_DIFFERENCE_SHOWN)
+    asked = "SELECT stage, count(tokens), count(train_seconds) FROM runs WHERE idea IS NULL GROUP BY stage"
+    counts = {stage: (tokens, seconds) for stage, tokens, seconds in sql(desk, asked).rows}
+    assert counts["halves"] == (0, 0) and counts["curve"] == (8, 8)
+
+
 def test_seeds_are_told_as_numbers_that_pair_runs(desk: Desk, built: Builder):
     """A seed follows from the campaign's, and that tells the blanks."""
     runs = json.loads(everything(desk, built.id)["sql runs 0"])
@@ -192,6 +203,22 @@ def test_what_an_idea_waits_for_tells_nothing_of_patches_that_are_withheld(desk:
     with pytest.raises(ConfigError, match="later: .*occurs 0 times"):
         add_idea(desk, **proposal("later", "# brought by waiting"))
     assert add_idea(desk, **proposal("later", "# brought by good")).added, "it may wait for what is known"
+
+
+def test_nor_does_its_note_while_it_waits(desk: Desk, going: Builder):
+    note = "waits for good or hidden-blank: model.py: the search text 'x' occurs 0 times"
+    going.store.set_idea_state(going.id, "waiting", IdeaState.QUEUED, note)
+    going.store.event(going.id, "smoke", f"waiting: queued, {note}", "waiting")
+    told = watch(desk, 0, ["waiting"])
+    assert told.ideas[0].note == "waits: model.py: the search text 'x' occurs 0 times"
+    assert "hidden-blank" not in told.events[-1].message
+
+
+def test_a_blank_that_was_proposed_again_does_not_name_its_parent(desk: Desk, going: Builder):
+    words = "claimed, but planted as a blank (descendant of hidden-blank): a false claim of this campaign"
+    going.store.set_idea_state(going.id, "quiet-blank", IdeaState.DROPPED, words)
+    told = tell_idea(desk, "quiet-blank").idea.note
+    assert told == "claimed, but planted as a blank (descendant): a false claim of this campaign"
 
 
 def test_a_flood_of_ideas_is_refused(desk: Desk, going: Builder, monkeypatch):
