@@ -17,6 +17,7 @@ from rich.table import Table
 
 from mendel import __version__
 from mendel.ablate_commands import ablate
+from mendel.agents_commands import mcp
 from mendel.bench_commands import BENCH_ERRORS, decisions
 from mendel.campaign.config import (
     TEMPLATE,
@@ -76,7 +77,7 @@ bench_app = App(
 )
 bench_app.command(decisions)
 app.command(bench_app)
-for command in (ablate, probe, ladder, sample, redteam, review):
+for command in (ablate, probe, ladder, sample, redteam, review, mcp):
     app.command(command, group=MORE)
 
 ConfigFile = Annotated[

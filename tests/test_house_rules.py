@@ -29,6 +29,7 @@ MAY_IMPORT = {
     # The conformance suites of the rooms' protocols, and whoever answers in place of a model.
     "testing": {"records", "runs", "inputs", "researchers"},
     "campaign": {*STAGES, *SERVICES, "testbeds"},
+    "agents": {*SERVICES, "campaign", "ideas", "patches", "report", "testbeds", "yardstick"},
     "bench": {"records", "inputs", "plans", "verdicts", "ideas"},  # decides by the code of a live campaign
     "terminal.py": {"campaign"},
     "cli.py": {
@@ -38,6 +39,7 @@ MAY_IMPORT = {
         "campaign",
         "terminal",
         "ablate_commands",
+        "agents_commands",
         "bench_commands",
         "ideas_commands",
         "recipe_commands",
@@ -45,6 +47,7 @@ MAY_IMPORT = {
         "trust_commands",
     },
     "ablate_commands.py": {*SERVICES, "campaign", "recipe_commands", "terminal"},
+    "agents_commands.py": {"agents", "campaign", "ideas", "recipe_commands"},
     "bench_commands.py": {"bench", "campaign", "recipe_commands", "report"},
     "ideas_commands.py": {"campaign", "ideas", "recipe_commands"},
     "recipe_commands.py": {*SERVICES, "campaign", "terminal"},
@@ -76,8 +79,8 @@ HARD_DEPENDENCIES = {
     "pydantic": (
         "pydantic",
         (
-            *("records.py", "inputs.py", "bench", "campaign", "ideas", "researchers", "testbeds", "testing"),
-            "yardstick",
+            *("records.py", "inputs.py", "agents", "bench", "campaign", "ideas", "researchers", "testbeds"),
+            *("testing", "yardstick"),
         ),
     ),
     "pydantic-ai-slim": ("pydantic_ai", ("researchers", "testing")),
@@ -116,6 +119,10 @@ EXTRAS = {
     "datasets": ("yardstick",),
     "huggingface_hub": ("yardstick",),
     "tokenizers": ("yardstick",),
+    "mcp": ("agents",),
+    "mcp_types": ("agents",),
+    "uvicorn": ("agents",),
+    "anyio": ("agents",),
 }
 """Modules that only an extra brings -> rooms that import them where they are used, never at the top."""
 

@@ -45,6 +45,7 @@ from mendel.campaign.rounds import (
 )
 from mendel.campaign.screen import screen
 from mendel.campaign.summary import LAST_ROUND, OUT_OF_MONEY
+from mendel.campaign.tier import check_tier
 from mendel.campaign.trunk import Line, Refused, Shelf, differences, must_run, run_pairs, tokens_at
 from mendel.patches import read_tree
 from mendel.plans.seeds import seed_block
@@ -133,6 +134,8 @@ def _run(lab: Lab, config: CampaignConfig, desk: Desk | None) -> Outcome:
             lab.say(LAST_ROUND, "end", f"no further rounds: {why_no_round(lab, config, trunk)}")
             break
         by_name = {entry.idea.name: entry.idea for entry in lab.store.ideas(lab.campaign.id)}
+        # Ideas may have joined since the session began, when all that waited were looked at.
+        check_tier([by_name[name] for name in names], lab.executor, lab.store.root)
         left = verify_price(lab, config)
         round = Round(lab, shelf, config, errors, number, trunk, original, rung, planned, left)
         try:

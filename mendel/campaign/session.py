@@ -22,14 +22,14 @@ from mendel.campaign.lab import Interrupted, Lab, OutOfMoney
 from mendel.campaign.loop import run_campaign
 from mendel.campaign.planting import plant
 from mendel.campaign.progress import Progress
-from mendel.ideas import catalog, machine_written
+from mendel.campaign.tier import check_tier
+from mendel.ideas import catalog
 from mendel.ideas.blanks import make_blanks
 from mendel.ideas.triage import duplicates
 from mendel.ideas.userfile import load_ideas
 from mendel.patches import read_tree
 from mendel.records import Fingerprint, Idea, Testbed, content_hash, tree_hash
 from mendel.runs import executor_class
-from mendel.runs.sandbox.selfcheck import check
 from mendel.store import Campaign, CampaignState, IdeaState, Store
 from mendel.testbeds import check_rung, load_testbed
 from mendel.yardstick import Corpus, build_corpus, sealed_paths
@@ -154,26 +154,6 @@ def _introduce(lab: Lab, corpus: Corpus, warning: str) -> None:
     lab.say("corpus", "start", f"corpus {corpus.hash}: {megabytes:.1f} MB to train on, from {corpus.source}")
     if warning:
         lab.say("sandbox", "start", f"warning: {warning}")
-
-
-def check_tier(ideas: Sequence[Idea], executor: Any, root: Path, seated: bool = False) -> None:
-    """Code that nobody vouches for runs only where the sandbox just held; what the user chose by name to run
-    without one is the user's word. `seated`: researchers will write some. ConfigError names the wall that
-    fell."""
-    unread = next((idea for idea in ideas if machine_written(idea)), None)
-    if (unread is None and not seated) or executor.sandbox.name == "none":
-        return
-    fallen = next((one for one in check(executor, near=root) if not one.passed), None)
-    if fallen is not None:
-        what = (
-            f"idea {unread.name!r}: written by {unread.proposer!r}"
-            if unread
-            else "researchers: they write code"
-        )
-        raise ConfigError(
-            f"{what}, so it runs only in a sandbox that passes its self-check; "
-            f"{executor.sandbox.name} fails it ({fallen.name}: {fallen.detail})"
-        )
 
 
 @contextmanager
@@ -346,7 +326,6 @@ def stops_on_signal(stop: threading.Event) -> Iterator[None]:
 __all__ = [
     "Interrupted",
     "MissingExtra",
-    "check_tier",
     "find",
     "make_fingerprint",
     "prepare",
