@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from pydantic import BaseModel, ConfigDict
 
 
@@ -296,6 +298,19 @@ class AblationAsked(Seen):
     seconds: float | None
     event: int
     words: str
+
+
+class Question(Seen):
+    id: str
+    """Give it to `answer`."""
+    seat: str
+    task: str
+    step: int
+    """Above 0: an earlier answer was sent back, and `asked` says why."""
+    idea: str
+    instructions: str
+    asked: list[str]
+    answer_schema: dict[str, Any]
 
 
 class Outcome(Seen):

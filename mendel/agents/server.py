@@ -11,7 +11,7 @@ from types import MethodType
 from typing import TYPE_CHECKING, Any
 
 from mendel import __version__
-from mendel.agents import query, reading, source, watching, writing
+from mendel.agents import query, reading, seats, source, watching, writing
 from mendel.agents.desk import Desk, line
 from mendel.agents.token import RequireToken
 from mendel.campaign.config import ConfigError
@@ -38,8 +38,9 @@ READING: tuple[Callable[..., Any], ...] = (
     source.search_source,
     query.sql,
     watching.watch,
+    seats.questions,
 )
-WRITING: tuple[Callable[..., Any], ...] = (writing.add_idea, writing.ask_ablation)
+WRITING: tuple[Callable[..., Any], ...] = (writing.add_idea, writing.ask_ablation, seats.answer)
 
 INSTRUCTIONS = """\
 Mendel is a lab for pretraining research: it proposes, runs and judges controlled experiments. You read

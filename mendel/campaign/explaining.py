@@ -24,6 +24,7 @@ from mendel.researchers.book import NoAnswer
 from mendel.researchers.desk import Desk
 from mendel.researchers.numbers import numbers_in, unsupported
 from mendel.researchers.seats import ANALYST, LIBRARIAN
+from mendel.researchers.settings import EXTERNAL
 from mendel.store import EXPLAINED, IdeaState, Trial
 
 MOST_LESSONS = 12
@@ -64,6 +65,8 @@ class Explainer:
         if lab.store.decision(lab.campaign.id, key) is not None:
             return
         shown = Shown(lab, trial, finding)
+        question = f"# Explain the verdict on {name}\n\n{patch_text(trial.idea)}"
+        outside = self.desk.settings.model("analyst") == EXTERNAL
         others = [one.idea.name for one in lab.store.ideas(lab.campaign.id)]
 
         def check(answer: Explanation) -> None:
@@ -77,7 +80,7 @@ class Explainer:
                 ANALYST,
                 f"{number}/explain/{name}",
                 context=context,
-                question=f"# Explain the verdict on {name}\n\n{patch_text(trial.idea)}",
+                question=question + shown.beforehand(outside),
                 idea=name,
                 check=check,
                 tools=shown.tools(),
@@ -146,21 +149,29 @@ class Shown:
 
         async def skills() -> str:
             """By kind of question and distance: accuracy of control and treatment, and the gain in bits."""
-            found = self.finding.skills if self.finding else ()
-            return self._show([one.model_dump(mode="json") for one in found])
+            return self._show(self.skills())
 
         async def scale() -> str:
             """What it gains at each rung that measured it, and where the trend leads."""
-            if self.finding is None:
-                return self._show({"by_rung": [], "transfer": "not measured"})
-            keys = {"transfer", "by_rung", "extrapolation", "transfer_words"}
-            return self._show(self.finding.model_dump(mode="json", include=keys))
+            return self._show(self.scale())
 
         async def trunk() -> str:
             """What rechecks and ablations say of the trunk and of what each of its changes still adds."""
-            return self._show(rechecks(self.lab.store, self.lab.campaign)[-1:])
+            return self._show(self.trunk())
 
         return [verdicts, skills, scale, trunk]
+
+    def beforehand(self, outside: bool) -> str:
+        """What the tools would return, for whoever answers from outside and has none of them."""
+        if not outside:
+            return ""
+        found = {
+            "verdicts": self.verdicts(),
+            "skills": self.skills(),
+            "scale": self.scale(),
+            "trunk": self.trunk(),
+        }
+        return f"\n\n# The evidence\n\n{self._show(found)}"
 
     def verdicts(self) -> dict[str, Any]:
         """Numbers of the idea's verdicts. Those of a confirmation, which are held-out ones, are told by their
@@ -192,6 +203,18 @@ class Shown:
                 "refuted_by": own.refuted_by,
             }
         return found
+
+    def skills(self) -> list[dict[str, Any]]:
+        return [one.model_dump(mode="json") for one in (self.finding.skills if self.finding else ())]
+
+    def scale(self) -> dict[str, Any]:
+        if self.finding is None:
+            return {"by_rung": [], "transfer": "not measured"}
+        keys = {"transfer", "by_rung", "extrapolation", "transfer_words"}
+        return self.finding.model_dump(mode="json", include=keys)
+
+    def trunk(self) -> list[dict[str, Any]]:
+        return rechecks(self.lab.store, self.lab.campaign)[-1:]
 
     def _show(self, found: Any) -> str:
         """As JSON, its numbers noted: as they are, and as they are printed."""

@@ -21,11 +21,9 @@ def check_tier(ideas: Sequence[Idea], executor: Any, root: Path, seated: bool = 
         return
     fallen = next((one for one in check(executor, near=root) if not one.passed), None)
     if fallen is not None:
-        who = (
-            f"idea {unread.name!r}: written by {unread.proposer!r}"
-            if unread
-            else "researchers: code is written by them"
-        )
+        who = "researchers: they write code"
+        if unread is not None:
+            who = f"idea {unread.name!r}: written by {unread.proposer!r}"
         raise ConfigError(
             f"{who}, so it runs only in a sandbox that passes its self-check; "
             f"{executor.sandbox.name} fails it ({fallen.name}: {fallen.detail})"
