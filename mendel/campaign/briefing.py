@@ -15,6 +15,7 @@ from mendel.campaign.adopt import cm
 from mendel.campaign.audits import terse
 from mendel.campaign.lab import Lab
 from mendel.campaign.trunk import Line
+from mendel.ideas import machine_written
 from mendel.records import Finding, Idea, Interval, PlanKind, Verdict
 from mendel.researchers.untrusted import untrusted
 from mendel.store import IdeaState, Trial
@@ -117,15 +118,15 @@ def _screened(trial: Trial) -> Interval | None:
     return found[-1].log2_cm if found else None
 
 
-def side_by_side(new: Idea | None, words: str, earlier: Iterable[Idea]) -> str:
-    """An idea and those that it may be again, for the judge."""
-    patch = "" if new is None else f"\n{patch_text(new)}"
-    parts = [f"## The new idea\n{words}{patch}"]
-    parts += [
-        f"## The earlier idea {one.name}\n{untrusted(one.name, f'{one.hypothesis} {one.mechanism}', 900)}\n"
-        f"{patch_text(one)}"
-        for one in earlier
-    ]
+def side_by_side(words: str, earlier: Iterable[Trial]) -> str:
+    """An idea and those that it may be again, for the judge. A patch that is not settled is not shown: that of
+    a blank would give it away."""
+    parts = [f"## The new idea\n{words}"]
+    for trial in earlier:
+        one = trial.idea
+        text = untrusted(one.name, f"{one.hypothesis} {one.mechanism}", 900)
+        told = machine_written(one) or trial.state in (IdeaState.CLAIMED, IdeaState.ADOPTED)
+        parts.append(f"## The earlier idea {one.name}\n{text}" + (f"\n{patch_text(one)}" if told else ""))
     return "\n\n".join(parts)
 
 

@@ -139,8 +139,8 @@ class Research:
 
     def _new(self, desk: Desk, key: str, context: str, ideas: Sequence[Proposed]) -> list[Proposed]:
         """Those that are no earlier idea again, by the judge where words are alike."""
-        earlier = [trial.idea for trial in self.lab.store.trials([self.lab.campaign.id])]
-        by_name = {idea.name: idea for idea in earlier}
+        by_name = {trial.idea.name: trial for trial in self.lab.store.trials([self.lab.campaign.id])}
+        earlier = [trial.idea for trial in by_name.values()]
         shown = {}
         for one in ideas:
             alike = candidates(f"{one.name} {one.hypothesis} {one.mechanism} {one.change}", None, earlier)
@@ -149,7 +149,7 @@ class Research:
         if not shown or not desk.takes(NOVELTY):
             return list(ideas)
         parts = [
-            side_by_side(None, f"{one.name}: {one.hypothesis} {one.mechanism} {one.change}", shown[one.name])
+            side_by_side(f"{one.name}: {one.hypothesis} {one.mechanism} {one.change}", shown[one.name])
             for one in ideas
             if one.name in shown
         ]
@@ -158,7 +158,7 @@ class Research:
             for judged in novelty.judged:
                 if judged.idea not in shown:
                     raise ValueError(f"{judged.idea!r} was not asked about; asked were {', '.join(shown)}")
-                names = [idea.name for idea in shown[judged.idea]]
+                names = [trial.idea.name for trial in shown[judged.idea]]
                 if judged.same_as and judged.same_as not in names:
                     raise ValueError(f"{judged.idea}: {judged.same_as!r} was not shown beside it; {names}")
 

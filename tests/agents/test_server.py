@@ -129,7 +129,7 @@ def test_tools_come_with_types_and_say_whether_they_change_anything(folder):
     for tool in tools.values():
         assert tool.output_schema["type"] == "object" and tool.output_schema["properties"]
         assert len(tool.description) > 60 and "\n    " not in tool.description
-        assert tool.annotations.read_only_hint is (tool.name not in ("add_idea", "ask_ablation"))
+        assert tool.annotations.read_only_hint is (tool.name not in ("add_idea", "ask_ablation", "answer"))
         assert "desk" not in tool.input_schema["properties"]
     assert "runs(campaign, id, stage" in tools["sql"].description
 

@@ -353,3 +353,14 @@ def test_a_campaign_is_run_again_from_its_transcript_without_a_model(toy_data, l
             assert toy.states(store, second.id) == toy.states(store, first.id)
             assert toy.finding_records(store, second.id) == toy.finding_records(store, first.id)
             assert store.usage(second.id).dollars == 0
+
+
+def test_the_judge_sees_no_patch_that_could_give_a_blank_away(research, lab_root):
+    people = team.Team()
+    earlier = toy.idea("old-knob", {"gain_a": 1.01})
+    people.proposals = [[proposal("new-knob", "By its knob.", hypothesis="old-knob helps.")]]
+    people.changes["new-knob"] = team.GOOD
+    research(people, toy.write_ideas(lab_root / "ideas.toml", [earlier]))
+    (question,) = [question for seat, question in people.asked if seat == "novelty"]
+    assert "The earlier idea old-knob" in question
+    assert "gain_a" not in question
