@@ -119,7 +119,7 @@ def _screened(trial: Trial) -> Interval | None:
 
 
 def side_by_side(words: str, earlier: Iterable[Trial]) -> str:
-    """An idea and those that it may be again, for the judge. A patch that is not settled is not shown: that of
+    """An idea and those that it may be again, for the judge. No patch that is not settled: that of
     a blank would give it away."""
     parts = [f"## The new idea\n{words}"]
     for trial in earlier:

@@ -39,5 +39,5 @@ def test_the_skill_has_its_front_matter_and_an_idea_that_fits():
     testbed = load_testbed("gpt")
     assert machine_written(idea)
     assert misfit(idea, [], read_tree(testbed), testbed.editable, None) is None
-    named = set(re.findall(r"`([a-z]+_[a-z]+)`", text)) - {"dry_run", "failed_run"}
+    named = set(re.findall(r"`([a-z]+_[a-z]+)`", text)) - {"answer_schema", "dry_run", "failed_run"}
     assert named <= TOOLS
