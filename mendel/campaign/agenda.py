@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 
 from mendel.campaign.config import CampaignConfig, Policy
 from mendel.campaign.confirm import FEW
-from mendel.campaign.forecasts import EARLIER, earlier_campaigns, track_record
+from mendel.campaign.forecasts import EARLIER, earlier_campaigns, pooled_anew, track_record
 from mendel.campaign.intake import still_waiting
 from mendel.campaign.lab import Lab, Paused
 from mendel.campaign.planting import proposed_again
@@ -59,7 +59,8 @@ def next_ideas(lab: Lab, config: CampaignConfig, number: int, trunk: Line) -> di
     tuning = {entry.idea.name: tuning_price(policy, entry.idea.patch) for entry in entries}
     screening = policy.screen_pairs + MORE_PAIRS * policy.more_screen_pairs
     costs = {name: 1 + price / screening for name, price in tuning.items()}
-    ranked = rank(fresh, track_record(lab.store, lab.campaign), spent, costs)
+    forecast = pooled_anew(lab.store, lab.campaign, fresh)
+    ranked = rank(forecast, track_record(lab.store, lab.campaign), spent, costs)
     chances = second_chances(lab, trunk)
     names = [item.name for item in ranked] + chances
     if not names:

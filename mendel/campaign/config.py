@@ -69,6 +69,7 @@ verify_pairs = 8       # of the trunk with the original at the end
 who = "none"           # "models" (needs a key: ANTHROPIC_API_KEY), or "external": agents, by mendel mcp
 ideas = 4              # asked for before each round
 attempts = 3           # repairs of a patch that does not run
+batch = false          # true: forecasts in batches, at half the price; late ones join the next round
 review = false         # true: patches wait for mendel review before they run
 guidance = ""          # a file that the proposer reads before each round
 patience = 120         # seconds for which a provider that is down is asked again

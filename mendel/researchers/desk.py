@@ -90,13 +90,15 @@ class Desk:
         check: Callable[[Given], None] | None = None,
         tools: Sequence[Callable[..., Any]] = (),
         number: int = 0,
+        batched: bool = False,
     ) -> Given:
         """The answer of a seat. `task` is unique in the campaign; asked again, it is looked up.
 
-        `check` raises ValueError with what is wrong. Raises NoAnswer, or Stopped.
+        `check` raises ValueError with what is wrong. `batched`: nothing waits for it, so it is sent in a
+        batch; asked again later, the same question finds its answer. Raises NoAnswer, Later, or Stopped.
         """
         name = self.settings.model(seat.name, number)
-        agent = self._agent(seat, task, name, context, idea, check, tools)
+        agent = self._agent(seat, task, name, context, idea, check, tools, batched)
         try:
             try:
                 return self._runner.run(self._asked(agent, question))
@@ -114,10 +116,14 @@ class Desk:
         idea: str | None,
         check: Callable[[Given], None] | None,
         tools: Sequence[Callable[..., Any]],
+        batched: bool,
     ) -> Agent[None, Given]:
         patience = self.settings.patience
         model = self._model(name)
-        recorded = Recorded(model, name, self.book, task=task, seat=seat, idea=idea, patience=patience)
+        batched = batched and model.batch_max_requests is not None
+        recorded = Recorded(
+            model, name, self.book, task=task, seat=seat, idea=idea, patience=patience, batched=batched
+        )
         native = model.profile.get("supports_json_schema_output") or isinstance(model, External)
         # The context comes back within minutes for the next idea, and within a round for the next seat.
         cache = CacheConfig(retention="1h", messages=bool(tools))

@@ -11,6 +11,7 @@ from pydantic_ai.models.anthropic import AnthropicModel
 from pydantic_ai.providers.anthropic import AnthropicProvider
 
 from mendel.researchers import recorded
+from mendel.researchers.book import Book
 from mendel.store import CallState
 from mendel.testing.messages_faults import KINDS
 from mendel.testing.messages_server import Fault, Schedule, paid_twice, serve
@@ -118,3 +119,23 @@ def test_a_provider_that_stays_down_is_given_up_and_asked_again_by_the_next_comm
         assert store.ideas(found) == []
         assert store.usage(found).dollars == 0
         assert any("goes on without an answer" in event.message for event in store.events(found))
+
+
+def test_forecasts_in_a_batch_cost_half_and_late_ones_join_the_next_round(undisturbed, toy_data, lab_root):
+    people = team.Team()
+    people.proposals.append([team.proposal("later", "set label")])
+    people.changes["later"] = team.change(label="y")
+    with serve(people, batch_polls=2) as server:
+        end, store, found = campaign(server, toy_data, lab_root, batch=True)
+    with store:
+        assert end["states"]["faster"] == "adopted", "nobody waited for the batch"
+        batched = [entry for entry in server.log if entry.custom_id]
+        assert len(batched) == 1, "of the first round; that of the second had not ended"
+        (call,) = store.calls(found, task="0/forecast/0")
+        whole = Book(store, found).dollars(NAME, recorded.restored(call.answer).usage)
+        assert call.usage.dollars == pytest.approx(whole / 2)
+        told = [event.message for event in store.events(found)]
+        assert any("0/forecast/0: sent in a batch" in message for message in told)
+        late = {one.forecaster for one in store.forecasts(found, "renamed")}
+        assert "claude-haiku-5-5" in late
+        assert "claude-haiku-5-5" not in {one.forecaster for one in store.forecasts(found, "later")}
