@@ -95,6 +95,10 @@ def show_summary(console: Console, summary: dict[str, Any]) -> None:
         console.print("No change was adopted.")
     if adopted:
         console.print(where_measured(adopted), markup=False, highlight=False)
+    if summary["carried"]:
+        names = ", ".join(summary["carried"])
+        line = f"Carried, proved with the trunk and not apart: {names}"
+        console.print(line, markup=False, highlight=False, soft_wrap=True)
     for rung, cm in summary["trunk_by_rung"].items():
         bound = ">= " if cm["bounded"] else ""
         console.print(

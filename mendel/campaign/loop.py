@@ -9,24 +9,28 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from mendel.campaign.adopt import adopt_claims, put_measured, record_trunk
 from mendel.campaign.agenda import (
     CURVE_SEEDS,
     check_price,
     hopeless,
+    last_tries,
     next_ideas,
+    proof_price,
     reserve,
     rung_scale,
     too_small,
     verify_price,
     why_no_round,
 )
+from mendel.campaign.carry import last_line, put_back
 from mendel.campaign.claim_audits import audit_costs, audit_runs
 from mendel.campaign.climb import Climber, original_curve
 from mendel.campaign.config import CampaignConfig, ConfigError
 from mendel.campaign.confirm import confirm
+from mendel.campaign.forward import Working, forward
 from mendel.campaign.intake import admit
 from mendel.campaign.lab import Lab, LabError, OutOfMoney
 from mendel.campaign.planting import plant_descendant, unblind_all
@@ -35,17 +39,17 @@ from mendel.campaign.rounds import (
     CURVE,
     CurveError,
     ErrorBudget,
-    Points,
     Round,
     at_bound,
     measure_curve,
 )
-from mendel.campaign.screen import screen
+from mendel.campaign.screen import Screened, screen
 from mendel.campaign.summary import LAST_ROUND, OUT_OF_MONEY
 from mendel.campaign.trunk import Line, Refused, Shelf, differences, must_run, run_pairs, tokens_at
 from mendel.patches import read_tree
 from mendel.plans.seeds import seed_block
 from mendel.records import (
+    Idea,
     Interval,
     PlanKind,
     Recipe,
@@ -56,6 +60,7 @@ from mendel.records import (
     tree_hash,
 )
 from mendel.verdicts.curve import fit_curve
+from mendel.verdicts.noise import UNKNOWN, Noise
 
 PLANNED_SHARE = 0.4
 """Most of the queue that is planned for confirmation: screening stops the rest."""
@@ -109,7 +114,7 @@ def _run(lab: Lab, config: CampaignConfig) -> Outcome:
         raise ConfigError(too_small(lab, config, original))
     first.measure_curve()
     planned = lab.once("planned", lambda: _planned(lab, config))
-    number, climber, watch = 0, Climber(first), Watch(first)
+    number, climber, watch, noise = 0, Climber(first), Watch(first), UNKNOWN
     while True:
         trunk = climber.climb(number, trunk)
         trunk = watch.recheck(number, trunk, reserve(lab, config))
@@ -121,19 +126,26 @@ def _run(lab: Lab, config: CampaignConfig) -> Outcome:
         left = verify_price(lab, config)
         round = Round(lab, shelf, config, errors, number, trunk, original, rung, planned, left)
         try:
-            screened = screen(round, [by_name[name] for name in names])
+            ideas = [by_name[name] for name in names]
+            screened, working = _screen(round, ideas)
         except CurveError as error:
             if trunk.recipe == original.recipe:
                 raise
             lab.say(LAST_ROUND, "end", f"no further rounds on this trunk: {error}")
             break
         claims = confirm(round, screened)
-        trunk = adopt_claims(round, claims, first.points)
+        trunk, noise = adopt_claims(round, claims, first.points, working), round.noise
         plant_descendant(lab, config, number)
         number += 1
     trunk = climber.climb(number, trunk, last=True)
-    trunk = watch.recheck(number, trunk, verify_price(lab, config), last=True)
-    checked = _verify(lab, shelf, config, errors, number, trunk, original, planned, first.points)
+    last = _last_round(first, number, trunk, noise)
+    line = last_line(last, lambda: last_tries(lab, config, trunk))
+    line = watch.recheck(number, line, last.reserve, last=True)
+    checked = _verify(last, line, original, planned)
+    if line.recipe != trunk.recipe and not _stands(last):
+        put_back(last, line)
+        line, checked = trunk, _verify(replace(last, number=number + 1), trunk, original, planned)
+    trunk = line
     unblind_all(lab)
     return Outcome(trunk, number, checked)
 
@@ -146,34 +158,47 @@ def _chosen(lab: Lab, config: CampaignConfig, number: int, trunk: Line) -> dict[
     return names
 
 
+def _screen(round: Round, ideas: Sequence[Idea]) -> tuple[list[Screened], Working | None]:
+    if not round.config.policy.goes_forward:
+        return screen(round, ideas), None
+    return forward(round, ideas, proof_price(round.config, len(ideas)))
+
+
+def _last_round(first: Round, number: int, trunk: Line, noise: Noise) -> Round:
+    """What follows the rounds, on the original's curve: no claims are made on this trunk."""
+    left = verify_price(first.lab, first.config)
+    return replace(first, number=number, control=trunk, ahead=trunk.ahead, reserve=left, noise=noise)
+
+
+def _stands(last: Round) -> bool:
+    """Whether the last check has shown the trunk to be better than the original."""
+    store = last.lab.store
+    plans = {plan.id for plan in store.plans(last.campaign, PlanKind.VERIFY) if plan.round == last.number}
+    found = [verdict for verdict in store.verdicts(last.campaign) if verdict.plan in plans]
+    return bool(found) and all(verdict.kind is VerdictKind.BETTER for verdict in found[:1])
+
+
 def _planned(lab: Lab, config: CampaignConfig) -> int:
     """Ideas that the queue and the budget let one expect in confirmation."""
     left = max(0.0, lab.meter.remaining() - verify_price(lab, config))
     queue = PLANNED_SHARE * len(lab.store.ideas(lab.campaign.id))
-    price = JOINT_PRICE if config.policy.together else ENTRY_PRICE
+    price = JOINT_PRICE if config.policy.together and not config.policy.goes_forward else ENTRY_PRICE
     return max(1, math.ceil(min(queue, left / price)))
 
 
 # --- the last check -------------------------------------------------------------------------------------
 
 
-def _verify(
-    lab: Lab,
-    shelf: Shelf,
-    config: CampaignConfig,
-    errors: ErrorBudget,
-    number: int,
-    trunk: Line,
-    original: Line,
-    planned: int,
-    points: Points,
-) -> dict[int, Interval]:
+def _verify(last: Round, trunk: Line, original: Line, planned: int) -> dict[int, Interval]:
     """The trunk against the original recipe on fresh seeds, at every rung."""
     checked: dict[int, Interval] = {}
+    lab, shelf, config, errors, number = last.lab, last.shelf, last.config, last.errors, last.number
     if trunk.recipe == original.recipe:
         return checked
     for rung in config.rungs:
-        round = Round(lab, shelf, config, errors, number, original, original, rung, planned, points=points)
+        round = Round(
+            lab, shelf, config, errors, number, original, original, rung, planned, points=last.points
+        )
         if rung != config.rungs[0]:
             price = check_price(lab, config, rung)
             if not lab.once(f"verify/{rung}", lambda: lab.meter.remaining() >= price):  # noqa: B023
@@ -225,8 +250,7 @@ def _extend_curve(round: Round, gains: Sequence[float]) -> None:
         curve = fit_curve(flops, losses)
         if float(curve.loss(round.flops)) - gain >= float(curve.loss(max(flops))):
             return
-        longer = 1.0 if lab.meter.counts_runs else multiple
-        price = CURVE_SEEDS * rung_scale(lab, round.config, round.rung) * longer
+        price = CURVE_SEEDS * rung_scale(lab, round.config, round.rung) * multiple
         key = f"extend/{round.rung}/{multiple:g}"
         if not lab.once(key, lambda: lab.meter.remaining() >= price):  # noqa: B023
             return

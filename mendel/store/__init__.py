@@ -12,11 +12,12 @@ See `docs/store.md` for the tables and the folders.
 from mendel.store.entries import Blank, Campaign, Cost, Event, IdeaEntry, LedgerRow, Opening, RunEntry
 from mendel.store.errors import StoreError
 from mendel.store.folders import RunFolder, Tree, new_run_folder, smoke_name
-from mendel.store.history import HALVES, TUNED, Confirmation, Planted, Trial
+from mendel.store.history import CARRIES, HALVES, TUNED, Confirmation, Planted, Trial
 from mendel.store.store import Store
 from mendel.store.tables import CampaignState, IdeaState, RunState
 
 __all__ = [
+    "CARRIES",
     "HALVES",
     "TUNED",
     "Blank",

@@ -20,6 +20,8 @@ from mendel.store.tables import BlankRow, DecisionRow, FindingRow, IdeaRow, Idea
 
 TUNED = "/tuned"
 """Keys of decisions that end so hold what a round's searches for knobs found."""
+CARRIES = "/carries"
+"""Keys of decisions that end so hold what a round's working line kept, and how much of it was planted."""
 HALVES = "/held"
 """Keys of decisions that end so hold by plan which ideas are in its treatment and which in its control."""
 
