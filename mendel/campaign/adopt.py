@@ -15,7 +15,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from mendel.campaign.audits import failed, full
-from mendel.campaign.carry import LINE_PAIRS, is_proved, record_carried, to_carry, with_pairs
+from mendel.campaign.carry import LINE_PAIRS, drop_superseded, is_proved, record_carried, to_carry, with_pairs
 from mendel.campaign.claim_audits import audit_costs, audit_runs
 from mendel.campaign.confirm import AGAIN, Claim
 from mendel.campaign.forward import Working
@@ -311,9 +311,7 @@ def _over_original(
 
 
 def _record(round: Round, real: Sequence[Claim], effects: dict[str, Effect], new: Line) -> None:
-    for held in round.control.trunk.adopted:
-        if held.name not in new.names:
-            round.move(held.name, IdeaState.DROPPED, f"superseded in round {round.number}", "adopt")
+    drop_superseded(round, new)
     for claim in real:
         idea, effect = claim.candidate.idea, effects[claim.candidate.idea.name]
         adopted = idea.name in new.names

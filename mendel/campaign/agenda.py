@@ -78,16 +78,15 @@ def next_ideas(lab: Lab, config: CampaignConfig, number: int, trunk: Line) -> di
 
 
 def last_tries(lab: Lab, config: CampaignConfig, trunk: Line) -> list[str]:
-    """Ideas to try on top of each other with what no round has room for, best first, as many as the budget
-    can pay for beside the last check, which then proves what they add."""
-    if not config.policy.goes_forward:
+    """Ideas to try on top of each other, best first, as far as the budget goes beside the last check, which
+    then proves what they add: for what no round has room for."""
+    if not config.goes_forward:
         return []
-    room = int(lab.meter.remaining() - verify_price(lab, config) - BESIDES)
-    if room < LEAST_IDEAS:
+    if lab.meter.remaining() - verify_price(lab, config) - BESIDES < 1:
         return []
     fresh, tuning = _fresh(lab, config, trunk), _tuning(lab, config)
     ranked = [item.name for item in _ranked(lab, config, fresh, tuning)]
-    return [name for name in ranked + second_chances(lab, trunk) if not tuning[name]][:room]
+    return [name for name in ranked + second_chances(lab, trunk) if not tuning[name]]
 
 
 def _tuning(lab: Lab, config: CampaignConfig) -> dict[str, float]:
@@ -227,7 +226,7 @@ def _round_price(config: CampaignConfig, ideas: int, number: int) -> float:
     counted = config.budget.runs is not None
     points = () if number == 0 else SHORT_CURVE  # the original's curve is there before the first round
     curve = len(points) if counted else sum(points)
-    if policy.goes_forward:
+    if config.goes_forward:
         first = policy.forward + 1  # whose second pairs tell the noise
         return curve * policy.curve_seeds + STACKS * ideas + 1 + first + proof_price(config, ideas)
     controls = math.ceil(ideas / SHARING)

@@ -103,7 +103,7 @@ def record_carried(round: Round, new: Line) -> None:
 
 def last_line(round: Round, choose: Callable[[], list[str]]) -> Line:
     """The trunk for the last check: what is left of the budget goes into further tries on top of it, which
-    that check proves along with the rest."""
+    that check proves along with the rest (`settle`)."""
     lab = round.lab
     names = lab.once(f"{round.number}/last tries", choose)
     if not names:
@@ -113,14 +113,23 @@ def last_line(round: Round, choose: Callable[[], list[str]]) -> Line:
     line = to_carry(round, working, ())
     if line is None:
         return round.control
-    record_carried(round, line)
     return replace(line, ahead=round.control.ahead)
 
 
-def put_back(round: Round, line: Line) -> None:
-    """Take back what `last_line` took up, where the last check does not prove it."""
-    for name in line.names:
-        if name not in round.control.names:
-            round.move(name, IdeaState.SCREENED, "not carried: the last check did not prove it", "back")
-    words = "the last check did not prove the trunk with what was tried last: it stays as it was"
-    round.lab.say(f"{round.number}/back", "verify", words)
+def settle(round: Round, tried: Line, checked: Line, stands: bool) -> bool:
+    """Write down what became of the line that was `tried` last, of which the last check saw what was left
+    after a recheck; returns whether it is the trunk."""
+    if stands:
+        drop_superseded(round, tried)
+        record_carried(round, checked)
+    else:
+        words = "the last check did not prove the trunk with what was tried last: it stays as it was"
+        round.lab.say(f"{round.number}/back", "verify", words)
+    return stands
+
+
+def drop_superseded(round: Round, new: Line) -> None:
+    """Mark what a new trunk has given up for an alternative."""
+    for held in round.control.trunk.adopted:
+        if held.name not in new.names:
+            round.move(held.name, IdeaState.DROPPED, f"superseded in round {round.number}", "adopt")

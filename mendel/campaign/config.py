@@ -138,11 +138,6 @@ class Policy(Record):
     positive_share: float = Field(default=0.01, ge=0, lt=1)
     """Share of the queue that is planted and has a known gain."""
 
-    @property
-    def goes_forward(self) -> bool:
-        """Whether ideas are screened on top of each other."""
-        return self.forward > 0 and self.enter > 0
-
 
 class CampaignConfig(Record):
     """A goal, a testbed, a budget and policies."""
@@ -171,6 +166,11 @@ class CampaignConfig(Record):
     image: str = ""
     """Container image of the testbed, for docker and apptainer."""
     policy: Policy = Policy()
+
+    @property
+    def goes_forward(self) -> bool:
+        """Whether ideas are screened on top of each other. Where all are blanks, there is nothing to keep."""
+        return self.policy.forward > 0 and self.policy.enter > 0 and self.ideas != "blanks"
 
     @field_validator("budget", mode="before")
     @classmethod

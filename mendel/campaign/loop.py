@@ -25,7 +25,7 @@ from mendel.campaign.agenda import (
     verify_price,
     why_no_round,
 )
-from mendel.campaign.carry import last_line, put_back
+from mendel.campaign.carry import last_line, settle
 from mendel.campaign.claim_audits import audit_costs, audit_runs
 from mendel.campaign.climb import Climber, original_curve
 from mendel.campaign.config import CampaignConfig, ConfigError
@@ -139,13 +139,15 @@ def _run(lab: Lab, config: CampaignConfig) -> Outcome:
         number += 1
     trunk = climber.climb(number, trunk, last=True)
     last = _last_round(first, number, trunk, noise)
-    line = last_line(last, lambda: last_tries(lab, config, trunk))
-    line = watch.recheck(number, line, last.reserve, last=True)
-    checked = _verify(last, line, original, planned)
-    if line.recipe != trunk.recipe and not _stands(last):
-        put_back(last, line)
-        line, checked = trunk, _verify(replace(last, number=number + 1), trunk, original, planned)
-    trunk = line
+    tried = last_line(last, lambda: last_tries(lab, config, trunk))
+    line = watch.recheck(number, tried, last.reserve, last=True)
+    checked = _verify(last, line, original, planned, proposed=tried.recipe != trunk.recipe)
+    if tried.recipe == trunk.recipe or settle(last, tried, line, _stands(last)):
+        trunk = line
+    elif lab.once("end/room", lambda: lab.meter.remaining() >= verify_price(lab, config)):
+        checked = _verify(replace(last, number=number + 1), trunk, original, planned)
+    else:
+        checked = {}
     unblind_all(lab)
     return Outcome(trunk, number, checked)
 
@@ -159,7 +161,7 @@ def _chosen(lab: Lab, config: CampaignConfig, number: int, trunk: Line) -> dict[
 
 
 def _screen(round: Round, ideas: Sequence[Idea]) -> tuple[list[Screened], Working | None]:
-    if not round.config.policy.goes_forward:
+    if not round.config.goes_forward:
         return screen(round, ideas), None
     return forward(round, ideas, proof_price(round.config, len(ideas)))
 
@@ -182,15 +184,17 @@ def _planned(lab: Lab, config: CampaignConfig) -> int:
     """Ideas that the queue and the budget let one expect in confirmation."""
     left = max(0.0, lab.meter.remaining() - verify_price(lab, config))
     queue = PLANNED_SHARE * len(lab.store.ideas(lab.campaign.id))
-    price = JOINT_PRICE if config.policy.together and not config.policy.goes_forward else ENTRY_PRICE
+    price = JOINT_PRICE if config.policy.together and not config.goes_forward else ENTRY_PRICE
     return max(1, math.ceil(min(queue, left / price)))
 
 
 # --- the last check -------------------------------------------------------------------------------------
 
 
-def _verify(last: Round, trunk: Line, original: Line, planned: int) -> dict[int, Interval]:
-    """The trunk against the original recipe on fresh seeds, at every rung."""
+def _verify(
+    last: Round, trunk: Line, original: Line, planned: int, proposed: bool = False
+) -> dict[int, Interval]:
+    """The trunk, or what is `proposed` as one, against the original recipe on fresh seeds, at every rung."""
     checked: dict[int, Interval] = {}
     lab, shelf, config, errors, number = last.lab, last.shelf, last.config, last.errors, last.number
     if trunk.recipe == original.recipe:
@@ -215,13 +219,13 @@ def _verify(last: Round, trunk: Line, original: Line, planned: int) -> dict[int,
         try:
             if rung != config.rungs[0]:
                 round.points = original_curve(round)
-            checked[rung] = _check(round, trunk)
+            checked[rung] = _check(round, trunk, proposed)
         except (CurveError, Refused) as error:
             lab.say(f"verify/{rung}/skip", "verify", f"rung {rung}: not checked, {error}")
     return checked
 
 
-def _check(round: Round, trunk: Line) -> Interval:
+def _check(round: Round, trunk: Line, proposed: bool) -> Interval:
     lab, policy = round.lab, round.config.policy
     seeds = seed_block(round.config.seed, round.number, PlanKind.VERIFY, policy.verify_pairs, round.rung)
     plan = round.plan(PlanKind.VERIFY, None, trunk, seeds, Shard.VALIDATION)
@@ -235,7 +239,8 @@ def _check(round: Round, trunk: Line) -> Interval:
     verdict = put_measured(round, plan, found, log2_cm, why, audits)
     if verdict.kind is VerdictKind.REJECTED:
         lab.say(f"verify/{round.rung}/audit", "audit", f"last check of the trunk: {verdict.reason}")
-    record_trunk(round, trunk, log2_cm, checked=True)
+    if verdict.kind is VerdictKind.BETTER or not proposed:
+        record_trunk(round, trunk, log2_cm, checked=True)
     return log2_cm
 
 
