@@ -14,8 +14,8 @@ from dataclasses import replace
 from mendel.campaign.confirm import Claim
 from mendel.campaign.forward import Working, forward
 from mendel.campaign.rounds import Round, at_bound
-from mendel.campaign.trunk import Line, differences
-from mendel.records import Plan, PlanKind, RunResult, VerdictKind
+from mendel.campaign.trunk import Line, affords, differences
+from mendel.records import Plan, PlanKind, RunResult, RunStatus, VerdictKind
 from mendel.store import CARRIES, IdeaState
 from mendel.verdicts.effects import paired_interval
 
@@ -112,6 +112,10 @@ def last_line(round: Round, choose: Callable[[], list[str]]) -> Line:
     _, working = forward(round, [by_name[name] for name in names], 0.0, confirms=False)
     line = to_carry(round, working, ())
     if line is None:
+        return round.control
+    # Without what was planted it is another recipe, which nobody has run yet.
+    smoked = lab.smoke([(line.recipe, round.rung, None)])[line.recipe, round.rung]
+    if smoked.status is not RunStatus.DONE or not affords(lab, line, round.rung):
         return round.control
     return replace(line, ahead=round.control.ahead)
 

@@ -15,7 +15,7 @@ from __future__ import annotations
 import itertools
 import math
 import statistics
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from statistics import NormalDist
 from typing import Any
@@ -53,7 +53,7 @@ from mendel.plans.costs import BLIND, COST_SLACK, Charge
 from mendel.plans.screening import Prospect, entering, price_of_compute, prospects
 from mendel.records import Idea, Plan, PlanKind, RunResult, RunStatus, Shard
 from mendel.store import IdeaState
-from mendel.verdicts.noise import learn_noise
+from mendel.verdicts.noise import UNKNOWN, Noise, learn_noise
 from mendel.verdicts.together import LEAST
 
 MARGIN = 0.5
@@ -82,6 +82,8 @@ class Working:
     """The round's control with all that was kept."""
     tried: tuple[str, ...]
     """Names of the ideas that were trained."""
+    noise: Noise = UNKNOWN
+    """Of pairs on the line."""
 
 
 def forward(
@@ -96,7 +98,7 @@ def forward(
     walk.run(ideas)
     screened = walk.cohort() if confirms else []
     walk.record({one.candidate.idea.name for one in screened})
-    return screened, Working(walk.line, tuple(plan.idea or "" for plan in walk.plans))
+    return screened, Working(walk.line, tuple(plan.idea or "" for plan in walk.plans), walk.noise())
 
 
 @dataclass
@@ -187,20 +189,25 @@ class _Walk:
         self.prices |= {one.idea.name: priced[one.idea.name] for one in ready}
         self._weigh(now, [one.idea.name for one in ready], step)
         out = {p.idea for p in plans if any_rejected(found[p.id]) or stopped_early(found[p.id])}
-        gains = {name: statistics.fmean(own.values()) for name, own in self._gains().items()}
-        least = max(now.rule().min_loss_gain, MARGIN * self._noise(gains.values()))
+        gains = self._means()
+        least = max(now.rule().min_loss_gain, MARGIN * self.noise().sd)
         good = [one for one in ready if one.idea.name not in out and gains[one.idea.name] > least]
         good = [one for one in good if not self.prices[one.idea.name].too_dear]
         good.sort(key=lambda one: (-gains[one.idea.name], one.idea.name))
         if good:
             self._keep(good)
 
-    def _noise(self, gains: Collection[float]) -> float:
-        """Standard deviation of a pair, bits per byte."""
-        known = self.round.usual_noise().sd
+    def noise(self) -> Noise:
+        """Of a pair on the line, bits per byte."""
+        known, gains = self.round.usual_noise(), self._means().values()
         if len(gains) < SPARSE:
             return known
-        return min(known, statistics.median(abs(gain) for gain in gains) / NormalDist().inv_cdf(0.75))
+        median = statistics.median(abs(gain) for gain in gains)
+        return replace(known, sd=min(known.sd, median / NormalDist().inv_cdf(0.75)))
+
+    def _means(self) -> dict[str, float]:
+        """Mean of each idea's gains so far."""
+        return {name: statistics.fmean(own.values()) for name, own in self._gains().items()}
 
     def _lose(self, idea: Idea, state: str, reason: str) -> None:
         """What does not go with the line may go with the next one; what could go with none is lost."""

@@ -134,7 +134,8 @@ def _run(lab: Lab, config: CampaignConfig) -> Outcome:
             lab.say(LAST_ROUND, "end", f"no further rounds on this trunk: {error}")
             break
         claims = confirm(round, screened)
-        trunk, noise = adopt_claims(round, claims, first.points, working), round.noise
+        trunk = adopt_claims(round, claims, first.points, working)
+        noise = working.noise if working else round.noise
         plant_descendant(lab, config, number)
         number += 1
     trunk = climber.climb(number, trunk, last=True)

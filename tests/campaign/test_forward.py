@@ -152,10 +152,10 @@ IDLE = [toy.idea(f"idle-{n}", {"label": f"idle {n}"}, mean=0.1, slot="label") fo
 def short(campaign):
     """short(answer): a campaign whose budget is at its end before its queue is."""
 
-    def run(answer=None):
+    def run(answer=None, blanks=None):
         late = toy.idea("late", {"gain_c": 1.8}, mean=0.01)
         ideas = [SEVERAL[0], SEVERAL[1], SEVERAL[3], *IDLE, late]
-        return campaign(ideas, answer, budget="75runs", policy={**FORWARD, "screen_ideas": 6})
+        return campaign(ideas, answer, blanks=blanks, budget="75runs", policy={**FORWARD, "screen_ideas": 6})
 
     return run
 
@@ -172,6 +172,15 @@ def test_the_last_runs_go_into_tries_that_the_last_check_proves(short):
     assert 75 - 4 <= len(store.runs(found)) <= 75
 
 
+def test_what_was_planted_is_taken_out_of_the_last_line_too(short):
+    store, found = short(blanks={f"idle-{n}": "noop" for n in range(20)})
+    last = store.decision(found, f"1{CARRIES}")
+    assert "late" in last["kept"] and last["planted"]
+    adopted, carried, summary = trunk(store, found)
+    assert "late" in carried and not {name for name in adopted | carried if name.startswith("idle")}
+    assert summary["trunk_checked"]
+
+
 def test_what_the_last_check_does_not_prove_is_put_back(short):
     store, found = short(spoiled(PlanKind.VERIFY, 1))
     assert said(store, found, "the last check did not prove the trunk with what was tried last")
@@ -182,6 +191,17 @@ def test_what_the_last_check_does_not_prove_is_put_back(short):
 
 
 # --- it may be killed -------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("workers", "order"), [(1, None), (5, 3)])
+def test_the_order_of_finishing_and_the_workers_change_nothing(toy_data, lab_root, tried, workers, order):
+    file = toy.write_ideas(lab_root / "several.toml", SEVERAL)
+    settings = toy.config(file, toy_data, budget="120runs", workers=workers, policy=FORWARD)
+    store, found, _ = toy.run_fake(settings, lab_root / "lab", workers, order)
+    with store:
+        whole, other = tried
+        assert toy.verdict_records(store, found.id) == toy.verdict_records(whole, other)
+        assert toy.states(store, found.id) == toy.states(whole, other)
 
 
 @pytest.mark.parametrize("after", [1, 9, 14, 17, 21, 28, 44, 52, 60])
