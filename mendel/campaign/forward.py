@@ -288,13 +288,14 @@ class _Walk:
         return smoked.status is RunStatus.DONE and affords(lab, line, rung)
 
     def _as_charged(self, line: Line) -> Line:
-        """The line, charged what all its changes together take beyond what each of them is charged."""
+        """The line, charged what all its changes take together beyond what is let through for one: each may
+        be as dear as its FLOPs, and many of them still take several times the original's seconds."""
         lab = self.round.lab
-        control, own = self._train(self.round.control), self._train(line)
+        original, own = self._train(self.round.original), self._train(line)
         slack = BLIND if lab.meter.counts_runs else COST_SLACK
-        if not control.cpu_seconds or own.cpu_seconds <= slack * control.cpu_seconds:
+        if not original.cpu_seconds or own.cpu_seconds <= slack * original.cpu_seconds:
             return line
-        ratio = own.cpu_seconds / control.cpu_seconds
+        ratio = own.cpu_seconds / original.cpu_seconds / slack
         dearer = replace(line, excess=line.excess * ratio)
         if affords(lab, dearer, self.round.rung):
             self.round.shelf.surplus.append((frozenset(line.names), ratio))
