@@ -1,15 +1,19 @@
 """Ideas that are tried on top of each other: what the trunk holds, and what is claimed."""
 
 import math
+from io import StringIO
 
 import pytest
 import toy
 from cohorts import holds, said
+from rich.console import Console
 
-from mendel.campaign.summary import summarise
+from mendel.campaign.summary import summarise, trunk_points
 from mendel.plans.seeds import seed_block
 from mendel.records import PlanKind, VerdictKind
+from mendel.report import write_report
 from mendel.store import CARRIES
+from mendel.terminal import show_summary
 
 SEVERAL = [
     toy.idea("first", {"gain_a": 1.5}, mean=0.9),
@@ -105,6 +109,20 @@ def test_the_line_is_proved_on_seeds_that_nothing_was_chosen_by(tried):
     used = {seed for p in store.plans(found) if p not in fresh for seed in p.seeds}
     assert not used & {seed for plan in fresh for seed in plan.seeds}
     assert all(holds(store, plan.treatment, SEVERAL) == REAL for plan in fresh)
+
+
+def test_pages_tell_a_carried_change_from_a_claim(tried):
+    store, found = tried
+    adopted, (carried,), summary = trunk(store, found)
+    shown = Console(file=StringIO(), width=400)
+    show_summary(shown, summary)
+    assert f"Carried, proved with the trunk and not apart: {carried}" in shown.file.getvalue()
+    page, whole = store.root / "report.html", store.campaign(found)
+    write_report(store, whole, summary, trunk_points(store, whole), page)
+    html = page.read_text()
+    assert f"{carried} (carried)" in html and "no claim is made of one" in html
+    assert "With 3 changes adopted and 1 carried" in html
+    assert not any(f"{name} (carried)" in html for name in adopted)
 
 
 def test_a_planted_change_is_taken_out_of_the_line_and_counted(campaign):
