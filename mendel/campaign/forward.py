@@ -96,6 +96,9 @@ def forward(
     """
     walk = _Walk(round, proof)
     walk.run(ideas)
+    if not walk.plans:  # nothing fits, and there may be no curve to read anything off
+        walk.record(set())
+        return [], Working(walk.line, ())
     screened = walk.cohort() if confirms else []
     walk.record({one.candidate.idea.name for one in screened})
     return screened, Working(walk.line, tuple(plan.idea or "" for plan in walk.plans), walk.noise())
@@ -133,7 +136,8 @@ class _Walk:
                 break
             waiting = [idea for idea in waiting if idea not in batch]
             self._try(batch, step, early)
-        early.record(self.plans, self.found)
+        if self.plans:
+            early.record(self.plans, self.found)
 
     def _with_knobs(self, ideas: Sequence[Idea]) -> list[Idea]:
         """The ideas with values for the knobs that they leave open, tuned on the round's control."""
