@@ -31,6 +31,7 @@ from mendel.yardstick import build_corpus
 TESTBED = Path(__file__).with_name("toy_testbed")
 POLICY = {
     "screen_ideas": 12,
+    "forward": 0,
     "curve_seeds": 2,
     "max_pairs": 8,
     "estimate_pairs": 4,

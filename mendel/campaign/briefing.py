@@ -22,6 +22,8 @@ from mendel.store import IdeaState, Trial
 
 MEMORY = "/memory"
 """Keys of decisions that end so hold what the librarian wrote after a round."""
+SETTLED = (IdeaState.CLAIMED, IdeaState.ADOPTED, IdeaState.CARRIED)
+"""What is known not to be planted."""
 MOST_CODE = 60_000
 """Characters of source that are shown; the rest is read by tools."""
 PER_CLASS = 6
@@ -109,6 +111,8 @@ def outcome(trial: Trial, finding: Finding | None) -> str:
     kinds = [verdict.kind.value for kind, verdict in trial.measured if kind is PlanKind.CONFIRM]
     confirmed = f"; in confirmation: {kinds[-1]}" if kinds else ""
     measured = f"screened, CM {cm(shown)}" if shown else trial.state.value
+    if trial.state is IdeaState.CARRIED:
+        measured += "; the trunk holds it, proved with the trunk and not apart"
     return f"{trial.idea.name}: {measured}{confirmed}. {text}"
 
 
@@ -125,7 +129,7 @@ def side_by_side(words: str, earlier: Iterable[Trial]) -> str:
     for trial in earlier:
         one = trial.idea
         text = untrusted(one.name, f"{one.hypothesis} {one.mechanism}", 900)
-        told = machine_written(one) or trial.state in (IdeaState.CLAIMED, IdeaState.ADOPTED)
+        told = machine_written(one) or trial.state in SETTLED
         parts.append(f"## The earlier idea {one.name}\n{text}" + (f"\n{patch_text(one)}" if told else ""))
     return "\n\n".join(parts)
 

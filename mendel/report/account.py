@@ -28,6 +28,12 @@ def blanks_section(found: Facts, summary: Mapping[str, Any], judged: Sequence[Ju
             f"judged, {confirmed} of them in confirmation. The judge could not tell them from ideas. Only "
             "what enters confirmation can be claimed at all."
         )
+    if forward := summary.get("forward"):
+        said += (
+            f" Of {forward['planted_tried']} planted ideas that were tried on top of what a round had kept, "
+            f"{forward['planted_kept']} were kept, among {forward['kept']} changes in all; they were taken "
+            "out before these were proved together."
+        )
     parts: list[Child] = [el("p", said), _rates(summary)]
     intervals = {row.name: row for row in judged}
     rows = []
