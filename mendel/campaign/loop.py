@@ -104,17 +104,8 @@ def run_campaign(lab: Lab, config: CampaignConfig, desk: Desk | None = None) -> 
 
 
 def _run(lab: Lab, config: CampaignConfig, desk: Desk | None) -> Outcome:
-    tree = read_tree(lab.testbed)
-    base = Recipe(testbed=lab.testbed.name, tree=tree_hash(tree), base=lab.campaign.recipe)
-    shelf = Shelf(lab, tree, base)
-    original = trunk = shelf.line(Trunk(base=base), 1.0, base.base)
-    rung, errors = config.rungs[0], ErrorBudget()
-    must_run(lab, original, rung)
-    try:
-        epochs = lab.corpus.epochs(tokens_at(lab, original, rung))
-    except Refused as error:
-        raise LabError(f"recipe {base.base}: {error}") from None
-    lab.say("epochs", "start", f"a run of {base.base} at rung {rung} reads {epochs:.2g} epochs of it")
+    shelf, original = _original(lab, config)
+    trunk, rung, errors = original, config.rungs[0], ErrorBudget()
     # The original's curve comes first of all: it also tells what a run costs on this machine.
     first = Round(lab, shelf, config, errors, 0, original, original, rung, planned=1)
     admit(first)
@@ -171,6 +162,21 @@ def _run(lab: Lab, config: CampaignConfig, desk: Desk | None) -> Outcome:
         checked = {}
     unblind_all(lab)
     return Outcome(trunk, number, checked)
+
+
+def _original(lab: Lab, config: CampaignConfig) -> tuple[Shelf, Line]:
+    """The recipe that the campaign starts from, which must run."""
+    tree = read_tree(lab.testbed)
+    base = Recipe(testbed=lab.testbed.name, tree=tree_hash(tree), base=lab.campaign.recipe)
+    shelf = Shelf(lab, tree, base)
+    original, rung = shelf.line(Trunk(base=base), 1.0, base.base), config.rungs[0]
+    must_run(lab, original, rung)
+    try:
+        epochs = lab.corpus.epochs(tokens_at(lab, original, rung))
+    except Refused as error:
+        raise LabError(f"recipe {base.base}: {error}") from None
+    lab.say("epochs", "start", f"a run of {base.base} at rung {rung} reads {epochs:.2g} epochs of it")
+    return shelf, original
 
 
 def _research(lab: Lab, shelf: Shelf, config: CampaignConfig, desk: Desk) -> Research:
