@@ -7,6 +7,7 @@ idea here, for the lab itself does not know them either.
 
 from __future__ import annotations
 
+import textwrap
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
@@ -20,15 +21,13 @@ from mendel.records import Finding, Idea, Interval, PlanKind, Verdict
 from mendel.researchers.untrusted import untrusted
 from mendel.store import IdeaState, Trial
 
-MEMORY = "/memory"
-"""Keys of decisions that end so hold what the librarian wrote after a round."""
 SETTLED = (IdeaState.CLAIMED, IdeaState.ADOPTED, IdeaState.CARRIED)
 """What is known not to be planted."""
 MOST_CODE = 60_000
 """Characters of source that are shown; the rest is read by tools."""
 PER_CLASS = 6
 """Ideas of a class, and findings of a class, that are told one by one; of the others how many there are."""
-MOST_WORDS = 180
+MOST_WORDS = 240
 """Characters of a hypothesis."""
 MOST_GUIDANCE = 4_000
 MOST_WAITING = 40
@@ -98,7 +97,7 @@ def _weight(trial: Trial, finding: Finding | None) -> tuple[int, float, str]:
 
 def outcome(trial: Trial, finding: Finding | None) -> str:
     """One line on what became of an idea."""
-    words = trial.idea.hypothesis[:MOST_WORDS]
+    words = textwrap.shorten(trial.idea.hypothesis, MOST_WORDS, placeholder=" ...")
     text = untrusted(trial.idea.name, words, MOST_WORDS)
     if finding is not None:
         standing = "adopted" if finding.adopted else f"not in the trunk{', evicted' * bool(finding.evicted)}"

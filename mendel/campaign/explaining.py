@@ -13,10 +13,10 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from mendel.campaign.audits import terse
-from mendel.campaign.briefing import MEMORY, lab_context, memory_text, outcome, patch_text
+from mendel.campaign.briefing import lab_context, memory_text, outcome, patch_text
 from mendel.campaign.config import CampaignConfig
 from mendel.campaign.lab import Lab
-from mendel.campaign.summary import rechecks
+from mendel.campaign.summary import MEMORY, rechecks, trunk_points
 from mendel.campaign.trunk import Line
 from mendel.records import Finding, Interval, PlanKind
 from mendel.researchers.answers import Explanation, Memory
@@ -25,6 +25,7 @@ from mendel.researchers.desk import Desk
 from mendel.researchers.numbers import numbers_in, unsupported
 from mendel.researchers.seats import ANALYST, LIBRARIAN
 from mendel.researchers.settings import EXTERNAL
+from mendel.researchers.untrusted import untrusted
 from mendel.store import EXPLAINED, IdeaState, Trial
 
 MOST_LESSONS = 12
@@ -65,7 +66,9 @@ class Explainer:
         if lab.store.decision(lab.campaign.id, key) is not None:
             return
         shown = Shown(lab, trial, finding)
-        question = f"# Explain the verdict on {name}\n\n{patch_text(trial.idea)}"
+        words = untrusted(name, f"{trial.idea.hypothesis} {trial.idea.mechanism}", 2_000)
+        question = f"# Explain the verdict on {name}\n\n{words}\n\n{patch_text(trial.idea)}"
+        shown.numbers += numbers_in(question)  # the patch's own numbers say what changed
         outside = self.desk.settings.model("analyst") == EXTERNAL
         others = [one.idea.name for one in lab.store.ideas(lab.campaign.id)]
 
@@ -156,7 +159,7 @@ class Shown:
             return self._show(self.scale())
 
         async def trunk() -> str:
-            """What rechecks and ablations say of the trunk and of what each of its changes still adds."""
+            """Where the trunk stands, what it holds, and what its last recheck says that each change adds."""
             return self._show(self.trunk())
 
         return [verdicts, skills, scale, trunk]
@@ -178,7 +181,8 @@ class Shown:
         kind and pairs alone; the claim's effect is the finding's."""
         rows = []
         for kind, verdict in self.trial.measured:
-            row: dict[str, Any] = {"stage": kind.value, "kind": verdict.kind.value, "pairs": verdict.pairs}
+            said = "a screen claims nothing" if kind is PlanKind.SCREEN else verdict.kind.value
+            row: dict[str, Any] = {"stage": kind.value, "kind": said, "pairs": verdict.pairs}
             row["failures"] = verdict.failures
             if kind is not PlanKind.CONFIRM:
                 row |= {"difference": _told(verdict.difference), **_multiplier(verdict.log2_cm)}
@@ -213,8 +217,13 @@ class Shown:
         keys = {"transfer", "by_rung", "extrapolation", "transfer_words"}
         return self.finding.model_dump(mode="json", include=keys)
 
-    def trunk(self) -> list[dict[str, Any]]:
-        return rechecks(self.lab.store, self.lab.campaign)[-1:]
+    def trunk(self) -> dict[str, Any]:
+        points = trunk_points(self.lab.store, self.lab.campaign)
+        found: dict[str, Any] = {"recheck": rechecks(self.lab.store, self.lab.campaign)[-1:], "stands": None}
+        if points:
+            log2_cm = _multiplier(Interval.model_validate(points[-1]["log2_cm"]))
+            found["stands"] = {"holds": points[-1]["adopted"], **log2_cm}
+        return found
 
     def _show(self, found: Any) -> str:
         """As JSON, its numbers noted: as they are, and as they are printed."""

@@ -13,11 +13,12 @@ from pathlib import Path
 from typing import Any
 
 from mendel.campaign.agenda import room_for_ideas
-from mendel.campaign.briefing import MEMORY, digest, lab_context, memory_text, side_by_side
+from mendel.campaign.briefing import digest, lab_context, memory_text, side_by_side
 from mendel.campaign.config import CampaignConfig
 from mendel.campaign.explaining import Explainer
 from mendel.campaign.forecasts import forecaster_records, track_record
 from mendel.campaign.lab import Interrupted, Lab
+from mendel.campaign.summary import latest_memory
 from mendel.campaign.trunk import Line, Shelf
 from mendel.campaign.writing import Writer, Written
 from mendel.ideas.novelty import candidates
@@ -117,6 +118,7 @@ class Research:
             if len(set(names)) < len(names):
                 raise ValueError("two ideas have the same name")
 
+        lab.say(f"{key}/asks", "propose", f"round {number}: asks for at most {count} ideas")
         try:
             portfolio = desk.ask(PROPOSER, f"{key}/propose", context=context, question=question, check=check)
         except NoAnswer as error:
@@ -281,11 +283,7 @@ class Research:
 
     def memory(self) -> str:
         """What the librarian wrote last, as text."""
-        found = self.lab.store.decisions([self.lab.campaign.id], MEMORY)[self.lab.campaign.id]
-        if not found:
-            return ""
-        latest = found[max(found, key=lambda key: int(key.removesuffix(MEMORY)))]
-        return memory_text(latest)
+        return memory_text(latest_memory(self.lab.store, self.lab.campaign.id))
 
     def _model(self, seat: str) -> str:
         """Who sits in a seat, as ideas name their proposers: without the provider."""

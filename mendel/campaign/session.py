@@ -170,7 +170,11 @@ def seats(lab: Lab, config: CampaignConfig, make: MakeModel | None = None) -> It
 
     replay = own.replay and lab.store.campaign(own.replay).id
     book = Book(lab.store, lab.campaign.id, own.limits, own.prices, replay)
-    with Desk(own, book, lab.stop.is_set, make or make_model) as desk:
+
+    def asking(seat: str) -> None:
+        lab.progress.stage = f"asking the {seat}"
+
+    with Desk(own, book, lab.stop.is_set, make or make_model, asking) as desk:
         try:
             desk.check()
         except (NoModel, UnknownPrice) as error:

@@ -18,6 +18,8 @@ SCHEMA = 1
 """Version of the JSON objects that commands print; it grows when a key changes its meaning."""
 
 
+MEMORY = "/memory"
+"""Keys of decisions that end so hold what the librarian wrote after a round."""
 LAST_ROUND, OUT_OF_MONEY = "end/rounds", "end/money"
 """Under these keys a campaign says why it goes no further."""
 
@@ -93,8 +95,15 @@ def model_account(store: Store, campaign: Campaign) -> dict[str, Any]:
         **total,
         "seats": {seat: _sum(rows) for seat, rows in seats.items()},
         "judged_ideas": judged,
+        "memory": latest_memory(store, campaign.id),
         "usd_per_judged_idea": total["dollars"] / judged if judged else None,
     }
+
+
+def latest_memory(store: Store, campaign: str) -> dict[str, Any]:
+    """What the librarian wrote last; empty where it wrote nothing."""
+    found = store.decisions([campaign], MEMORY)[campaign]
+    return dict(found[max(found, key=lambda key: int(key.removesuffix(MEMORY)))]) if found else {}
 
 
 def _sum(rows: Sequence[tuple[int, Usage]]) -> dict[str, Any]:

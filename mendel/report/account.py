@@ -161,7 +161,23 @@ def _models(summary: Mapping[str, Any]) -> Html | None:
     each = found["usd_per_judged_idea"]
     words = "" if each is None else f"{each:.3f} dollars for each of {found['judged_ideas']} judged ideas."
     parts = [el("h3", "Language models, by seat"), table(head, rows, numeric=range(1, len(head)))]
-    return join(parts, el("p", words) if words else None)
+    return join(parts, el("p", words) if words else None, _memory(found.get("memory") or {}))
+
+
+def _memory(memory: Mapping[str, Any]) -> Html | None:
+    """What the librarian holds after the last round, with the ideas that say so."""
+    titles = {
+        "works": "What works",
+        "does_not": "What does not",
+        "open_questions": "Open questions",
+        "contradictions": "Contradictions",
+    }
+    parts = []
+    for key, title in titles.items():
+        if lessons := memory.get(key):
+            rows = [el("li", f"{one['words']} ({', '.join(one['evidence'])})") for one in lessons]
+            parts.append(join(el("h4", title), el("ul", rows)))
+    return el("div", el("h3", "The lab's memory"), parts) if parts else None
 
 
 def _early_stops(summary: Mapping[str, Any], hope: float | None) -> Html | None:

@@ -85,7 +85,7 @@ class Repair(Change):
     """The whole change again, mended; or word that the idea itself cannot work."""
 
     broken: bool = Field(description="true if no edit can save the idea; then leave edits and settings empty")
-    reason: str = Field(max_length=500, description="what was wrong")
+    reason: str = Field(max_length=500, description="what was wrong, and what you changed")
 
 
 class Foretold(Expected):

@@ -42,7 +42,8 @@ class Stopped(Exception):
 
 
 class Desk:
-    """The seats of one campaign. `stop` says whether the user wants to stop. A context manager."""
+    """The seats of one campaign. `stop` says whether the user wants to stop; `asking` is told the seat that
+    is asked now. A context manager."""
 
     def __init__(
         self,
@@ -50,8 +51,10 @@ class Desk:
         book: Book,
         stop: Callable[[], bool] = lambda: False,
         make: MakeModel = make_model,
+        asking: Callable[[str], None] = lambda seat: None,
     ) -> None:
         self.settings, self.book, self.stop, self._make = settings, book, stop, make
+        self.asking = asking
         self._models: dict[str, Model] = {}
         self._runner = asyncio.Runner()
 
@@ -97,6 +100,7 @@ class Desk:
         `check` raises ValueError with what is wrong. `batched`: nothing waits for it, so it is sent in a
         batch; asked again later, the same question finds its answer. Raises NoAnswer, Later, or Stopped.
         """
+        self.asking(seat.name)
         name = self.settings.model(seat.name, number)
         agent = self._agent(seat, task, name, context, idea, check, tools, batched)
         try:

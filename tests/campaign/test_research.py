@@ -6,7 +6,7 @@ import team
 import toy
 from pydantic_ai.exceptions import ModelConnectionError
 from pydantic_ai.models.function import FunctionModel
-from team import change, edit, proposal, repair
+from team import change, edit, proposal, repair, settings
 
 from mendel.campaign.lab import Paused
 from mendel.researchers.seats import SEATS
@@ -15,19 +15,7 @@ from mendel.testing.messages_server import Answer
 from mendel.testing.scripted import as_request, response
 from mendel.testing.team import tool_results
 
-PRICE = {"input": 3.0, "output": 15.0, "cached": 0.3, "written": 6.0}
-NAME = "test:scripted"
-MODELS = {
-    **dict.fromkeys(("proposer", "engineer", "debugger", "novelty", "analyst", "librarian"), NAME),
-    "forecasters": (NAME,),
-}
 SLOW_START = toy.idea("catalog-knob", {"gain_a": 1.3})
-
-
-def settings(toy_data, ideas="none", **changes):
-    seats = {"who": "models", "models": MODELS, "prices": {"scripted": PRICE}, "patience": 0.01}
-    seats |= changes.pop("researchers", {})
-    return toy.config(ideas, toy_data, researchers=seats, **{"budget": "120runs", **changes})
 
 
 @pytest.fixture
@@ -171,7 +159,7 @@ def test_an_engineer_reads_the_recipe_and_nothing_else(research):
         if part["part_kind"] != "user-prompt"
     ]
     assert returned[0] == "score.py: 34 lines\ntrain.py: 121 lines  (editable)" or "(editable)" in returned[0]
-    assert "train.py:24: EFFICIENCY = 1.0" in returned[1]
+    assert "train.py:24:EFFICIENCY = 1.0" in returned[1]
     assert "the recipe has no such file" in str(returned[2])
     assert "root:" not in str(returned)
 
