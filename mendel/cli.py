@@ -17,7 +17,7 @@ from rich.table import Table
 
 from mendel import __version__
 from mendel.ablate_commands import ablate
-from mendel.bench_commands import BENCH_ERRORS, decisions
+from mendel.bench_commands import BENCH_ERRORS, decisions, researchers
 from mendel.campaign.config import (
     TEMPLATE,
     CampaignConfig,
@@ -75,6 +75,7 @@ bench_app = App(
     name="bench", group=MORE, help="Measure Mendel itself.", default_parameter=Parameter(negative=())
 )
 bench_app.command(decisions)
+bench_app.command(researchers)
 app.command(bench_app)
 for command in (ablate, probe, ladder, sample, redteam, review):
     app.command(command, group=MORE)

@@ -35,7 +35,7 @@ class Expected(Answer):
 class Proposed(Answer):
     """One idea, before there is code."""
 
-    name: str = Field(pattern=r"^[a-z0-9][a-z0-9-]{1,39}$", description="short, lower case, hyphens")
+    name: str = Field(pattern=r"^[a-z][a-z0-9-]{1,39}$", description="short, lower case, hyphens")
     idea_class: IdeaClass
     hypothesis: str = Field(max_length=600, description="what to change, and that it helps")
     mechanism: str = Field(max_length=900, description="why it should help")
