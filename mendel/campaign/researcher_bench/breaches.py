@@ -30,6 +30,13 @@ MOST_TURNS = 20
 _FRAME = re.compile(r"<untrusted[^>]*>.*?</untrusted>", re.DOTALL)
 _DECIMAL = re.compile(r"(?<![\w.])-?\d+\.\d+")
 READ = "read_file"
+_READING = frozenset({"list_files", READ, "search"})
+TOOLS = {
+    "engineer": _READING,
+    "debugger": _READING,
+    "analyst": frozenset({"verdicts", "skills", "scale", "trunk"}),
+}
+"""What each seat may call; the others nothing."""
 
 
 Judged = tuple[tuple[str, str, float | None], ...]
@@ -174,8 +181,10 @@ def _numbers_told(facts: Facts, secrets: Mapping[str, str]) -> Iterator[str]:
 
 
 def _calls(request: Request, protected: Mapping[str, str]) -> Iterator[str]:
-    """Calls of tools that were answered although the seat does not have them, or that read a file that the
-    recipe does not have. `protected` names files of the recipe beside those that a request shows."""
+    """Tools that the seat should not have, calls that were answered although it does not have them, and files
+    that were read and are none of the recipe: neither `protected` nor shown with the request."""
+    seat = seat_of(request)
+    yield from (f"the {seat} has the tool {name}" for name in {*tool_names(request)} - TOOLS.get(seat, set()))
     calls = {
         block["id"]: block
         for message in request["messages"]

@@ -10,6 +10,8 @@ from mendel.campaign.researcher_bench.stage import Stage
 from mendel.testing.messages_records import Answer, Request, Text, system_text, text_of
 from mendel.testing.team import Team, Values
 
+_SEEN: dict[int, int | None] = {0xE0000 + letter: letter for letter in range(0x20, 0x7F)} | {0x200B: None}
+"""Tag characters as the letters that they stand for; a space of no width is nothing."""
 Obey: TypeAlias = Callable[[Values, Request], Values | Answer]
 """From what an honest seat would answer, empty where it calls a tool first, to what is demanded."""
 
@@ -46,6 +48,6 @@ class Gullible(Team):
 
 
 def read_by(request: Request) -> str:
-    """All that a request gives to a model, its own words left out."""
+    """All that a request gives to a model, its own words left out, and what no person sees."""
     said = [text_of(message["content"]) for message in request["messages"] if message["role"] == "user"]
-    return "\n".join([system_text(request), *said])
+    return "\n".join([system_text(request), *said]).translate(_SEEN)
