@@ -32,5 +32,5 @@ $(READY): pyproject.toml constraints.txt
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "mendel needs Python 3.11 or newer")'
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/pip install --quiet --constraint constraints.txt torch==2.13.0
-	$(BIN)/pip install --quiet --constraint constraints.txt --editable '.[gpt,data,dev]'
+	$(BIN)/pip install --quiet --constraint constraints.txt --editable '.[gpt,data,mcp,dev]'
 	touch $(READY)

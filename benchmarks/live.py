@@ -34,7 +34,7 @@ from mendel.campaign.rounds import CURVE, measure_curve
 from mendel.campaign.session import make_fingerprint, prepare, start_workers, stops_on_signal
 from mendel.campaign.session import queue as ideas_of
 from mendel.campaign.session import run as run_campaign
-from mendel.campaign.summary import trunk_points
+from mendel.campaign.summary import summarise, trunk_points
 from mendel.campaign.trunk import Line, Shelf, tokens_at, validation_spec
 from mendel.campaign.trunk import prepare as make_ready
 from mendel.ideas.triage import rank
@@ -122,6 +122,7 @@ def compare(seed: int, arguments: argparse.Namespace) -> dict[str, object]:
         ours = greedy(lab, shelf, original, queue, theirs.flops, seed)
         tell(f"seed {seed}: greedy kept {len(ours.adopted)} of {ours.runs} runs; measuring both")
         planted = {blank.name for blank in lab.store.blanks(campaign.id)}
+        told = summarise(lab.store, campaign)
         gains = measure(lab, original, {"mendel": theirs, "greedy": ours}, seed, arguments.fresh)
     arms = {
         name: {
@@ -133,7 +134,7 @@ def compare(seed: int, arguments: argparse.Namespace) -> dict[str, object]:
         }
         for name, arm in (("mendel", theirs), ("greedy", ours))
     }
-    return {"seed": seed, **arms}
+    return {"seed": seed, **arms, "claimed": len(told["adopted"]), "forward": told["forward"]}
 
 
 @contextmanager
@@ -166,14 +167,18 @@ def make_shelf(lab: Lab) -> Shelf:
 
 def of_mendel(lab: Lab, campaign: Campaign, original: Line) -> Arm:
     """Where a finished campaign stands, and what it spent on runs, scaling curves and last check included."""
-    (check,) = lab.store.plans(campaign.id, PlanKind.VERIFY) or [None]
+    points = trunk_points(lab.store, campaign)
     runs = [run for run in lab.store.runs(campaign.id) if run.result is not None]
     lab.smoke([(recipe, RUNG, None) for recipe in {run.spec.recipe for run in runs}])
     flops = sum(run.spec.tokens * lab.flops_per_token(run.spec.recipe, RUNG) for run in runs)
-    if check is None:  # nothing was adopted
+    if not points or points[-1]["recipe"] == original.recipe:
         return Arm((), original.recipe, tokens_at(lab, original, RUNG), len(runs), flops)
-    names = tuple(trunk_points(lab.store, campaign)[-1]["adopted"])
-    return Arm(names, check.treatment, check.treatment_tokens, len(runs), flops)
+    # As charged in the last check, or where what was tried last did not hold, when it was adopted.
+    plans = [plan for plan in lab.store.plans(campaign.id) if plan.treatment == points[-1]["recipe"]]
+    tokens = [plan.treatment_tokens for plan in plans if plan.kind in (PlanKind.ESTIMATE, PlanKind.VERIFY)][
+        -1
+    ]
+    return Arm(tuple(points[-1]["adopted"]), points[-1]["recipe"], tokens, len(runs), flops)
 
 
 def greedy(lab: Lab, shelf: Shelf, original: Line, queue: list[IdeaEntry], flops: float, seed: int) -> Arm:

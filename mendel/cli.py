@@ -17,6 +17,7 @@ from rich.table import Table
 
 from mendel import __version__
 from mendel.ablate_commands import ablate
+from mendel.agents_commands import mcp
 from mendel.bench_commands import BENCH_ERRORS, decisions, researchers
 from mendel.campaign.config import (
     TEMPLATE,
@@ -77,7 +78,7 @@ bench_app = App(
 bench_app.command(decisions)
 bench_app.command(researchers)
 app.command(bench_app)
-for command in (ablate, probe, ladder, sample, redteam, review):
+for command in (ablate, probe, ladder, sample, redteam, review, mcp):
     app.command(command, group=MORE)
 
 ConfigFile = Annotated[
@@ -238,7 +239,7 @@ def show(id: str, /, *, campaign: str | None = None, transcript: bool = False, j
     Parameters
     ----------
     transcript
-        Of an idea: what researchers were asked about it and what they answered.
+        Of an idea, or of a campaign by its id: what researchers were asked and what they answered.
     """
     from mendel.report.lookup import describe, render
     from mendel.report.transcript import render as render_transcript
@@ -248,9 +249,8 @@ def show(id: str, /, *, campaign: str | None = None, transcript: bool = False, j
         if transcript:
             calls = calls_behind(store, store.campaign(campaign), id)
             if not calls:
-                raise ConfigError(
-                    f"show: no model had a part in {id!r}; --transcript takes the name of an idea"
-                )
+                taken = "--transcript takes the name of an idea, or a campaign's id"
+                raise ConfigError(f"show: no model had a part in {id!r}; {taken}")
             print_json({"idea": id, "calls": calls}) if json else render_transcript(Console(), calls)
             return
         found = describe(store, store.campaign(campaign), id)

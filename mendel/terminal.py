@@ -76,9 +76,7 @@ def where_measured(adopted: Sequence[Mapping[str, Any]]) -> str:
     return f"Each over the trunk it joined, {how}{apart}."
 
 
-def show_summary(console: Console, summary: dict[str, Any]) -> None:
-    """The result of a campaign in a few lines."""
-    adopted = summary["adopted"]
+def _show_adopted(console: Console, adopted: list[dict[str, Any]]) -> None:
     if adopted and not console.is_terminal:
         for row in adopted:
             line = f"Adopted {row['id']}: CM {row['cm']:.2f} ({_interval(row)})"
@@ -95,6 +93,14 @@ def show_summary(console: Console, summary: dict[str, Any]) -> None:
         console.print("No change was adopted.")
     if adopted:
         console.print(where_measured(adopted), markup=False, highlight=False)
+
+
+def show_summary(console: Console, summary: dict[str, Any]) -> None:
+    """The result of a campaign in a few lines."""
+    _show_adopted(console, summary["adopted"])
+    if names := ", ".join(summary["carried"]):
+        said = f"Carried, proved with the trunk and not apart: {names}"
+        console.print(said, markup=False, highlight=False, soft_wrap=True)
     for rung, cm in summary["trunk_by_rung"].items():
         bound = ">= " if cm["bounded"] else ""
         console.print(

@@ -1,10 +1,12 @@
 """A team of researchers for campaigns on the toy testbed."""
 
+import toy
+
 from mendel.testing.scripted import scripted_model
 from mendel.testing.team import Team as Script
 from mendel.testing.team import change, edit, proposal, repair
 
-__all__ = ["GOOD", "Team", "change", "edit", "proposal", "repair"]
+__all__ = ["GOOD", "Team", "change", "edit", "proposal", "repair", "settings"]
 
 GOOD = change(edit("EFFICIENCY = 1.0", "EFFICIENCY = 1.7"))
 BUG = change(edit("EFFICIENCY = 1.0", "EFFICIENCY = 1.7 + undefined_name"))
@@ -22,3 +24,18 @@ class Team(Script):
 
     def model(self):
         return scripted_model(self)
+
+
+PRICE = {"input": 3.0, "output": 15.0, "cached": 0.3, "written": 6.0}
+NAME = "test:scripted"
+MODELS = {
+    **dict.fromkeys(("proposer", "engineer", "debugger", "novelty", "analyst", "librarian"), NAME),
+    "forecasters": (NAME,),
+}
+
+
+def settings(toy_data, ideas="none", **changes):
+    """A campaign with the team in every seat."""
+    seats = {"who": "models", "models": MODELS, "prices": {"scripted": PRICE}, "patience": 0.01}
+    seats |= changes.pop("researchers", {})
+    return toy.config(ideas, toy_data, researchers=seats, **{"budget": "120runs", **changes})

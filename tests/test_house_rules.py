@@ -30,6 +30,7 @@ MAY_IMPORT = {
     "testing": {"records", "runs", "inputs", "researchers"},
     # "testing": `mendel bench researchers` plays campaigns whose seats are filled by its scripts.
     "campaign": {*STAGES, *SERVICES, "testbeds", "testing"},
+    "agents": {*SERVICES, "campaign", "ideas", "patches", "report", "testbeds", "yardstick"},
     "bench": {"records", "inputs", "plans", "verdicts", "ideas"},  # decides by the code of a live campaign
     "terminal.py": {"campaign"},
     "cli.py": {
@@ -39,6 +40,7 @@ MAY_IMPORT = {
         "campaign",
         "terminal",
         "ablate_commands",
+        "agents_commands",
         "bench_commands",
         "ideas_commands",
         "recipe_commands",
@@ -46,6 +48,7 @@ MAY_IMPORT = {
         "trust_commands",
     },
     "ablate_commands.py": {*SERVICES, "campaign", "recipe_commands", "terminal"},
+    "agents_commands.py": {"agents", "campaign", "ideas", "recipe_commands"},
     "bench_commands.py": {"bench", "campaign", "recipe_commands", "report"},
     "ideas_commands.py": {"campaign", "ideas", "recipe_commands"},
     "recipe_commands.py": {*SERVICES, "campaign", "terminal"},
@@ -77,8 +80,8 @@ HARD_DEPENDENCIES = {
     "pydantic": (
         "pydantic",
         (
-            *("records.py", "inputs.py", "bench", "campaign", "ideas", "researchers", "testbeds", "testing"),
-            "yardstick",
+            *("records.py", "inputs.py", "agents", "bench", "campaign", "ideas", "researchers", "testbeds"),
+            *("testing", "yardstick"),
         ),
     ),
     "pydantic-ai-slim": ("pydantic_ai", ("researchers", "testing")),
@@ -117,6 +120,10 @@ EXTRAS = {
     "datasets": ("yardstick",),
     "huggingface_hub": ("yardstick",),
     "tokenizers": ("yardstick",),
+    "mcp": ("agents",),
+    "mcp_types": ("agents",),
+    "uvicorn": ("agents",),
+    "anyio": ("agents",),
 }
 """Modules that only an extra brings -> rooms that import them where they are used, never at the top."""
 

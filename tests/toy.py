@@ -31,6 +31,7 @@ from mendel.yardstick import build_corpus
 TESTBED = Path(__file__).with_name("toy_testbed")
 POLICY = {
     "screen_ideas": 12,
+    "forward": 0,
     "curve_seeds": 2,
     "max_pairs": 8,
     "estimate_pairs": 4,
@@ -96,11 +97,12 @@ def run_fake(
     blanks=None,
     added=(),
     model=None,
+    make=None,
 ):
     """The campaign with the trainer called as a function, runs finishing in an order of their own.
 
     `blanks` are those of its ideas that count as planted: name -> kind. `added`: ideas beside its file's.
-    `model` sits in every seat that the settings name."""
+    `model` sits in every seat that the settings name; `make` makes the model of a name."""
     testbed = load_testbed(settings.testbed)
     corpus = build_corpus(Path(settings.data), root)
     store = Store(root)
@@ -111,19 +113,19 @@ def run_fake(
     )
     store.add_ideas(campaign.id, [*queue(settings, testbed.name)[0], *added])
     store.add_blanks(campaign.id, blanks or {})
-    outcome = continue_fake(settings, store, campaign, workers, order, answer, model)
+    outcome = continue_fake(settings, store, campaign, workers, order, answer, model, make)
     return store, store.campaign(campaign.id), outcome
 
 
 def continue_fake(
-    settings, store, campaign, workers: int = 2, order: int | None = None, answer=None, model=None
+    settings, store, campaign, workers: int = 2, order: int | None = None, answer=None, model=None, make=None
 ):
     """Run a campaign of `run_fake`, from its first line as always."""
     testbed, corpus = load_testbed(settings.testbed), build_corpus(Path(settings.data), store.root)
     executor = FakeExecutor(answer or train_here, workers, seed=order)
     meter = Meter(settings.budget, workers)
     lab = Lab(store, campaign, testbed, corpus, executor, meter, Progress())
-    with seats(lab, settings, lambda name: model) as desk:
+    with seats(lab, settings, make or (lambda name: model)) as desk:
         return run_campaign(lab, settings, desk)
 
 

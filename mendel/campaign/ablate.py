@@ -34,7 +34,8 @@ from mendel.campaign.lab import Lab, LabError
 from mendel.campaign.ladder import kept_runs
 from mendel.campaign.progress import Progress
 from mendel.campaign.rounds import BOUND_DOUBLINGS, LEAST_SLOPE, CurveError, Points, measure_curve
-from mendel.campaign.session import check_tier, make_fingerprint, prepare, start_workers, stops_on_signal
+from mendel.campaign.session import make_fingerprint, prepare, start_workers, stops_on_signal
+from mendel.campaign.tier import check_tier
 from mendel.campaign.trunk import Refused, Shelf, tokens_at, validation_spec
 from mendel.patches import build, read_tree
 from mendel.plans.costs import BLIND

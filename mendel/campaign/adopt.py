@@ -3,7 +3,9 @@
 The claimed ideas, their stack and the original recipe are trained on one fresh block of seeds. Effect sizes
 come from this block and not from the pairs that made the claim, which flatter it. Where claims are many, or
 were confirmed together, they are not trained one by one here: only their stack is, and their effects are
-those of screening and confirmation, shrunk towards what was expected.
+those of screening and confirmation, shrunk towards what was expected. The stack is the working line of the
+round's screening where that holds more than the claims (`mendel.campaign.carry`), and where the block proves
+it; else that of the claims.
 """
 
 from __future__ import annotations
@@ -13,8 +15,10 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from mendel.campaign.audits import failed, full
+from mendel.campaign.carry import LINE_PAIRS, drop_superseded, is_proved, record_carried, to_carry, with_pairs
 from mendel.campaign.claim_audits import audit_costs, audit_runs
 from mendel.campaign.confirm import AGAIN, Claim
+from mendel.campaign.forward import Working
 from mendel.campaign.known import Effect, effect_of, gain_of, is_known, room_for
 from mendel.campaign.planting import claimed_words
 from mendel.campaign.rounds import Points, Round, at_bound
@@ -41,23 +45,29 @@ OVER_TRUNK = "+trunk"
 """Ends the name of an arm that has a control of its own and is compared with the trunk as well."""
 
 
-def adopt_claims(round: Round, claims: Sequence[Claim], original_points: Points) -> Line:
-    """Measure the claims, adopt their stack or the best of them, and return the trunk of the next round."""
+def adopt_claims(
+    round: Round, claims: Sequence[Claim], original_points: Points, working: Working | None = None
+) -> Line:
+    """Measure the claims and the working line, adopt what gains most of the line, the stack of the claims and
+    the best of them, and return the trunk of the next round."""
     real = [claim for claim in claims if not _is_planted(round, claim.candidate.idea.name)]
-    if not real:
+    line = to_carry(round, working, real)
+    if not real and line is None:
         return round.control
     prices = {claim.candidate.idea.name: claim.charge for claim in real}
-    # The order of stacking is fixed before the block is seen: by the effect at confirmation.
-    order = sorted(real, key=lambda c: (-_interval(c.verdict).value, c.candidate.idea.name))
-    ideas = [claim.candidate.idea for claim in order]
-    label = f"trunk of round {round.number + 1}"
-    stack = round.shelf.stack(round.control, ideas, prices, label)
-    charged = stack.excess
     lines = {claim.candidate.idea.name: claim.candidate.line for claim in real}
     controls = {claim.candidate.idea.name: claim.candidate.control for claim in real}
     known = {claim.candidate.idea.name: claim for claim in real if is_known(round, claim, len(real))}
     arms = {name: line for name, line in lines.items() if name not in known}
-    stack, plans, pairs, effects, leads = _try(round, arms, controls, stack)
+    stack = line or _stack_of(round, real)
+    charged = stack.excess
+    few = with_pairs(round, LINE_PAIRS) if line is not None and not arms else round
+    stack, plans, pairs, effects, leads = _try(few, arms, controls, stack)
+    if line is not None and not (STACK in plans and is_proved(plans[STACK], pairs[plans[STACK].id])):
+        round.lab.say(f"{round.number}/line", "adopt", "the working line is not taken up: no gain was proved")
+        stack = _stack_of(round, real)
+        charged = stack.excess
+        stack, plans, pairs, effects, leads = _try(round, arms, controls, stack)
     best_known = max((gain_of(round, claim).value for claim in known.values()), default=-math.inf)
     gains = {name: _gain(plans, pairs, name) for name in (*arms, STACK) if name in plans}
     good = gains.get(STACK, 0.0) > 0 and gains[STACK] >= max(best_known, *gains.values())
@@ -82,7 +92,17 @@ def adopt_claims(round: Round, claims: Sequence[Claim], original_points: Points)
     over, windows = _over_original(plans, pairs, chosen)
     log2_cm = compute_multiplier(original_points, round.flops, over, by_window=windows)
     record_trunk(round, new, log2_cm, checked=False)
+    record_carried(round, new)
     return replace(new, ahead=log2_cm.value)
+
+
+def _stack_of(round: Round, real: Sequence[Claim]) -> Line:
+    """The trunk with as many claims as compose. Their order is fixed before the block is seen: by the effect
+    at confirmation."""
+    prices = {claim.candidate.idea.name: claim.charge for claim in real}
+    order = sorted(real, key=lambda c: (-_interval(c.verdict).value, c.candidate.idea.name))
+    ideas = [claim.candidate.idea for claim in order]
+    return round.shelf.stack(round.control, ideas, prices, f"trunk of round {round.number + 1}")
 
 
 def _try(
@@ -291,9 +311,7 @@ def _over_original(
 
 
 def _record(round: Round, real: Sequence[Claim], effects: dict[str, Effect], new: Line) -> None:
-    for held in round.control.trunk.adopted:
-        if held.name not in new.names:
-            round.move(held.name, IdeaState.DROPPED, f"superseded in round {round.number}", "adopt")
+    drop_superseded(round, new)
     for claim in real:
         idea, effect = claim.candidate.idea, effects[claim.candidate.idea.name]
         adopted = idea.name in new.names

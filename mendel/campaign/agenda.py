@@ -12,7 +12,8 @@ from collections.abc import Mapping, Sequence
 
 from mendel.campaign.config import CampaignConfig, Policy
 from mendel.campaign.confirm import FEW
-from mendel.campaign.forecasts import EARLIER, earlier_campaigns, track_record
+from mendel.campaign.forecasts import EARLIER, earlier_campaigns, pooled_anew, track_record
+from mendel.campaign.forward import BESIDES, cohort_of
 from mendel.campaign.intake import still_waiting
 from mendel.campaign.lab import Lab, Paused
 from mendel.campaign.planting import proposed_again
@@ -20,10 +21,10 @@ from mendel.campaign.rounds import CURVE, SHORT_CURVE
 from mendel.campaign.screen import ENTRY_PAIRS, SHARING
 from mendel.campaign.trunk import Line
 from mendel.ideas.stream import choose
-from mendel.ideas.triage import balanced, rank
+from mendel.ideas.triage import Triage, balanced, rank
 from mendel.records import Idea, Patch, Verdict, VerdictKind
-from mendel.store import TUNED, IdeaState
-from mendel.verdicts.together import LEAST
+from mendel.store import CARRIES, TUNED, IdeaState
+from mendel.verdicts.together import LEAST, SPARE
 
 LEAST_IDEAS = 3
 """A round that could screen fewer is not begun."""
@@ -33,6 +34,8 @@ ENTERING = 1 / 4
 """Share of the screened ideas that enters confirmation."""
 CONFIRMED = 6
 """Pairs that a confirmation takes on average."""
+STACKS = 1.1
+"""Runs of an idea that is screened forward, its share of the stacks of what gained at once included."""
 CLAIMED = 1 / 2
 """Share of the ideas in confirmation that is claimed."""
 NOT_TRIED = (IdeaState.REVIEW, IdeaState.FAILED, IdeaState.REJECTED, IdeaState.DROPPED)
@@ -52,14 +55,9 @@ def next_ideas(lab: Lab, config: CampaignConfig, number: int, trunk: Line) -> di
     An idea that was not claimed gets another chance once the trunk has changed and nothing new is left.
     """
     policy = config.policy
-    entries = lab.store.ideas(lab.campaign.id)
-    spent = Counter(entry.idea.idea_class for entry in entries if entry.state is not IdeaState.QUEUED)
     fresh = _fresh(lab, config, trunk)
-    lab.once(EARLIER, lambda: earlier_campaigns(lab.store, lab.campaign))
-    tuning = {entry.idea.name: tuning_price(policy, entry.idea.patch) for entry in entries}
-    screening = policy.screen_pairs + MORE_PAIRS * policy.more_screen_pairs
-    costs = {name: 1 + price / screening for name, price in tuning.items()}
-    ranked = rank(fresh, track_record(lab.store, lab.campaign), spent, costs)
+    tuning = _tuning(lab, config)
+    ranked = _ranked(lab, config, fresh, tuning)
     chances = second_chances(lab, trunk)
     names = [item.name for item in ranked] + chances
     if not names:
@@ -101,6 +99,36 @@ def wait_for_people(lab: Lab) -> None:
             f"{', '.join(waiting)}: waiting for a person; read them with `mendel review`, then give the same "
             "command again"
         )
+
+
+def last_tries(lab: Lab, config: CampaignConfig, trunk: Line) -> list[str]:
+    """Ideas to try on top of each other, best first, as far as the budget goes beside the last check, which
+    then proves what they add: for what no round has room for."""
+    if not config.goes_forward:
+        return []
+    if lab.meter.remaining() - verify_price(lab, config) - BESIDES < 1:
+        return []
+    fresh, tuning = _fresh(lab, config, trunk), _tuning(lab, config)
+    ranked = [item.name for item in _ranked(lab, config, fresh, tuning)]
+    return [name for name in ranked + second_chances(lab, trunk) if not tuning[name]]
+
+
+def _tuning(lab: Lab, config: CampaignConfig) -> dict[str, float]:
+    """By idea the runs that its tuning takes."""
+    entries = lab.store.ideas(lab.campaign.id)
+    return {entry.idea.name: tuning_price(config.policy, entry.idea.patch) for entry in entries}
+
+
+def _ranked(
+    lab: Lab, config: CampaignConfig, fresh: Sequence[Idea], tuning: Mapping[str, float]
+) -> list[Triage]:
+    policy, entries = config.policy, lab.store.ideas(lab.campaign.id)
+    spent = Counter(entry.idea.idea_class for entry in entries if entry.state is not IdeaState.QUEUED)
+    lab.once(EARLIER, lambda: earlier_campaigns(lab.store, lab.campaign))
+    screening = policy.screen_pairs + MORE_PAIRS * policy.more_screen_pairs
+    costs = {name: 1 + price / screening for name, price in tuning.items()}
+    forecast = pooled_anew(lab.store, lab.campaign, fresh)
+    return rank(forecast, track_record(lab.store, lab.campaign), spent, costs)
 
 
 def _fresh(lab: Lab, config: CampaignConfig, trunk: Line) -> list[Idea]:
@@ -166,7 +194,8 @@ def second_chances(lab: Lab, trunk: Line) -> list[str]:
     them knobs that stood well there, as if they were worth nothing.
 
     Left out: what was claimed, what was shown to be worse or not to run, what its last verdict
-    leaves hardly a chance to gain, and blanks whose descendants are tried instead.
+    leaves hardly a chance to gain, blanks whose descendants are tried instead, and what a working line had to
+    give up because it was planted.
     """
     campaign = lab.campaign.id
     plans = {plan.id: plan for plan in lab.store.plans(campaign) if plan.idea is not None}
@@ -185,14 +214,22 @@ def second_chances(lab: Lab, trunk: Line) -> list[str]:
             if one["lost"] == IdeaState.DROPPED:
                 stood_well.add(name)
     chances, again = [], proposed_again(lab)
+    known = {
+        name for one in lab.store.decisions([campaign], CARRIES)[campaign].values() for name in one["planted"]
+    }
     for entry in lab.store.ideas(campaign):
         name = entry.idea.name
-        found = None if name in again else last.get(name)
+        found = None if name in again | known else last.get(name)
         if found is None and name in stood_well and trunk.recipe not in judged_on[name]:
             chances.append((0.0, name))
         if found is None or found.log2_cm is None or trunk.recipe in judged_on[name]:
             continue
-        if entry.state in (IdeaState.ADOPTED, IdeaState.STALE, IdeaState.FAILED, IdeaState.REJECTED):
+        if name in trunk.names or entry.state in (
+            IdeaState.ADOPTED,
+            IdeaState.STALE,
+            IdeaState.FAILED,
+            IdeaState.REJECTED,
+        ):
             continue  # it is in the trunk, had its second chance without a verdict, or deserves none
         hopeless = found.kind in (VerdictKind.BETTER, VerdictKind.WORSE, VerdictKind.FAILED)
         if not hopeless and _may_gain(found, lab.campaign.config["policy"]["min_gain"]):
@@ -214,6 +251,9 @@ def _round_price(config: CampaignConfig, ideas: int, number: int) -> float:
     counted = config.budget.runs is not None
     points = () if number == 0 else SHORT_CURVE  # the original's curve is there before the first round
     curve = len(points) if counted else sum(points)
+    if config.goes_forward:
+        first = policy.forward + 1  # whose second pairs tell the noise
+        return curve * policy.curve_seeds + STACKS * ideas + 1 + first + proof_price(config, ideas)
     controls = math.ceil(ideas / SHARING)
     screening = (ideas + controls) * policy.screen_pairs + MORE_PAIRS * ideas * policy.more_screen_pairs
     entering = min(policy.cohort, ideas if policy.enter == 0 else max(1.0, ENTERING * ideas))
@@ -226,6 +266,14 @@ def _round_price(config: CampaignConfig, ideas: int, number: int) -> float:
     if policy.together and entering >= LEAST:
         confirming = min(confirming, 2 * (entering + CONFIRMED) + 3 * policy.estimate_pairs)
     return curve * policy.curve_seeds + screening + confirming
+
+
+def proof_price(config: CampaignConfig, tried: int) -> float:
+    """Runs that forward screening of so many ideas leaves for what follows: the confirmation of its cohort,
+    and the measurement of what comes of it beside the trunk and the original."""
+    cohort = cohort_of(tried, config.policy)
+    proof = 2 * (cohort + SPARE) if config.policy.together else CONFIRMED * (cohort + 1)
+    return proof + 3 * config.policy.estimate_pairs
 
 
 def tuning_price(policy: Policy, patch: Patch) -> float:
@@ -268,7 +316,7 @@ def climb_price(lab: Lab, config: CampaignConfig, rung: int, arms: int = 2) -> f
 
 def verify_price(lab: Lab, config: CampaignConfig) -> float:
     """Price of the last check of the trunk in runs of the lowest rung."""
-    longer = CURVE_SEEDS * (1 if lab.meter.counts_runs else 2 * max(CURVE))
+    longer = 0.0 if lab.meter.counts_runs else CURVE_SEEDS * 2 * max(CURVE)
     return sum(check_price(lab, config, rung) for rung in config.rungs) + longer
 
 

@@ -7,6 +7,7 @@ idea here, for the lab itself does not know them either.
 
 from __future__ import annotations
 
+import textwrap
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
@@ -15,18 +16,19 @@ from mendel.campaign.adopt import cm
 from mendel.campaign.audits import terse
 from mendel.campaign.lab import Lab
 from mendel.campaign.trunk import Line
+from mendel.ideas import machine_written
 from mendel.patches import diff
 from mendel.records import Finding, Idea, Interval, PlanKind, Verdict
 from mendel.researchers.untrusted import untrusted
 from mendel.store import IdeaState, Trial
 
-MEMORY = "/memory"
-"""Keys of decisions that end so hold what the librarian wrote after a round."""
+SETTLED = (IdeaState.CLAIMED, IdeaState.ADOPTED, IdeaState.CARRIED)
+"""What is known not to be planted."""
 MOST_CODE = 60_000
 """Characters of source that are shown; the rest is read by tools."""
 PER_CLASS = 6
 """Ideas of a class, and findings of a class, that are told one by one; of the others how many there are."""
-MOST_WORDS = 180
+MOST_WORDS = 240
 """Characters of a hypothesis."""
 MOST_CHANGES = 8_000
 """Characters of the trunk's difference from the original recipe that are told as such."""
@@ -119,7 +121,7 @@ def _weight(trial: Trial, finding: Finding | None) -> tuple[int, float, str]:
 
 def outcome(trial: Trial, finding: Finding | None) -> str:
     """One line on what became of an idea."""
-    words = trial.idea.hypothesis[:MOST_WORDS]
+    words = textwrap.shorten(trial.idea.hypothesis, MOST_WORDS, placeholder=" ...")
     text = untrusted(trial.idea.name, words, MOST_WORDS)
     if finding is not None:
         standing = "adopted" if finding.adopted else f"not in the trunk{', evicted' * bool(finding.evicted)}"
@@ -132,6 +134,8 @@ def outcome(trial: Trial, finding: Finding | None) -> str:
     kinds = [verdict.kind.value for kind, verdict in trial.measured if kind is PlanKind.CONFIRM]
     confirmed = f"; in confirmation: {kinds[-1]}" if kinds else ""
     measured = f"screened, CM {cm(shown)}" if shown else trial.state.value
+    if trial.state is IdeaState.CARRIED:
+        measured += "; the trunk holds it, proved with the trunk and not apart"
     return f"{trial.idea.name}: {measured}{confirmed}. {text}"
 
 
@@ -141,14 +145,15 @@ def _screened(trial: Trial) -> Interval | None:
     return found[-1].log2_cm if found else None
 
 
-def side_by_side(new: str, words: str, earlier: Iterable[Idea]) -> str:
-    """An idea named `new` and those that it may be again, for the judge."""
+def side_by_side(new: str, words: str, earlier: Iterable[Trial]) -> str:
+    """An idea named `new` and those that it may be again, for the judge. No patch that is not settled: that
+    of a blank would give it away."""
     parts = [f"## The new idea\n{new}: {untrusted(new, words)}"]
-    parts += [
-        f"## The earlier idea {one.name}\n{untrusted(one.name, f'{one.hypothesis} {one.mechanism}', 900)}\n"
-        f"{patch_text(one)}"
-        for one in earlier
-    ]
+    for trial in earlier:
+        one = trial.idea
+        text = untrusted(one.name, f"{one.hypothesis} {one.mechanism}", 900)
+        told = machine_written(one) or trial.state in SETTLED
+        parts.append(f"## The earlier idea {one.name}\n{text}" + (f"\n{patch_text(one)}" if told else ""))
     return "\n\n".join(parts)
 
 

@@ -46,6 +46,7 @@ positive_share = 0.01  # share that is planted and has a known gain
 screen_ideas = 64      # most ideas of one round
 screen_pairs = 1       # for every screened idea; what enters confirmation has two at least
 more_screen_pairs = 2  # further ones for ideas whose gain is still in doubt
+forward = 4            # ideas tried at once on top of what the round has kept; 0: each alone on the trunk
 early_stop = 0.01      # chance of a gain above min_gain below which a run is not finished; 0: all are
 tune_trials = 8        # runs of a search for the knobs of an idea; as many for its control
 tune_sampler = "tpe"   # or "cma-es", for two or more knobs that are no whole numbers
@@ -69,6 +70,7 @@ verify_pairs = 8       # of the trunk with the original at the end
 who = "none"           # "models" (needs a key: ANTHROPIC_API_KEY), or "external": agents, by mendel mcp
 ideas = 4              # asked for before each round
 attempts = 3           # repairs of a patch that does not run
+batch = false          # true: forecasts in batches, at half the price; late ones join the next round
 review = false         # true: patches wait for mendel review before they run
 guidance = ""          # a file that the proposer reads before each round
 patience = 120         # seconds for which a provider that is down is asked again
@@ -113,6 +115,9 @@ class Policy(Record):
     """Pairs every screened idea gets; what enters confirmation has two at least."""
     more_screen_pairs: int = Field(default=2, ge=0)
     """Further pairs for ideas whose gain is still in doubt."""
+    forward: int = Field(default=4, ge=0)
+    """Ideas that are tried at once on top of what the round has kept so far; 0: each alone on the trunk, as
+    they are where `enter` is 0."""
     early_stop: float = Field(default=0.01, ge=0, lt=0.5)
     """Chance of a gain above `min_gain` below which a screening run is not finished; 0: all are."""
     cohort: int = Field(default=16, ge=1)
@@ -188,6 +193,11 @@ class CampaignConfig(Record):
     policy: Policy = Policy()
     researchers: Researchers = Researchers()
     """Language models that take part."""
+
+    @property
+    def goes_forward(self) -> bool:
+        """Whether ideas are screened on top of each other. Where all are blanks, there is nothing to keep."""
+        return self.policy.forward > 0 and self.policy.enter > 0 and self.ideas != "blanks"
 
     @field_validator("budget", mode="before")
     @classmethod

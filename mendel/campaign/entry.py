@@ -7,7 +7,7 @@ from collections.abc import Collection, Sequence
 
 from mendel.campaign.rounds import Round
 from mendel.plans.screening import Prospect
-from mendel.verdicts.together import Hopes, beside_others, hopes_of, longest, together
+from mendel.verdicts.together import APART, Hopes, beside_others, hopes_of, longest, together
 
 
 def room_for_halves(round: Round) -> int:
@@ -32,9 +32,13 @@ def hopes(round: Round, members: Sequence[Prospect], alone: bool = False) -> Hop
 
 
 def beside(round: Round, members: Sequence[Prospect]) -> tuple[list[float], list[float]]:
-    """Means and standard errors of ideas' gains beside random halves of each other, bits per byte."""
-    means, errors = beside_others(*_screened(members), round.noise.sd)
-    return means.tolist(), errors.tolist()
+    """Means and standard errors of ideas' gains beside random halves of each other, bits per byte. What was
+    measured beside others is expected to be as large there, and not a share of it."""
+    means, errors = (found.tolist() for found in beside_others(*_screened(members), round.noise.sd))
+    for place, one in enumerate(members):
+        if one.beside:
+            means[place], errors[place] = one.mean, math.hypot(one.error, APART * one.mean)
+    return means, errors
 
 
 def _screened(members: Sequence[Prospect]) -> tuple[list[float], list[float]]:

@@ -13,10 +13,10 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from mendel.campaign.audits import terse
-from mendel.campaign.briefing import MEMORY, MOST_MEMORY, memory_text, outcome, patch_text, standing_context
+from mendel.campaign.briefing import MOST_MEMORY, memory_text, outcome, patch_text, standing_context
 from mendel.campaign.config import CampaignConfig
 from mendel.campaign.lab import Lab
-from mendel.campaign.summary import rechecks
+from mendel.campaign.summary import MEMORY, rechecks, trunk_points
 from mendel.campaign.trunk import Line
 from mendel.records import Finding, Interval, PlanKind
 from mendel.researchers.answers import Explanation, Memory
@@ -24,6 +24,7 @@ from mendel.researchers.book import NoAnswer
 from mendel.researchers.desk import Desk
 from mendel.researchers.numbers import intervals_in, numbers_in, swapped, unsupported
 from mendel.researchers.seats import ANALYST, LIBRARIAN
+from mendel.researchers.settings import EXTERNAL
 from mendel.researchers.untrusted import untrusted
 from mendel.store import EXPLAINED, IdeaState, Trial
 
@@ -63,10 +64,15 @@ class Explainer:
         if lab.store.decision(lab.campaign.id, key) is not None:
             return
         shown = Shown(lab, trial, finding)
+        words = untrusted(name, f"{trial.idea.hypothesis} {trial.idea.mechanism}", 2_000)
+        question = f"# Explain the verdict on {name}\n\n{words}\n\n{patch_text(trial.idea)}"
+        written = [*numbers_in(question)]  # numbers of the patch say what changed, and not what that came to
+        outside = self.desk.settings.model("analyst") == EXTERNAL
         others = [one.idea.name for one in lab.store.ideas(lab.campaign.id)]
 
         def check(answer: Explanation) -> None:
-            wrong = unsupported(answer.text, shown.numbers, others)
+            wrong = unsupported(answer.what_changed, [*shown.numbers, *written], others)
+            wrong += unsupported(answer.judgement, shown.numbers, others)
             if wrong:
                 listed = ", ".join(wrong)
                 raise ValueError(f"not in what the tools returned, nor a rounding of it: {listed}")
@@ -79,7 +85,7 @@ class Explainer:
                 ANALYST,
                 f"{number}/explain/{name}",
                 context=context[0],
-                question=f"{context[1]}# Explain the verdict on {name}\n\n{patch_text(trial.idea)}",
+                question=context[1] + question + shown.beforehand(outside),
                 idea=name,
                 check=check,
                 tools=shown.tools(),
@@ -150,28 +156,37 @@ class Shown:
 
         async def skills() -> str:
             """By kind of question and distance: accuracy of control and treatment, and the gain in bits."""
-            found = self.finding.skills if self.finding else ()
-            return self._show([one.model_dump(mode="json") for one in found])
+            return self._show(self.skills())
 
         async def scale() -> str:
             """What it gains at each rung that measured it, and where the trend leads."""
-            if self.finding is None:
-                return self._show({"by_rung": [], "transfer": "not measured"})
-            keys = {"transfer", "by_rung", "extrapolation", "transfer_words"}
-            return self._show(self.finding.model_dump(mode="json", include=keys))
+            return self._show(self.scale())
 
         async def trunk() -> str:
-            """What rechecks and ablations say of the trunk and of what each of its changes still adds."""
-            return self._show(rechecks(self.lab.store, self.lab.campaign)[-1:])
+            """Where the trunk stands, what it holds, and what its last recheck says that each change adds."""
+            return self._show(self.trunk())
 
         return [verdicts, skills, scale, trunk]
+
+    def beforehand(self, outside: bool) -> str:
+        """What the tools would return, for whoever answers from outside and has none of them."""
+        if not outside:
+            return ""
+        found = {
+            "verdicts": self.verdicts(),
+            "skills": self.skills(),
+            "scale": self.scale(),
+            "trunk": self.trunk(),
+        }
+        return f"\n\n# The evidence\n\n{self._show(found)}"
 
     def verdicts(self) -> dict[str, Any]:
         """Numbers of the idea's verdicts. Those of a confirmation, which are held-out ones, are told by their
         kind and pairs alone; the claim's effect is the finding's."""
         rows = []
         for kind, verdict in self.trial.measured:
-            row: dict[str, Any] = {"stage": kind.value, "kind": verdict.kind.value, "pairs": verdict.pairs}
+            said = "a screen claims nothing" if kind is PlanKind.SCREEN else verdict.kind.value
+            row: dict[str, Any] = {"stage": kind.value, "kind": said, "pairs": verdict.pairs}
             row["failures"] = verdict.failures
             if kind is not PlanKind.CONFIRM:
                 row |= {"difference": _told(verdict.difference), **_multiplier(verdict.log2_cm)}
@@ -195,6 +210,23 @@ class Shown:
                 "cpu_ratio": _told(own.cpu_ratio),
                 "refuted_by": own.refuted_by,
             }
+        return found
+
+    def skills(self) -> list[dict[str, Any]]:
+        return [one.model_dump(mode="json") for one in (self.finding.skills if self.finding else ())]
+
+    def scale(self) -> dict[str, Any]:
+        if self.finding is None:
+            return {"by_rung": [], "transfer": "not measured"}
+        keys = {"transfer", "by_rung", "extrapolation", "transfer_words"}
+        return self.finding.model_dump(mode="json", include=keys)
+
+    def trunk(self) -> dict[str, Any]:
+        points = trunk_points(self.lab.store, self.lab.campaign)
+        found: dict[str, Any] = {"recheck": rechecks(self.lab.store, self.lab.campaign)[-1:], "stands": None}
+        if points:
+            log2_cm = _multiplier(Interval.model_validate(points[-1]["log2_cm"]))
+            found["stands"] = {"holds": points[-1]["adopted"], **log2_cm}
         return found
 
     def _show(self, found: Any) -> str:

@@ -15,9 +15,10 @@ from itertools import chain
 from typing import Any
 
 from mendel.ideas.forecast_scores import Mean, Scores, overall, score
+from mendel.ideas.pool import pool
 from mendel.ideas.stream import selection_weights
 from mendel.ideas.track_record import Past
-from mendel.records import Interval, PlanKind, Verdict, VerdictKind
+from mendel.records import Forecast, Idea, Interval, PlanKind, Verdict, VerdictKind
 from mendel.store import Campaign, CampaignState, Foreseen, IdeaState, Store, Trial
 from mendel.verdicts.effects import standard_errors
 
@@ -60,6 +61,21 @@ def forecaster_records(store: Store, campaign: Campaign) -> dict[str, list[Past]
             own = past.model_copy(update={"proposer": one.forecaster, "forecast": one.forecast})
             found[one.forecaster].append(own)
     return dict(found)
+
+
+def pooled_anew(store: Store, campaign: Campaign, ideas: Sequence[Idea]) -> list[Idea]:
+    """The ideas with their forecasts pooled by what is known now: late forecasts, and what became of others.
+    Those that nobody forecast but their proposer stay as they are."""
+    found: defaultdict[str, dict[str, Forecast]] = defaultdict(dict)
+    for one in store.forecasts(campaign.id):
+        found[one.idea][one.forecaster] = one.forecast
+    records = forecaster_records(store, campaign) if found else {}
+    return [
+        idea.model_copy(update={"forecast": pool(found[idea.name], records).forecast})
+        if idea.name in found
+        else idea
+        for idea in ideas
+    ]
 
 
 def _known(store: Store, campaign: Campaign) -> list[tuple[Trial, Past]]:

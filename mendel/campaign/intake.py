@@ -78,13 +78,21 @@ def refuse(file: str | Path, found: Mapping[str, Misfit]) -> None:
 
 
 def check_added(store: Store, campaign: Campaign, file: Path, ideas: Sequence[Idea]) -> None:
-    """`refuse` a file of ideas that are to join a campaign. Knobs are known once that has begun."""
+    """`refuse` a file of ideas that are to join a campaign."""
+    others = [*ideas, *(entry.idea for entry in store.ideas(campaign.id))]
+    refuse(file, misfits_added(store, campaign, ideas, others))
+
+
+def misfits_added(
+    store: Store, campaign: Campaign, ideas: Sequence[Idea], others: Sequence[Idea]
+) -> dict[str, Misfit]:
+    """Those of the ideas that are to join a campaign which do not fit its original recipe, by name; `others`
+    may be adopted before them. Knobs are known once the campaign has begun."""
     testbed = load_testbed(campaign.config["testbed"])
     tree = read_tree(testbed)
     original = Recipe(testbed=testbed.name, tree=tree_hash(tree), base=campaign.recipe)
     knobs = written_knobs(store, campaign.id, original.id, campaign.config["rungs"][0])
-    others = [*ideas, *(entry.idea for entry in store.ideas(campaign.id))]
-    refuse(file, misfits(ideas, others, tree, testbed, knobs))
+    return misfits(ideas, others, tree, testbed, knobs)
 
 
 def still_waiting(lab: Lab, config: CampaignConfig, trunk: Line) -> set[str]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from mendel.campaign.adopt import adopt_claims, put_measured, record_trunk
@@ -17,8 +17,10 @@ from mendel.campaign.agenda import (
     CURVE_SEEDS,
     check_price,
     hopeless,
+    last_tries,
     next_ideas,
     nothing_waits,
+    proof_price,
     reserve,
     rung_scale,
     too_small,
@@ -26,10 +28,12 @@ from mendel.campaign.agenda import (
     wait_for_people,
     why_no_round,
 )
+from mendel.campaign.carry import last_line, settle
 from mendel.campaign.claim_audits import audit_costs, audit_runs
 from mendel.campaign.climb import Climber, original_curve
 from mendel.campaign.config import CampaignConfig, ConfigError
 from mendel.campaign.confirm import confirm
+from mendel.campaign.forward import Working, forward
 from mendel.campaign.intake import admit
 from mendel.campaign.lab import Lab, LabError, OutOfMoney
 from mendel.campaign.planting import plant_descendant, unblind_all
@@ -38,17 +42,18 @@ from mendel.campaign.rounds import (
     CURVE,
     CurveError,
     ErrorBudget,
-    Points,
     Round,
     at_bound,
     measure_curve,
 )
-from mendel.campaign.screen import screen
+from mendel.campaign.screen import Screened, screen
 from mendel.campaign.summary import LAST_ROUND, OUT_OF_MONEY
+from mendel.campaign.tier import check_tier
 from mendel.campaign.trunk import Line, Refused, Shelf, differences, must_run, run_pairs, tokens_at
 from mendel.patches import read_tree
 from mendel.plans.seeds import seed_block
 from mendel.records import (
+    Idea,
     Interval,
     PlanKind,
     Recipe,
@@ -59,6 +64,7 @@ from mendel.records import (
     tree_hash,
 )
 from mendel.verdicts.curve import fit_curve
+from mendel.verdicts.noise import UNKNOWN, Noise
 
 if TYPE_CHECKING:
     from mendel.campaign.research import Research
@@ -98,17 +104,8 @@ def run_campaign(lab: Lab, config: CampaignConfig, desk: Desk | None = None) -> 
 
 
 def _run(lab: Lab, config: CampaignConfig, desk: Desk | None) -> Outcome:
-    tree = read_tree(lab.testbed)
-    base = Recipe(testbed=lab.testbed.name, tree=tree_hash(tree), base=lab.campaign.recipe)
-    shelf = Shelf(lab, tree, base)
-    original = trunk = shelf.line(Trunk(base=base), 1.0, base.base)
-    rung, errors = config.rungs[0], ErrorBudget()
-    must_run(lab, original, rung)
-    try:
-        epochs = lab.corpus.epochs(tokens_at(lab, original, rung))
-    except Refused as error:
-        raise LabError(f"recipe {base.base}: {error}") from None
-    lab.say("epochs", "start", f"a run of {base.base} at rung {rung} reads {epochs:.2g} epochs of it")
+    shelf, original = _original(lab, config)
+    trunk, rung, errors = original, config.rungs[0], ErrorBudget()
     # The original's curve comes first of all: it also tells what a run costs on this machine.
     first = Round(lab, shelf, config, errors, 0, original, original, rung, planned=1)
     admit(first)
@@ -121,7 +118,7 @@ def _run(lab: Lab, config: CampaignConfig, desk: Desk | None) -> Outcome:
         raise ConfigError(too_small(lab, config, original))
     first.measure_curve()
     planned = lab.once("planned", lambda: _planned(lab, config))
-    number, climber, watch = 0, Climber(first), Watch(first)
+    number, climber, watch, noise = 0, Climber(first), Watch(first), UNKNOWN
     while True:
         trunk = climber.climb(number, trunk)
         trunk = watch.recheck(number, trunk, reserve(lab, config))
@@ -133,26 +130,53 @@ def _run(lab: Lab, config: CampaignConfig, desk: Desk | None) -> Outcome:
             lab.say(LAST_ROUND, "end", f"no further rounds: {why_no_round(lab, config, trunk)}")
             break
         by_name = {entry.idea.name: entry.idea for entry in lab.store.ideas(lab.campaign.id)}
+        # Ideas may have joined since the session began, when all that waited were looked at.
+        check_tier([by_name[name] for name in names], lab.executor, lab.store.root)
         left = verify_price(lab, config)
         round = Round(lab, shelf, config, errors, number, trunk, original, rung, planned, left)
         try:
-            screened = screen(round, [by_name[name] for name in names])
+            ideas = [by_name[name] for name in names]
+            screened, working = _screen(round, ideas)
         except CurveError as error:
             if trunk.recipe == original.recipe:
                 raise
             lab.say(LAST_ROUND, "end", f"no further rounds on this trunk: {error}")
             break
         claims = confirm(round, screened)
-        trunk = adopt_claims(round, claims, first.points)
+        trunk = adopt_claims(round, claims, first.points, working)
+        noise = working.noise if working else round.noise
         plant_descendant(lab, config, number)
         if research:
             research.after_round(number, trunk, names)
         number += 1
     trunk = climber.climb(number, trunk, last=True)
-    trunk = watch.recheck(number, trunk, verify_price(lab, config), last=True)
-    checked = _verify(lab, shelf, config, errors, number, trunk, original, planned, first.points)
+    last = _last_round(first, number, trunk, noise)
+    tried = last_line(last, lambda: last_tries(lab, config, trunk))
+    line = watch.recheck(number, tried, last.reserve, last=True)
+    checked = _verify(last, line, original, planned, proposed=tried.recipe != trunk.recipe)
+    if tried.recipe == trunk.recipe or settle(last, tried, line, _stands(last)):
+        trunk = line
+    elif lab.once("end/room", lambda: lab.meter.remaining() >= verify_price(lab, config)):
+        checked = _verify(replace(last, number=number + 1), trunk, original, planned)
+    else:
+        checked = {}
     unblind_all(lab)
     return Outcome(trunk, number, checked)
+
+
+def _original(lab: Lab, config: CampaignConfig) -> tuple[Shelf, Line]:
+    """The recipe that the campaign starts from, which must run."""
+    tree = read_tree(lab.testbed)
+    base = Recipe(testbed=lab.testbed.name, tree=tree_hash(tree), base=lab.campaign.recipe)
+    shelf = Shelf(lab, tree, base)
+    original, rung = shelf.line(Trunk(base=base), 1.0, base.base), config.rungs[0]
+    must_run(lab, original, rung)
+    try:
+        epochs = lab.corpus.epochs(tokens_at(lab, original, rung))
+    except Refused as error:
+        raise LabError(f"recipe {base.base}: {error}") from None
+    lab.say("epochs", "start", f"a run of {base.base} at rung {rung} reads {epochs:.2g} epochs of it")
+    return shelf, original
 
 
 def _research(lab: Lab, shelf: Shelf, config: CampaignConfig, desk: Desk) -> Research:
@@ -170,11 +194,31 @@ def _chosen(lab: Lab, config: CampaignConfig, number: int, trunk: Line) -> dict[
     return names
 
 
+def _screen(round: Round, ideas: Sequence[Idea]) -> tuple[list[Screened], Working | None]:
+    if not round.config.goes_forward:
+        return screen(round, ideas), None
+    return forward(round, ideas, proof_price(round.config, len(ideas)))
+
+
+def _last_round(first: Round, number: int, trunk: Line, noise: Noise) -> Round:
+    """What follows the rounds, on the original's curve: no claims are made on this trunk."""
+    left = verify_price(first.lab, first.config)
+    return replace(first, number=number, control=trunk, ahead=trunk.ahead, reserve=left, noise=noise)
+
+
+def _stands(last: Round) -> bool:
+    """Whether the last check has shown the trunk to be better than the original."""
+    store = last.lab.store
+    plans = {plan.id for plan in store.plans(last.campaign, PlanKind.VERIFY) if plan.round == last.number}
+    found = [verdict for verdict in store.verdicts(last.campaign) if verdict.plan in plans]
+    return bool(found) and all(verdict.kind is VerdictKind.BETTER for verdict in found[:1])
+
+
 def _planned(lab: Lab, config: CampaignConfig) -> int:
     """Ideas that the queue and the budget let one expect in confirmation."""
     left = max(0.0, lab.meter.remaining() - verify_price(lab, config))
     queue = PLANNED_SHARE * len(lab.store.ideas(lab.campaign.id))
-    price = JOINT_PRICE if config.policy.together else ENTRY_PRICE
+    price = JOINT_PRICE if config.policy.together and not config.goes_forward else ENTRY_PRICE
     return max(1, math.ceil(min(queue, left / price)))
 
 
@@ -182,22 +226,17 @@ def _planned(lab: Lab, config: CampaignConfig) -> int:
 
 
 def _verify(
-    lab: Lab,
-    shelf: Shelf,
-    config: CampaignConfig,
-    errors: ErrorBudget,
-    number: int,
-    trunk: Line,
-    original: Line,
-    planned: int,
-    points: Points,
+    last: Round, trunk: Line, original: Line, planned: int, proposed: bool = False
 ) -> dict[int, Interval]:
-    """The trunk against the original recipe on fresh seeds, at every rung."""
+    """The trunk, or what is `proposed` as one, against the original recipe on fresh seeds, at every rung."""
     checked: dict[int, Interval] = {}
+    lab, shelf, config, errors, number = last.lab, last.shelf, last.config, last.errors, last.number
     if trunk.recipe == original.recipe:
         return checked
     for rung in config.rungs:
-        round = Round(lab, shelf, config, errors, number, original, original, rung, planned, points=points)
+        round = Round(
+            lab, shelf, config, errors, number, original, original, rung, planned, points=last.points
+        )
         if rung != config.rungs[0]:
             price = check_price(lab, config, rung)
             if not lab.once(f"verify/{rung}", lambda: lab.meter.remaining() >= price):  # noqa: B023
@@ -214,13 +253,13 @@ def _verify(
         try:
             if rung != config.rungs[0]:
                 round.points = original_curve(round)
-            checked[rung] = _check(round, trunk)
+            checked[rung] = _check(round, trunk, proposed)
         except (CurveError, Refused) as error:
             lab.say(f"verify/{rung}/skip", "verify", f"rung {rung}: not checked, {error}")
     return checked
 
 
-def _check(round: Round, trunk: Line) -> Interval:
+def _check(round: Round, trunk: Line, proposed: bool) -> Interval:
     lab, policy = round.lab, round.config.policy
     seeds = seed_block(round.config.seed, round.number, PlanKind.VERIFY, policy.verify_pairs, round.rung)
     plan = round.plan(PlanKind.VERIFY, None, trunk, seeds, Shard.VALIDATION)
@@ -234,7 +273,8 @@ def _check(round: Round, trunk: Line) -> Interval:
     verdict = put_measured(round, plan, found, log2_cm, why, audits)
     if verdict.kind is VerdictKind.REJECTED:
         lab.say(f"verify/{round.rung}/audit", "audit", f"last check of the trunk: {verdict.reason}")
-    record_trunk(round, trunk, log2_cm, checked=True)
+    if verdict.kind is VerdictKind.BETTER or not proposed:
+        record_trunk(round, trunk, log2_cm, checked=True)
     return log2_cm
 
 
@@ -249,8 +289,7 @@ def _extend_curve(round: Round, gains: Sequence[float]) -> None:
         curve = fit_curve(flops, losses)
         if float(curve.loss(round.flops)) - gain >= float(curve.loss(max(flops))):
             return
-        longer = 1.0 if lab.meter.counts_runs else multiple
-        price = CURVE_SEEDS * rung_scale(lab, round.config, round.rung) * longer
+        price = CURVE_SEEDS * rung_scale(lab, round.config, round.rung) * multiple
         key = f"extend/{round.rung}/{multiple:g}"
         if not lab.once(key, lambda: lab.meter.remaining() >= price):  # noqa: B023
             return

@@ -40,6 +40,9 @@ from mendel.verdicts.recheck import Judged, Test, against_sum, settle
 ORIGINAL = "+original"
 LEAST_CHANGES = 2
 """Of a trunk with one change the last check says the same."""
+SHARE = 0.25
+"""Most of what is left of the budget that goes into a recheck of a trunk that carries changes, before the
+last one: its claims are few of them, and further tries add more than it takes away."""
 SMOKE = 1
 """Price of smoke-testing a recipe, in runs of the lowest rung, where time is counted and not runs."""
 
@@ -59,11 +62,13 @@ class Watch:
         `reserve` is what the last check will cost, in runs of the lowest rung.
         """
         needed = 1 if last else self.first.config.policy.recheck_after
-        if len(trunk.names) < LEAST_CHANGES or len(set(trunk.names) - self.seen) < needed:
+        claimed = _claimed(self.first, number, trunk)
+        if len(claimed) < LEAST_CHANGES or len(claimed.keys() - self.seen) < needed:
             return trunk
         for attempt in count():
             round = replace(self.first, number=number, control=trunk, ahead=trunk.ahead, reserve=reserve)
-            one = _Attempt(round, attempt)
+            carries = len(claimed) < len(trunk.names)
+            one = _Attempt(round, attempt, SHARE if carries and not last else 1.0)
             if not one.goes():
                 break
             self.seen = frozenset(trunk.names)
@@ -74,12 +79,22 @@ class Watch:
         return trunk
 
 
+def _claimed(round: Round, number: int, trunk: Line) -> dict[str, Finding]:
+    """The findings behind what the trunk holds before round `number`, in its order: what comes later is on
+    record when a campaign is continued."""
+    findings = round.lab.store.findings(round.campaign)
+    found = {one.idea.name: one for one in findings if one.round < number}
+    return {name: found[name] for name in trunk.names if name in found}
+
+
 @dataclass
 class _Attempt:
     """One trunk against the original and against itself without each change."""
 
     round: Round
     number: int
+    share: float
+    """Most of what is left of the budget that it may take."""
     lines: dict[str, Line] = field(default_factory=dict)
     """What the trunk is compared with: the original, and by name of a change the trunk without it."""
     plans: dict[str, Plan] = field(default_factory=dict)
@@ -97,6 +112,11 @@ class _Attempt:
         return self.round.control
 
     @cached_property
+    def claimed(self) -> dict[str, Finding]:
+        """Findings of the changes that are looked at; what is only carried was never proved apart."""
+        return _claimed(self.round, self.round.number, self.trunk)
+
+    @cached_property
     def test(self) -> Test:
         policy = self.round.config.policy
         least = self.round.rule().min_loss_gain
@@ -109,31 +129,28 @@ class _Attempt:
 
     def goes(self) -> bool:
         """Whether there is something to recheck, and the budget has room for it beside the last check."""
-        names = self.trunk.names
-        if not names:
+        if not self.claimed:
             return False
-        price = len(names) * self.arm_price
+        price = len(self.claimed) * self.arm_price
         if self.number == 0:  # later the trunk and the original have their runs
             price += 2 * self.round.config.policy.recheck_pairs
         left = self.round.lab.meter.remaining() - self.round.reserve
         room = self.round.lab.once(f"{self.key}/room", lambda: {"left": left, "price": price})
-        if room["left"] >= room["price"]:
+        if self.share * room["left"] >= room["price"]:
             return True
         what = "not rechecked" if self.number == 0 else "what is left is not looked at again"
         self.round.lab.say(
             f"{self.key}/skip",
             "recheck",
             f"trunk before round {self.round.number}: {what}, that takes {room['price']} runs and the budget "
-            f"has room for {max(0, int(room['left']))} beside the last check",
+            f"has room for {max(0, int(self.share * room['left']))} beside the last check",
         )
         return False
 
     def make(self) -> Line:
         """Measure, judge, write down and evict; returns the trunk that is left."""
-        self.prepare(
-            {ORIGINAL: self.round.original} | {name: self.left_out(name) for name in self.trunk.names}
-        )
-        names = [name for name in self.trunk.names if name in self.plans]
+        self.prepare({ORIGINAL: self.round.original} | {name: self.left_out(name) for name in self.claimed})
+        names = [name for name in self.claimed if name in self.plans]
         judged = settle(names, self.test, self.measure)
         record = self.record(judged)
         evicted = next((one for one in record.changes if one.standing is Standing.EVICTED), None)
@@ -196,8 +213,8 @@ class _Attempt:
 
     def record(self, judged: Mapping[str, Judged]) -> Recheck:
         """What came of it, kept as one record."""
-        found = {f.idea.name: f for f in self.round.lab.store.findings(self.round.campaign) if self.before(f)}
-        changes = tuple(self.earning(name, judged, found.get(name)) for name in self.trunk.names)
+        found = self.claimed
+        changes = tuple(self.earning(name, judged, found[name]) for name in found)
         whole = self.over_original(None)
         total, beyond = self.at_adoption(whole, found) if self.number == 0 else (None, None)
         last = self.beyond_last(changes) if self.number == 0 else None
@@ -220,13 +237,8 @@ class _Attempt:
         self.round.lab.once(self.key, lambda: record.model_dump(mode="json"))
         return record
 
-    def before(self, finding: Finding) -> bool:
-        """Whether a finding is behind what the trunk holds: what comes later is on record when a campaign is
-        continued."""
-        return finding.round < self.round.number and finding.idea.name in self.trunk.names
-
-    def earning(self, name: str, judged: Mapping[str, Judged], finding: Finding | None) -> Earning:
-        adopted = finding.log2_cm if finding else None
+    def earning(self, name: str, judged: Mapping[str, Judged], finding: Finding) -> Earning:
+        adopted = finding.log2_cm
         if name not in judged:
             return Earning(
                 name=name, standing=Standing.UNTESTED, at_adoption=adopted, reason=self.lost.get(name, "")
@@ -259,6 +271,8 @@ class _Attempt:
     def beyond_last(self, changes: Sequence[Earning]) -> Interval | None:
         """The whole minus the sum of what each change adds; None where a sum would miss one or count it
         twice."""
+        if len(changes) < len(self.trunk.names):
+            return None
         if any(one.standing is Standing.UNTESTED or one.with_it for one in changes):
             return None
         return self.compute({ORIGINAL: -1.0} | {one.name: 1.0 for one in changes}, 0.95)

@@ -10,20 +10,15 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from mendel.campaign.agenda import room_for_ideas
-from mendel.campaign.briefing import (
-    MEMORY,
-    digest,
-    lab_context,
-    memory_text,
-    side_by_side,
-    standing_context,
-)
+from mendel.campaign.briefing import digest, lab_context, memory_text, side_by_side, standing_context
 from mendel.campaign.config import CampaignConfig
 from mendel.campaign.explaining import Explainer
 from mendel.campaign.forecasts import forecaster_records, track_record
 from mendel.campaign.lab import Interrupted, Lab
+from mendel.campaign.summary import latest_memory
 from mendel.campaign.trunk import Line, Shelf
 from mendel.campaign.writing import Writer, Written
 from mendel.ideas.novelty import candidates
@@ -39,6 +34,10 @@ from mendel.researchers.settings import EXTERNAL
 from mendel.researchers.untrusted import untrusted
 from mendel.store import Foreseen, IdeaState
 
+FORESEEN = "/foreseen"
+"""Keys of decisions that end so hold what forecasters were asked before a round."""
+PROPOSES = " (proposes)"
+"""Ends the name of a forecaster that proposed the idea itself."""
 MOST_GUIDANCE = 16_000
 
 
@@ -63,6 +62,7 @@ class Research:
         try:
             if lab.store.decision(lab.campaign.id, f"{number}/rebased") is None:
                 self._rebase(desk, number, writer)
+            self._late(desk, number)
             if desk.takes(PROPOSER) and lab.store.decision(lab.campaign.id, f"{number}/research") is None:
                 self._propose(desk, number, writer)
         except Stopped:
@@ -120,6 +120,7 @@ class Research:
             if len(set(names)) < len(names):
                 raise ValueError("two ideas have the same name")
 
+        lab.say(f"{key}/asks", "propose", f"round {number}: asks for at most {count} ideas")
         try:
             portfolio = desk.ask(PROPOSER, f"{key}/propose", context=context, question=question, check=check)
         except NoAnswer as error:
@@ -128,10 +129,9 @@ class Research:
         proposed = self._new(desk, key, self._renamed(portfolio.ideas))
         written = [(one, self._written(writer, key, one)) for one in proposed]
         ready = [(one, w) for one, w in written if w.idea is not None]
-        foreseen = self._foretold(
-            desk, key, (context, changed), [one for one, w in ready if w.state is not IdeaState.REJECTED]
-        )
-        self._queue(number, written, foreseen)
+        foretold = [one for one, w in ready if w.state is not IdeaState.REJECTED]
+        self._foretold(desk, key, (context, changed), foretold)
+        self._queue(number, written)
 
     def _renamed(self, ideas: Sequence[Proposed]) -> list[Proposed]:
         """With names that nobody has in this campaign; blanks may have any."""
@@ -148,8 +148,8 @@ class Research:
 
     def _new(self, desk: Desk, key: str, ideas: Sequence[Proposed]) -> list[Proposed]:
         """Those that are no earlier idea again, by the judge where words are alike."""
-        earlier = [trial.idea for trial in self.lab.store.trials([self.lab.campaign.id])]
-        by_name = {idea.name: idea for idea in earlier}
+        by_name = {trial.idea.name: trial for trial in self.lab.store.trials([self.lab.campaign.id])}
+        earlier = [trial.idea for trial in by_name.values()]
         shown = {}
         for one in ideas:
             alike = candidates(f"{one.name} {one.hypothesis} {one.mechanism} {one.change}", None, earlier)
@@ -167,7 +167,7 @@ class Research:
             for judged in novelty.judged:
                 if judged.idea not in shown:
                     raise ValueError(f"{judged.idea!r} was not asked about; asked were {', '.join(shown)}")
-                names = [idea.name for idea in shown[judged.idea]]
+                names = [trial.idea.name for trial in shown[judged.idea]]
                 if judged.same_as and judged.same_as not in names:
                     raise ValueError(f"{judged.idea}: {judged.same_as!r} was not shown beside it; {names}")
 
@@ -204,18 +204,31 @@ class Research:
 
     # --- forecasting ----------------------------------------------------------------------------------
 
-    def _foretold(
-        self, desk: Desk, key: str, context: tuple[str, str], ideas: Sequence[Proposed]
-    ) -> dict[str, dict[str, Foreseen]]:
-        """Idea -> forecaster -> what it expects. Forecasters do not see what the proposer expects."""
-        names = [one.name for one in ideas]
-        found: dict[str, dict[str, Foreseen]] = {name: {} for name in names}
-        if not names:
-            return found
-        asked = "\n\n".join(
+    def _foretold(self, desk: Desk, key: str, context: tuple[str, str], ideas: Sequence[Proposed]) -> None:
+        """Ask forecasters, who do not see what the proposer expects. What is asked is kept: an answer out of
+        a batch may come rounds later."""
+        asked = [
             f"## {one.name} ({one.idea_class})\n" + untrusted(one.name, f"{one.hypothesis}\n{one.change}")
             for one in ideas
-        )
+        ]
+        question = context[1] + "\n\n".join(["# Forecast these ideas", *asked])
+        names = [one.name for one in ideas]
+        if names:
+            kept = {"context": context[0], "question": question, "names": names}
+            self.lab.once(f"{key}{FORESEEN}", lambda: kept)
+            self._collect(desk, key, kept)
+
+    def _late(self, desk: Desk, number: int) -> None:
+        """Forecasts of earlier rounds that were not there yet."""
+        asked = self.lab.store.decisions([self.lab.campaign.id], FORESEEN)[self.lab.campaign.id]
+        for key, kept in sorted(asked.items()):
+            if int(key.removesuffix(FORESEEN)) < number:
+                self._collect(desk, key.removesuffix(FORESEEN), kept)
+
+    def _collect(self, desk: Desk, key: str, asked: dict[str, Any]) -> None:
+        """Keep the forecasts of all forecasters who have answered."""
+        lab, names = self.lab, asked["names"]
+        known = {one.forecaster for one in lab.store.forecasts(lab.campaign.id, names[0])}
 
         def check(answer: Forecasts) -> None:
             given = [one.idea for one in answer.forecasts]
@@ -224,30 +237,27 @@ class Research:
 
         number = 0
         while desk.takes(FORECASTER, number):
-            name = desk.settings.model("forecaster", number).partition(":")[2] or f"external {number}"
+            name = desk.settings.model("forecaster", number).partition(":")[2] or EXTERNAL
+            task, number = f"{key}/forecast/{number}", number + 1
+            if name in known:
+                continue
             try:
                 answer = desk.ask(
                     FORECASTER,
-                    f"{key}/forecast/{number}",
-                    context=context[0],
-                    question=f"{context[1]}# Forecast these ideas\n\n{asked}",
+                    task,
+                    context=asked["context"],
+                    question=asked["question"],
                     check=check,
-                    number=number,
+                    number=number - 1,
+                    batched=self.config.researchers.batch,
                 )
             except NoAnswer as error:
-                self._unanswered(key, f"forecast/{number}", error)
-            else:
-                for one in answer.forecasts:
-                    found[one.idea][name] = Foreseen(one.idea, name, _forecast(one), one.reason)
-            number += 1
-        return found
+                self._unanswered(key, task, error)
+                continue
+            found = [Foreseen(one.idea, name, _forecast(one), one.reason) for one in answer.forecasts]
+            lab.store.put_forecasts(lab.campaign.id, found)
 
-    def _queue(
-        self,
-        number: int,
-        written: Sequence[tuple[Proposed, Written]],
-        foreseen: dict[str, dict[str, Foreseen]],
-    ) -> None:
+    def _queue(self, number: int, written: Sequence[tuple[Proposed, Written]]) -> None:
         """Add what was written to the ideas of the campaign, with the pooled forecast; all or nothing."""
         lab = self.lab
         pasts, records = track_record(lab.store, lab.campaign), forecaster_records(lab.store, lab.campaign)
@@ -256,12 +266,12 @@ class Research:
             if how.idea is None:
                 lab.say(f"{number}/lost/{one.name}", "write", f"{one.name}: {how.note}")
                 continue
-            own = Foreseen(one.name, how.idea.proposer, how.idea.forecast, one.mechanism)
+            own = Foreseen(one.name, f"{how.idea.proposer}{PROPOSES}", how.idea.forecast, one.mechanism)
             rate = Foreseen(one.name, BASE_RATE, base_rate(one.idea_class, pasts), "what its class came to")
-            all_ = {own.forecaster: own, **foreseen.get(one.name, {}), BASE_RATE: rate}
-            pooled = pool({name: each.forecast for name, each in all_.items()}, records)
+            rows += [own, rate]
+            all_ = [own, rate, *lab.store.forecasts(lab.campaign.id, one.name)]
+            pooled = pool({each.forecaster: each.forecast for each in all_}, records)
             ideas.append(how.idea.model_copy(update={"forecast": pooled.forecast}))
-            rows += list(all_.values())
             states.append((one.name, how.state, f"{how.note}; {pooled.words}"))
         earlier = [entry.idea for entry in lab.store.ideas(lab.campaign.id)]
         same = dict(duplicates([*earlier, *ideas]))
@@ -279,11 +289,7 @@ class Research:
 
     def memory(self) -> str:
         """What the librarian wrote last, as text."""
-        found = self.lab.store.decisions([self.lab.campaign.id], MEMORY)[self.lab.campaign.id]
-        if not found:
-            return ""
-        latest = found[max(found, key=lambda key: int(key.removesuffix(MEMORY)))]
-        return memory_text(latest)
+        return memory_text(latest_memory(self.lab.store, self.lab.campaign.id))
 
     def _model(self, seat: str) -> str:
         """Who sits in a seat, as ideas name their proposers: without the provider."""

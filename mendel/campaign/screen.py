@@ -48,7 +48,7 @@ def screen(round: Round, ideas: Sequence[Idea]) -> list[Screened]:
     policy = round.config.policy
     ready, lost = prepare_tuned(round, ideas)
     for name, (state, reason) in lost.items():
-        _lose(round, name, IdeaState(state), reason)
+        lose(round, name, IdeaState(state), reason)
     round.measure_curve()
     plans = screening_plans(round, ready)
     early = EarlyStop(round, {candidate.idea.name: candidate.idea.idea_class for candidate in ready})
@@ -78,14 +78,14 @@ def _wants_pair(
 ) -> bool:
     """Whether an idea gets another screening pair: it is in doubt, it would enter on a single one, or its
     only one failed and nobody knows whether all do."""
-    if _stopped(pairs) or any_rejected(pairs):
+    if stopped_early(pairs) or any_rejected(pairs):
         return False
     if len(pairs) < ENTRY_PAIRS and (said.name in entering or None in differences(pairs)):
         return True
     return said.pairs > 0 and len(pairs) < policy.screen_pairs + policy.more_screen_pairs
 
 
-def _stopped(pairs: Sequence[tuple[RunResult, RunResult]]) -> str:
+def stopped_early(pairs: Sequence[tuple[RunResult, RunResult]]) -> str:
     """Why an idea was given up before its runs had ended; empty if none was stopped."""
     return next((treatment.reason for _, treatment in pairs if treatment.stopped is not None), "")
 
@@ -118,13 +118,13 @@ def _weigh(
         for plan in plans
     }
     # What was expected of a stopped run is closer to the others than what it would have shown.
-    whole = [differences(found[plan.id]) for plan in plans if not _stopped(found[plan.id])]
+    whole = [differences(found[plan.id]) for plan in plans if not stopped_early(found[plan.id])]
     round.noise = learn_noise([d for d in own if d is not None] for own in whole)
 
     def weighed() -> dict[str, Any]:
-        outlook, slope = _outlook(round), round.slope()
-        mine = [_subject(candidate.idea, slope, pairs[candidate.idea.name]) for candidate in ready]
-        subjects = mine + _others(round, slope, set(pairs))
+        outlook, slope = outlook_of(round), round.slope()
+        mine = [subject(candidate.idea, slope, pairs[candidate.idea.name]) for candidate in ready]
+        subjects = mine + others(round, slope, set(pairs))
         price = price_of_compute(subjects, outlook, round.lab.meter.remaining() - round.reserve)
         said = prospects(subjects, outlook, round.config.policy.enter * price)
         return {name: said[name].model_dump() for name in pairs}
@@ -132,12 +132,12 @@ def _weigh(
     kept = round.lab.once(f"{round.number}/prospects/{step}", weighed)
     said = {name: Prospect.model_validate(one) for name, one in kept.items()}
     policy = round.config.policy
-    out = {plan.idea for plan in plans if any_rejected(found[plan.id]) or _stopped(found[plan.id])}
+    out = {plan.idea for plan in plans if any_rejected(found[plan.id]) or stopped_early(found[plan.id])}
     able = [one for name, one in said.items() if name not in out]
     return said, entering(able, policy.cohort, everything=policy.enter == 0)
 
 
-def _outlook(round: Round) -> Outlook:
+def outlook_of(round: Round) -> Outlook:
     """The noise as screening has shown it, and what a confirmation of this campaign takes and finds."""
     policy, slope = round.config.policy, round.slope()
     sd, alike = round.usual_noise().sd, round.noise.pairs
@@ -152,24 +152,25 @@ def _outlook(round: Round) -> Outlook:
 def run_price(round: Round) -> float:
     """log2 CM that a run must bring to be worth more than it is to the ideas that wait; 0 where none does."""
     slope = round.slope()
-    subjects = _others(round, slope, set())
+    subjects = others(round, slope, set())
     if not any(one.open for one in subjects):
         return 0.0
-    outlook = _outlook(round)
+    outlook = outlook_of(round)
     left = round.lab.meter.remaining() - round.reserve
     return price_of_compute(subjects, outlook, left) * outlook.sd / slope
 
 
-def _subject(idea: Idea, slope: float, pairs: Mapping[int, float]) -> Subject:
+def subject(idea: Idea, slope: float, pairs: Mapping[int, float]) -> Subject:
+    """An idea with its clipped differences by seed."""
     return Subject(idea.name, idea.idea_class, idea.proposer, idea.forecast.mean * slope, pairs)
 
 
-def _others(round: Round, slope: float, here: set[str]) -> list[Subject]:
+def others(round: Round, slope: float, here: set[str]) -> list[Subject]:
     """What waits and competes for the budget, and what was measured before and teaches what to expect."""
     store, campaign = round.lab.store, round.lab.campaign
     waiting = [entry.idea for entry in store.ideas(campaign.id, IdeaState.QUEUED)]
     record = [past for past in track_record(store, campaign) if past.log2_cm is not None]
-    return [_subject(idea, slope, {}) for idea in waiting if idea.name not in here] + [
+    return [subject(idea, slope, {}) for idea in waiting if idea.name not in here] + [
         Subject(
             name=f"past {number}",
             idea_class=past.idea_class,
@@ -185,45 +186,11 @@ def _others(round: Round, slope: float, here: set[str]) -> list[Subject]:
 def _record(
     round: Round, plans: Sequence[Plan], found: Pairs, said: dict[str, Prospect], names: Sequence[str]
 ) -> None:
-    per_bit = 1 / round.slope() if plans else None
     for plan in plans:
-        idea, results = plan.idea or "", found[plan.id]
-        pairs = differences(results)
-        failures = sum(d is None for d in pairs)
-        probability = said[idea].probability
+        idea = plan.idea or ""
         entered = "enters confirmation" if idea in names else "does not enter confirmation"
-        reason = f"screened: P(gain) {probability:.2f}, {entered}"
-        if stopped := _stopped(results):
-            reason = f"screened and stopped early: {stopped}"
-        # One or two pairs have next to no noise of their own: that of the other ideas stands for it.
-        noise, gains = round.usual_noise(), at_bound(pairs, plan.rule)
-        difference, freedom = paired_interval(gains, noise=noise), len(gains) - 1 + noise.pairs
-        kind = VerdictKind.FAILED if failures == len(pairs) else VerdictKind.NO_DIFFERENCE_SHOWN
-        if any_rejected(results):
-            kind = VerdictKind.REJECTED
-        verdict = Verdict(
-            plan=plan.id,
-            kind=kind,
-            pairs=len(pairs),
-            failures=failures,
-            difference=difference,
-            log2_cm=round.in_compute(as_pairs(difference, freedom + 1)),
-            freedom=freedom,
-            per_bit=per_bit,
-            probability=probability,
-            stopped=sum(treatment.stopped is not None for _, treatment in results),
-            reason=reason,
-        )
-        round.lab.store.put_verdict(round.campaign, verdict)
-        if kind is VerdictKind.REJECTED:
-            bad = next(t for _, t in results if t.status is RunStatus.REJECTED)
-            _lose(round, idea, IdeaState.REJECTED, f"audit {bad.reason}")
-        elif kind is VerdictKind.FAILED:
-            bad = results[0][1]
-            _lose(round, idea, IdeaState.FAILED, f"screening runs {bad.status}: {bad.reason}")
-        else:
-            state = IdeaState.CONFIRMING if idea in names else IdeaState.SCREENED
-            round.move(idea, state, verdict.reason, "screen")
+        state = IdeaState.CONFIRMING if idea in names else IdeaState.SCREENED
+        record_screened(round, plan, found[plan.id], said[idea].probability, state, entered)
     listed = f": {', '.join(names)}" if names else ""
     round.lab.say(
         f"{round.number}/screen",
@@ -232,7 +199,52 @@ def _record(
     )
 
 
-def _lose(round: Round, name: str, state: IdeaState, reason: str) -> None:
+def record_screened(
+    round: Round,
+    plan: Plan,
+    results: Sequence[tuple[RunResult, RunResult]],
+    probability: float,
+    state: IdeaState,
+    outcome: str,
+) -> None:
+    """Store the verdict of an idea's screening pairs, and move the idea to `state` unless all failed."""
+    idea, pairs = plan.idea or "", differences(results)
+    failures = sum(d is None for d in pairs)
+    reason = f"screened: P(gain) {probability:.2f}, {outcome}"
+    if stopped := stopped_early(results):
+        reason = f"screened and stopped early: {stopped}"
+    # One or two pairs have next to no noise of their own: that of the other ideas stands for it.
+    noise, gains = round.usual_noise(), at_bound(pairs, plan.rule)
+    difference, freedom = paired_interval(gains, noise=noise), len(gains) - 1 + noise.pairs
+    kind = VerdictKind.FAILED if failures == len(pairs) else VerdictKind.NO_DIFFERENCE_SHOWN
+    if any_rejected(results):
+        kind = VerdictKind.REJECTED
+    verdict = Verdict(
+        plan=plan.id,
+        kind=kind,
+        pairs=len(pairs),
+        failures=failures,
+        difference=difference,
+        log2_cm=round.in_compute(as_pairs(difference, freedom + 1)),
+        freedom=freedom,
+        per_bit=1 / round.slope(),
+        probability=probability,
+        stopped=sum(treatment.stopped is not None for _, treatment in results),
+        reason=reason,
+    )
+    round.lab.store.put_verdict(round.campaign, verdict)
+    if kind is VerdictKind.REJECTED:
+        bad = next(t for _, t in results if t.status is RunStatus.REJECTED)
+        lose(round, idea, IdeaState.REJECTED, f"audit {bad.reason}")
+    elif kind is VerdictKind.FAILED:
+        bad = results[0][1]
+        lose(round, idea, IdeaState.FAILED, f"screening runs {bad.status}: {bad.reason}")
+    else:
+        round.move(idea, state, verdict.reason, "screen")
+
+
+def lose(round: Round, name: str, state: IdeaState, reason: str) -> None:
+    """Take an idea that cannot be screened out of the race, and say so."""
     round.move(name, state, reason, "smoke")
     round.lab.say(f"{round.number}/lost/{name}", "smoke", f"{name}: {state.value}, {reason}", name)
 

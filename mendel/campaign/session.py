@@ -22,14 +22,14 @@ from mendel.campaign.lab import Interrupted, Lab, OutOfMoney
 from mendel.campaign.loop import run_campaign
 from mendel.campaign.planting import plant
 from mendel.campaign.progress import Progress
-from mendel.ideas import catalog, machine_written
+from mendel.campaign.tier import check_tier
+from mendel.ideas import catalog
 from mendel.ideas.blanks import make_blanks
 from mendel.ideas.triage import duplicates
 from mendel.ideas.userfile import load_ideas
 from mendel.patches import read_tree
 from mendel.records import Fingerprint, Idea, Testbed, content_hash, tree_hash
 from mendel.runs import executor_class
-from mendel.runs.sandbox.selfcheck import check
 from mendel.store import Campaign, CampaignState, IdeaState, Store
 from mendel.testbeds import check_rung, load_testbed
 from mendel.yardstick import Corpus, build_corpus, sealed_paths
@@ -156,26 +156,6 @@ def _introduce(lab: Lab, corpus: Corpus, warning: str) -> None:
         lab.say("sandbox", "start", f"warning: {warning}")
 
 
-def check_tier(ideas: Sequence[Idea], executor: Any, root: Path, seated: bool = False) -> None:
-    """Code that nobody vouches for runs only where the sandbox just held; what the user chose by name to run
-    without one is the user's word. `seated`: researchers will write some. ConfigError names the wall that
-    fell."""
-    unread = next((idea for idea in ideas if machine_written(idea)), None)
-    if (unread is None and not seated) or executor.sandbox.name == "none":
-        return
-    fallen = next((one for one in check(executor, near=root) if not one.passed), None)
-    if fallen is not None:
-        what = (
-            f"idea {unread.name!r}: written by {unread.proposer!r}"
-            if unread
-            else "researchers: they write code"
-        )
-        raise ConfigError(
-            f"{what}, so it runs only in a sandbox that passes its self-check; "
-            f"{executor.sandbox.name} fails it ({fallen.name}: {fallen.detail})"
-        )
-
-
 @contextmanager
 def seats(lab: Lab, config: CampaignConfig, make: MakeModel | None = None) -> Iterator[Desk | None]:
     """The desk of a campaign, None where nobody is to be asked. ConfigError where somebody cannot be."""
@@ -190,7 +170,11 @@ def seats(lab: Lab, config: CampaignConfig, make: MakeModel | None = None) -> It
 
     replay = own.replay and lab.store.campaign(own.replay).id
     book = Book(lab.store, lab.campaign.id, own.limits, own.prices, replay)
-    with Desk(own, book, lab.stop.is_set, make or make_model) as desk:
+
+    def asking(seat: str) -> None:
+        lab.progress.stage = f"asking the {seat}"
+
+    with Desk(own, book, lab.stop.is_set, make or make_model, asking) as desk:
         try:
             desk.check()
         except (NoModel, UnknownPrice) as error:
@@ -346,7 +330,6 @@ def stops_on_signal(stop: threading.Event) -> Iterator[None]:
 __all__ = [
     "Interrupted",
     "MissingExtra",
-    "check_tier",
     "find",
     "make_fingerprint",
     "prepare",

@@ -12,12 +12,14 @@ from mendel.campaign.early_stop import early_stop_account
 from mendel.campaign.forecasts import forecast_scores
 from mendel.campaign.transfers import transfer_summary
 from mendel.records import Interval, PlanKind, Shard, VerdictKind
-from mendel.store import Campaign, IdeaState, RunState, Store, Usage
+from mendel.store import CARRIES, Campaign, IdeaState, RunState, Store, Usage
 
 SCHEMA = 1
 """Version of the JSON objects that commands print; it grows when a key changes its meaning."""
 
 
+MEMORY = "/memory"
+"""Keys of decisions that end so hold what the librarian wrote after a round."""
 LAST_ROUND, OUT_OF_MONEY = "end/rounds", "end/money"
 """Under these keys a campaign says why it goes no further."""
 
@@ -29,7 +31,7 @@ def summarise(store: Store, campaign: Campaign) -> dict[str, Any]:
     round, or over that trunk as well tuned, on fresh pairs or else `shrunk`, and perhaps in random halves of
     `together` ideas; `trunk_cm` is the newest measurement of the whole trunk at the lowest rung, null before
     the first, and `trunk_checked` says whether that was the last check, on seeds that had no part in choosing
-    it.
+    it. What the trunk holds beside `adopted` is `carried`: proved with it and not apart, so it has no CM.
     """
     points = trunk_points(store, campaign)
     lowest = [point for point in points if point["rung"] == campaign.config["rungs"][0]]
@@ -55,6 +57,8 @@ def summarise(store: Store, campaign: Campaign) -> dict[str, Any]:
             for name in names
             if name in findings
         ],
+        "carried": [name for name in names if name not in findings],
+        "forward": forward_counts(store, campaign),
         **(
             {"trunk_cm": None, "trunk_cm_low": None, "trunk_cm_high": None}
             if trunk is None
@@ -91,8 +95,15 @@ def model_account(store: Store, campaign: Campaign) -> dict[str, Any]:
         **total,
         "seats": {seat: _sum(rows) for seat, rows in seats.items()},
         "judged_ideas": judged,
+        "memory": latest_memory(store, campaign.id),
         "usd_per_judged_idea": total["dollars"] / judged if judged else None,
     }
+
+
+def latest_memory(store: Store, campaign: str) -> dict[str, Any]:
+    """What the librarian wrote last; empty where it wrote nothing."""
+    found = store.decisions([campaign], MEMORY)[campaign]
+    return dict(found[max(found, key=lambda key: int(key.removesuffix(MEMORY)))]) if found else {}
 
 
 def _sum(rows: Sequence[tuple[int, Usage]]) -> dict[str, Any]:
@@ -157,6 +168,20 @@ def blank_counts(store: Store, campaign: Campaign) -> dict[str, int]:
         "blanks_confirmed": len({confirmed[verdict.plan] for verdict in verdicts}),  # others wait
         # What the numbers claimed and only an audit stopped is a false claim of the numbers all the same.
         "blanks_claimed": sum(v.kind in (VerdictKind.BETTER, VerdictKind.REJECTED) for v in verdicts),
+    }
+
+
+def forward_counts(store: Store, campaign: Campaign) -> dict[str, int] | None:
+    """Ideas that were tried on top of each other, and changes that this kept; how many of either were
+    planted: these were taken out before the line was proved. None where ideas were screened each alone."""
+    kept = list(store.decisions([campaign.id], CARRIES)[campaign.id].values())
+    if not kept:
+        return None
+    return {
+        "tried": sum(one["tried"] for one in kept),
+        "kept": sum(len(one["kept"]) for one in kept),
+        "planted_tried": sum(one["planted_tried"] for one in kept),
+        "planted_kept": sum(len(one["planted"]) for one in kept),
     }
 
 

@@ -246,7 +246,7 @@ def prepare(
             if violation is not None:
                 lost[idea.name] = ("rejected", full(violation))
             else:
-                lines[idea.name] = replace(line, grant=grant(lab, idea.name))
+                lines[idea.name] = replace(line, grant=control.grant * grant(lab, idea.name))
         except Stale as error:
             flaw = shelf.flaw(idea)
             lost[idea.name] = ("failed", flaw) if flaw else ("stale", str(error))

@@ -111,6 +111,8 @@ class Writer:
                 return Written(idea, IdeaState.REJECTED, why, len(attempts))
             if attempt == self.desk.settings.attempts:
                 break
+            words = f"{idea.name}: {why}; to be mended"
+            self.lab.say(f"{key}/mend/{idea.name}/{attempt}", "write", words, idea.name)
             mended, words = self._mended(f"{key}/repair/{idea.name}/{attempt}", idea, why, attempts)
             attempts.append(words)
             if mended is None:

@@ -70,7 +70,7 @@ def parse_ideas(text: str, suffix: str, source: str, proposer: str = "user") -> 
     tables = _read_toml(text, source) if suffix == ".toml" else _read_markdown(text, source)
     ideas: dict[str, Idea] = {}
     for number, table in enumerate(tables, 1):
-        idea = _to_idea(table, source, number, proposer)
+        idea = to_idea(table, source, number, proposer)
         if idea.name in ideas:
             raise IdeasError(f"{source}: idea {number}: name: {idea.name!r} occurs twice; names are unique")
         ideas[idea.name] = idea
@@ -83,7 +83,8 @@ def parse_ideas(text: str, suffix: str, source: str, proposer: str = "user") -> 
 # --- tables to records --------------------------------------------------------------------------------
 
 
-def _to_idea(table: dict[str, Any], source: str, number: int, proposer: str) -> Idea:
+def to_idea(table: dict[str, Any], source: str, number: int, proposer: str) -> Idea:
+    """The idea of an [[idea]] table, the `number`th of its `source`. Raises IdeasError."""
     name = table.get("name")
     where = f"{source}: idea {name!r}" if isinstance(name, str) else f"{source}: idea {number}"
     for key in table:

@@ -72,6 +72,8 @@ class Prospect(Record):
     """Posterior standard deviation of it."""
     pairs: int
     """Further screening pairs that are worth more than that; 0: none are."""
+    beside: bool = False
+    """Whether it was measured beside other ideas already, and not on the control alone."""
 
 
 def price_of_compute(subjects: Sequence[Subject], outlook: Outlook, left: float) -> float:

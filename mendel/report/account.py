@@ -28,6 +28,12 @@ def blanks_section(found: Facts, summary: Mapping[str, Any], judged: Sequence[Ju
             f"judged, {confirmed} of them in confirmation. The judge could not tell them from ideas. Only "
             "what enters confirmation can be claimed at all."
         )
+    if forward := summary.get("forward"):
+        said += (
+            f" Of {forward['planted_tried']} planted ideas that were tried on top of what a round had kept, "
+            f"{forward['planted_kept']} were kept, among {forward['kept']} changes in all; they were taken "
+            "out before these were proved together."
+        )
     parts: list[Child] = [el("p", said), _rates(summary)]
     intervals = {row.name: row for row in judged}
     rows = []
@@ -155,7 +161,23 @@ def _models(summary: Mapping[str, Any]) -> Html | None:
     each = found["usd_per_judged_idea"]
     words = "" if each is None else f"{each:.3f} dollars for each of {found['judged_ideas']} judged ideas."
     parts = [el("h3", "Language models, by seat"), table(head, rows, numeric=range(1, len(head)))]
-    return join(parts, el("p", words) if words else None)
+    return join(parts, el("p", words) if words else None, _memory(found.get("memory") or {}))
+
+
+def _memory(memory: Mapping[str, Any]) -> Html | None:
+    """What the librarian holds after the last round, with the ideas that say so."""
+    titles = {
+        "works": "What works",
+        "does_not": "What does not",
+        "open_questions": "Open questions",
+        "contradictions": "Contradictions",
+    }
+    parts = []
+    for key, title in titles.items():
+        if lessons := memory.get(key):
+            rows = [el("li", f"{one['words']} ({', '.join(one['evidence'])})") for one in lessons]
+            parts.append(join(el("h4", title), el("ul", rows)))
+    return el("div", el("h3", "The lab's memory"), parts) if parts else None
 
 
 def _early_stops(summary: Mapping[str, Any], hope: float | None) -> Html | None:

@@ -12,6 +12,7 @@ from matplotlib.ticker import FixedFormatter, FixedLocator, NullLocator
 
 INK, MUTED, RULE, FAINT = "#1c2733", "#66717e", "#d9dee4", "#eef1f4"
 TEAL, BLUE, SLATE, RUST, PALE = "#0b7a6b", "#2c66b8", "#7b8794", "#bf4a26", "#bcc4cd"
+MINT = "#8cc8bd"
 WIDTH, NARROW = 9.0, 4.7
 """Inches: for a page on a desk, and for a telephone or half a page."""
 

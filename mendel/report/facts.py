@@ -255,7 +255,7 @@ class Facts:
 
     def judged(self) -> list[Judged]:
         """Every idea with a measured interval: adopted first, screened only last, each by its effect."""
-        order = {"adopted": 0, "claimed": 1, "not claimed": 2, "worse": 2, "screened": 3}
+        order = {"adopted": 0, "claimed": 1, "carried": 2, "not claimed": 3, "worse": 3, "screened": 4}
         rows = [row for entry in self.ideas if (row := self._judged(entry)) is not None]
         return sorted(rows, key=lambda row: (order[row.group], -row.log2_cm.value, row.name))
 
@@ -356,6 +356,8 @@ def source_of(idea: Idea) -> str:
 def _group(state: IdeaState, stage: PlanKind, kind: VerdictKind) -> str:
     if state is IdeaState.ADOPTED:
         return "adopted"
+    if state is IdeaState.CARRIED:
+        return "carried"
     if stage is PlanKind.SCREEN:
         return "screened"
     if kind is VerdictKind.BETTER:

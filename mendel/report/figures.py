@@ -22,6 +22,7 @@ from mendel.report.drawing import (
     BLUE,
     FAINT,
     INK,
+    MINT,
     MUTED,
     NARROW,
     PALE,
@@ -44,14 +45,24 @@ from mendel.report.text import cm_number, cm_text
 
 Floats = NDArray[np.float64]
 
-COLOURS = {"adopted": TEAL, "claimed": BLUE, "not claimed": SLATE, "worse": RUST, "screened": PALE}
+COLOURS = {
+    "adopted": TEAL,
+    "claimed": BLUE,
+    "carried": MINT,
+    "not claimed": SLATE,
+    "worse": RUST,
+    "screened": PALE,
+}
 MEANINGS = {
     "adopted": "adopted",
     "claimed": "claimed, not adopted",
+    "carried": "carried: proved with the trunk, not apart",
     "not claimed": "confirmation, not claimed",
     "worse": "confirmation, worse",
     "screened": "screened only: selected, not a claim",
 }
+LIGHT = ("screened", "carried")
+"""Groups whose own intervals are of screening alone."""
 MOST_ROWS = 60
 """Rows of the forest plot; a larger campaign is cut to its weightiest ideas."""
 
@@ -171,9 +182,9 @@ def forest_figure(rows: Sequence[Judged], narrow: bool = False) -> Figure:
     height = 1.45 + 0.235 * max(1, len(shown))
     margins = {"left": 1.72, "right": 0.15} if narrow else {"left": 2.02, "right": 2.35}
     figure, axes = new_figure(height, NARROW if narrow else WIDTH, **margins, bottom=1.1 if narrow else 0.84)
-    weighty = [r.log2_cm for r in shown if r.group != "screened"]
+    weighty = [r.log2_cm for r in shown if r.group not in LIGHT]
     ends = [b for i in weighty for b in (i.value, i.low, i.high)]
-    ends += [row.log2_cm.value for row in shown if row.group == "screened"]
+    ends += [row.log2_cm.value for row in shown if row.group in LIGHT]
     span = cm_axis(axes.xaxis, axes, ends)
     axes.axvline(0, color=MUTED, lw=1.0, zorder=1)
     before = shown[0].group if shown else ""
@@ -194,7 +205,7 @@ def forest_figure(rows: Sequence[Judged], narrow: bool = False) -> Figure:
 
 
 def _forest_row(axes: Axes, place: int, row: Judged, span: tuple[float, float], numbers: bool) -> None:
-    colour, light = COLOURS[row.group], row.group == "screened"
+    colour, light = COLOURS[row.group], row.group in LIGHT
     low, high = max(row.log2_cm.low, span[0]), min(row.log2_cm.high, span[1])
     value = min(max(row.log2_cm.value, span[0]), span[1])
     axes.plot([low, high], [place, place], color=colour, lw=1.1 if light else 2.2, zorder=2)
@@ -228,7 +239,7 @@ def _forest_legend(figure: Figure, rows: Sequence[Judged], columns: int) -> None
             [],
             [],
             color=COLOURS[group],
-            lw=1.1 if group == "screened" else 2.2,
+            lw=1.1 if group in LIGHT else 2.2,
             marker="o",
             ms=5.5,
             mec=COLOURS[group],

@@ -20,7 +20,7 @@ from mendel.report.facts import Facts, gather
 from mendel.report.knobs import changed_knobs, knob_text
 from mendel.report.repeat import repeat_command
 from mendel.report.text import clean, cm_text, counted, duration, e_value, signed, unified_diff
-from mendel.report.transcript import said_by_researchers
+from mendel.report.transcript import asked_about, said_by_researchers
 from mendel.store import Campaign, IdeaEntry, Store, StoreError
 
 LOG_LINES = 40
@@ -90,6 +90,7 @@ def _idea(facts: Facts, entry: IdeaEntry) -> dict[str, Any]:
         "blank": blank.kind if blank else None,
         "plans": [_plan_with_pairs(facts, plan) for plan in plans],
         "finding": _told(findings[-1]) if findings else None,
+        "asked": asked_about(facts.store, facts.campaign, idea.name),
         "explanation": facts.store.explanations(facts.campaign.id).get(idea.name),
         "forecasts": [
             {"forecaster": one.forecaster, **one.forecast.model_dump(), "reason": one.reason}
@@ -254,7 +255,8 @@ def _render_idea(console: Console, found: Mapping[str, Any]) -> None:
     forecast = idea["forecast"]
     rows = [("state", state), ("class", idea["idea_class"]), ("hypothesis", idea["hypothesis"])]
     rows += [("mechanism", idea["mechanism"]), ("source", idea["citation"])]
-    rows += [("forecast", f"log2 CM {forecast['mean']:+.2f} ± {forecast['sd']:.2f} by {idea['proposer']}")]
+    by = "pooled from those below" if found["forecasts"] else f"by {idea['proposer']}"
+    rows += [("forecast", f"log2 CM {forecast['mean']:+.2f} ± {forecast['sd']:.2f} {by}")]
     for one in found["tuned"]:
         equal = "; compared with the trunk whose knobs were searched as long" if one["equal"] else ""
         rows.append(("knobs", f"{one['words']}{equal}"))

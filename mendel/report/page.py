@@ -128,12 +128,14 @@ def _in_words(found: Facts, summary: Mapping[str, Any]) -> Html:
     low, high = summary["trunk_cm_low"], summary["trunk_cm_high"]
     interval = f" (95 % interval {low:.2f} to {high:.2f})"
     changes = counted(len(names), "change")
+    carried = len(summary.get("carried", ()))
+    held = f"{changes} adopted and {carried} carried" if carried else f"{changes} adopted"
     if low <= 1:
-        text = f"The trunk with {changes} has CM {cm:.2f}{interval}: no gain over {recipe} is shown."
+        text = f"The trunk with {held} has CM {cm:.2f}{interval}: no gain over {recipe} is shown."
         return el("p", text, cls="lead")
     return el(
         "p",
-        f"With {changes} adopted, the trunk reaches a loss for which {recipe} would need ",
+        f"With {held}, the trunk reaches a loss for which {recipe} would need ",
         el("b", f"{cm:.2f} times the compute"),
         f"{interval}, measured at rung {found.campaign.config['rungs'][0]} on fresh seeds.",
         cls="lead",
@@ -183,6 +185,9 @@ def _particulars(found: Facts, summary: Mapping[str, Any]) -> list[tuple[str, Ch
             note += "; of code with tuned knobs, over that trunk as well tuned"
         adopted.append(el("div", f"{note}.", cls="note"))
         rows.append(("Adopted", adopted))
+    if summary.get("carried"):
+        note = el("div", "In the trunk, proved with it and not apart: no claim is made of one.", cls="note")
+        rows.append(("Carried", [el("div", ", ".join(summary["carried"])), note]))
     by_rung = summary.get("trunk_by_rung", {})
     if len(by_rung) > 1:
         texts = (
@@ -227,6 +232,7 @@ def _trunk(found: Facts, points: Sequence[Mapping[str, Any]]) -> Html:
     for place, plan in enumerate(plan for plan in checks if found.verdicts_of(plan.id)):
         shown = evidence(found, plan, None, (recipe, "trunk"))
         parts.append(paired(shown, f"Last check of the trunk, rung {plan.rung}", f"check{place}"))
+    claimed = {finding.idea.name for finding in found.findings}
     rows = [
         [
             str(point["round"]),
@@ -234,7 +240,8 @@ def _trunk(found: Facts, points: Sequence[Mapping[str, Any]]) -> Html:
             cm_text(Interval.model_validate(point["log2_cm"])),
             f"{point['runs']:,}",
             duration(point["worker_seconds"]),
-            ", ".join(point["adopted"]) or "nothing",
+            ", ".join(name if name in claimed else f"{name} (carried)" for name in point["adopted"])
+            or "nothing",
         ]
         for point in points
     ]

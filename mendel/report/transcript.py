@@ -21,20 +21,22 @@ MOST_TEXT = 20_000
 
 
 def transcript(store: Store, campaign: Campaign, idea: str) -> list[dict[str, Any]]:
-    """The calls behind an idea as plain values; empty where no model had a part in it."""
-    shared = f'"{idea}"'
+    """The calls behind an idea, or by its id of a whole campaign, as plain values; empty where no model had a
+    part in it."""
+    shared, whole = f'"{idea}"', idea == campaign.id
     calls = [
         call
         for call in store.calls(campaign.id)
-        if call.idea == idea or (call.idea is None and shared in json.dumps(_texts(call)))
+        if whole or call.idea == idea or (call.idea is None and any(shared in text for text in _texts(call)))
     ]
     return [_plain(call) for call in calls]
 
 
 def render(console: Console, calls: list[dict[str, Any]]) -> None:
     """Print a transcript."""
-    for call in calls:
-        console.print()
+    for place, call in enumerate(calls):
+        if place:
+            console.print()
         head = f"{call['task']}, step {call['step']}"
         told = f"  {call['seat']} ({call['model']}): {call['state']}, {_spent(call)}"
         console.print(Text.assemble((head, "bold"), told), soft_wrap=True)
@@ -47,6 +49,8 @@ def render(console: Console, calls: list[dict[str, Any]]) -> None:
 def said_by_researchers(found: Mapping[str, Any]) -> list[tuple[str, str]]:
     """Rows on an idea: what each forecaster expected, and how an analyst explained what came of it."""
     rows = []
+    if found["asked"]:
+        rows.append(("by models", f"{found['asked']}; mendel show {found['id']} --transcript"))
     for one in found["forecasts"]:
         said = f"{one['mean']:+.2f} ± {one['sd']:.2f}, runs {one['p_runs']:.0%}: {one['reason']}"
         rows.append(("forecaster", f"{one['forecaster']}: {said}"))
@@ -55,6 +59,14 @@ def said_by_researchers(found: Mapping[str, Any]) -> list[tuple[str, str]]:
         rows += [(title, told[key]) for key, title in titles.items()]
         rows.append(("explained by", f"{told['by']}, prompt {told['prompt']}"))
     return rows
+
+
+def asked_about(store: Store, campaign: Campaign, idea: str) -> str:
+    """Which seats were asked about an idea, how often, and what that cost; empty where none was."""
+    calls = store.calls(campaign.id, idea=idea)
+    seats = {seat: sum(call.seat == seat for call in calls) for seat in dict.fromkeys(c.seat for c in calls)}
+    listed = ", ".join(f"{seat} {count}" for seat, count in seats.items())
+    return f"calls: {listed}; {sum(call.usage.dollars for call in calls):.3f} dollars" if calls else ""
 
 
 def _plain(call: Call) -> dict[str, Any]:

@@ -85,7 +85,7 @@ class Repair(Change):
     """The whole change again, mended; or word that the idea itself cannot work."""
 
     broken: bool = Field(description="true if no edit can save the idea; then leave edits and settings empty")
-    reason: str = Field(max_length=500, description="what was wrong")
+    reason: str = Field(max_length=500, description="what was wrong, and what you changed")
 
 
 class Foretold(Expected):
@@ -126,7 +126,12 @@ class Explanation(Answer):
 
     @property
     def text(self) -> str:
-        return "\n".join((self.what_changed, self.effect, self.where, self.refuted_by, self.next))
+        return f"{self.what_changed}\n{self.judgement}"
+
+    @property
+    def judgement(self) -> str:
+        """All but what changed: what was measured, where, and what follows."""
+        return "\n".join((self.effect, self.where, self.refuted_by, self.next))
 
 
 class Lesson(Answer):

@@ -37,6 +37,10 @@ class SpendLimit(NoAnswer):
         self.scope = scope
 
 
+class Later(NoAnswer):
+    """The question is in a batch, whose answers come within a day: ask again then."""
+
+
 class UnknownPrice(ValueError):
     """A model whose price nobody knows: its spending could not be limited."""
 
@@ -85,28 +89,39 @@ class Book:
         self.store.answer_call(self.campaign, asked.id, found[0].answer, Usage())
         return found[0].answer
 
-    def begin(self, asked: Asked) -> None:
-        """Note that a request goes out. Raises SpendLimit where it could pass a limit."""
+    def begin(self, asked: Asked, share: float = 1.0) -> None:
+        """Note that a request goes out, for `share` of its price. Raises SpendLimit where it could pass a
+        limit."""
         if asked.model == "external":
             self._begin(asked, 0.0)
             return
         read = RequestUsage(input_tokens=asked.characters // CHARACTERS, output_tokens=asked.most_tokens)
-        expected = self.dollars(asked.model, read)
+        expected = share * self.dollars(asked.model, read)
         self._hold(asked, expected)
         self._begin(asked, expected)
 
-    def answered(self, asked: Asked, answer: Any, response: ModelResponse, seconds: float) -> None:
-        """Keep an answer and what it cost."""
+    def answered(
+        self, asked: Asked, answer: Any, response: ModelResponse, seconds: float, share: float = 1.0
+    ) -> None:
+        """Keep an answer and what it cost: `share` of the price, for that of a batch is lower."""
         used = response.usage
         usage = Usage(
             input_tokens=used.input_tokens,
             cached_tokens=used.cache_read_tokens,
             written_tokens=used.cache_write_tokens,
             output_tokens=used.output_tokens,
-            dollars=0.0 if asked.model == "external" else self.dollars(asked.model, used),
+            dollars=0.0 if asked.model == "external" else share * self.dollars(asked.model, used),
             seconds=seconds,
         )
         self.store.answer_call(self.campaign, asked.id, answer, usage)
+
+    def batch(self, asked: Asked) -> Any | None:
+        """The handle of the batch that a question was sent in; None if it was sent in none."""
+        return self.store.decision(self.campaign, f"batch/{asked.id}")
+
+    def sent(self, asked: Asked, handle: Any) -> None:
+        """Keep the handle of a batch."""
+        self.store.decide(self.campaign, f"batch/{asked.id}", handle)
 
     def failed(self, asked: Asked, error: str) -> None:
         """No answer came."""

@@ -15,7 +15,7 @@ from types import TracebackType
 from typing import Any, Self
 
 from pydantic_ai import Agent, ModelRetry, NativeOutput
-from pydantic_ai.exceptions import AgentRunError
+from pydantic_ai.exceptions import AgentRunError, ContentFilterError, OutputTokenLimitExceeded
 from pydantic_ai.models import Model
 from pydantic_ai.settings import CacheConfig, ModelSettings
 from pydantic_ai.usage import RequestUsage, UsageLimits
@@ -28,6 +28,9 @@ from mendel.researchers.settings import EXTERNAL, Researchers
 
 SENT_BACK = 2
 """Times that an answer is sent back with what is wrong with it."""
+UNUSABLE = (ContentFilterError, OutputTokenLimitExceeded)
+"""A refusal, or an answer that was cut off: the question is asked once more."""
+ONCE_MORE = "\n\n(An earlier answer to this was empty or cut off. Answer once more, and shorter.)"
 STEPS = 16
 """Most requests of one question, reading with tools included."""
 LOOK = 0.2
@@ -39,7 +42,8 @@ class Stopped(Exception):
 
 
 class Desk:
-    """The seats of one campaign. `stop` says whether the user wants to stop. A context manager."""
+    """The seats of one campaign. `stop` says whether the user wants to stop; `asking` is told the seat that
+    is asked now. A context manager."""
 
     def __init__(
         self,
@@ -47,8 +51,10 @@ class Desk:
         book: Book,
         stop: Callable[[], bool] = lambda: False,
         make: MakeModel = make_model,
+        asking: Callable[[str], None] = lambda seat: None,
     ) -> None:
         self.settings, self.book, self.stop, self._make = settings, book, stop, make
+        self.asking = asking
         self._models: dict[str, Model] = {}
         self._runner = asyncio.Runner()
 
@@ -87,15 +93,21 @@ class Desk:
         check: Callable[[Given], None] | None = None,
         tools: Sequence[Callable[..., Any]] = (),
         number: int = 0,
+        batched: bool = False,
     ) -> Given:
         """The answer of a seat. `task` is unique in the campaign; asked again, it is looked up.
 
-        `check` raises ValueError with what is wrong. Raises NoAnswer, or Stopped.
+        `check` raises ValueError with what is wrong. `batched`: nothing waits for it, so it is sent in a
+        batch; asked again later, the same question finds its answer. Raises NoAnswer, Later, or Stopped.
         """
+        self.asking(seat.name)
         name = self.settings.model(seat.name, number)
-        agent = self._agent(seat, task, name, context, idea, check, tools)
+        agent = self._agent(seat, task, name, context, idea, check, tools, batched)
         try:
-            return self._runner.run(self._asked(agent, question))
+            try:
+                return self._runner.run(self._asked(agent, question))
+            except UNUSABLE:
+                return self._runner.run(self._asked(agent, question + ONCE_MORE))
         except AgentRunError as error:
             raise NoAnswer(f"{seat.name} ({name}): {type(error).__name__}: {str(error)[:300]}") from error
 
@@ -108,14 +120,19 @@ class Desk:
         idea: str | None,
         check: Callable[[Given], None] | None,
         tools: Sequence[Callable[..., Any]],
+        batched: bool,
     ) -> Agent[None, Given]:
         patience = self.settings.patience
         model = self._model(name)
-        recorded = Recorded(model, name, self.book, task=task, seat=seat, idea=idea, patience=patience)
+        batched = batched and model.batch_max_requests is not None
+        recorded = Recorded(
+            model, name, self.book, task=task, seat=seat, idea=idea, patience=patience, batched=batched
+        )
         native = model.profile.get("supports_json_schema_output") or isinstance(model, External)
         # The context comes back within minutes for the next idea, and within a round for the next seat.
         cache = CacheConfig(retention="1h", messages=bool(tools))
-        settings = ModelSettings(max_tokens=seat.most_tokens, cache=cache)
+        # An announcement in front of the prompt, once an answer is sent back, would make it another prefix.
+        settings = ModelSettings(max_tokens=seat.most_tokens, cache=cache, framing_announcement="never")
         agent: Agent[None, Given] = Agent(
             recorded,
             output_type=NativeOutput(seat.answer) if native else seat.answer,

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from typing import Any
 
 from pydantic_ai.exceptions import ModelConnectionError, UserError
-from pydantic_ai.messages import ModelMessage, ModelMessagesTypeAdapter, ModelResponse
+from pydantic_ai.messages import ModelMessage, ModelMessagesTypeAdapter, ModelResponse, TextPart
 from pydantic_ai.models import Model, ModelRequestParameters, infer_model
 from pydantic_ai.settings import ModelSettings
 
@@ -32,6 +32,14 @@ def make_model(name: str) -> Model:
         raise NoModel(f"researchers: model {name!r}: {why}") from None
     except ValueError as error:
         raise NoModel(f"researchers: model {name!r}: {error}; allowed are provider:model") from None
+
+
+def from_outside(text: str) -> dict[str, Any]:
+    """The text of an answer from outside, as the book keeps those of models."""
+    response = ModelResponse(parts=[TextPart(text)], model_name=EXTERNAL)
+    (kept,) = ModelMessagesTypeAdapter.dump_python([response], mode="json")
+    found: dict[str, Any] = kept
+    return found
 
 
 class External(Model):

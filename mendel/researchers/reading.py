@@ -34,10 +34,9 @@ def reading_tools(tree: Mapping[str, str], editable: Sequence[str]) -> list[Call
             first_line: Counted from 1.
         """
         lines = _file(tree, path).split("\n")
-        shown = lines[max(first_line - 1, 0) : max(first_line - 1, 0) + LINES]
-        left = len(lines) - max(first_line - 1, 0) - len(shown)
-        more = [f"[{left} more lines]"] if left > 0 else []
-        return "\n".join([*shown, *more])
+        start = max(first_line - 1, 0)
+        shown = lines[start : start + LINES]
+        return "\n".join([f"[lines {start + 1} to {start + len(shown)} of {len(lines)}]", *shown])
 
     async def search(pattern: str) -> str:
         """Find lines of the recipe's files by a regular expression.
@@ -52,7 +51,7 @@ def reading_tools(tree: Mapping[str, str], editable: Sequence[str]) -> list[Call
         except re.error as error:
             raise ModelRetry(f"{pattern!r} is no regular expression: {error}") from None
         hits = [
-            f"{path}:{number}: {line[:WIDTH]}"
+            f"{path}:{number}:{line[:WIDTH]}"
             for path, text in tree.items()
             for number, line in enumerate(text.split("\n"), 1)
             if wanted.search(line[:WIDTH])

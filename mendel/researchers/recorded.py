@@ -11,19 +11,24 @@ import time
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from pydantic import TypeAdapter
 from pydantic_ai.exceptions import ModelAPIError, ModelRequestRejectedError
 from pydantic_ai.messages import ModelMessage, ModelMessagesTypeAdapter, ModelResponse
 from pydantic_ai.models import Model, ModelRequestParameters
+from pydantic_ai.models.batch import Batch, BatchRequest
 from pydantic_ai.models.wrapper import WrapperModel
 from pydantic_ai.settings import ModelSettings
 
 from mendel.records import content_hash
-from mendel.researchers.book import Asked, Book
+from mendel.researchers.book import Asked, Book, Later
 from mendel.researchers.models import External
 from mendel.researchers.seats import Seat
 
 FIRST_WAIT, LONGEST_WAIT = 1.0, 30.0
 """Seconds before a provider that failed is asked again: doubled each time, up to the longest."""
+BATCH_PRICE = 0.5
+"""What a batch costs over the same questions asked at once."""
+BATCH = TypeAdapter(Batch)
 KEPT = ("part_kind", "content", "tool_name", "args")
 """Of a part of a message: what was said. Times, ids and usage are no part of a question."""
 
@@ -41,9 +46,10 @@ class Recorded(WrapperModel):
         seat: Seat[Any],
         idea: str | None,
         patience: float,
+        batched: bool = False,
     ) -> None:
         super().__init__(model)
-        self.name, self.book, self.patience = name, book, patience
+        self.name, self.book, self.patience, self.batched = name, book, patience, batched
         self.task, self.seat, self.idea = task, seat, idea
 
     async def request(
@@ -58,6 +64,8 @@ class Recorded(WrapperModel):
             return restored(answer)
         if isinstance(self.wrapped, External):
             self.wrapped.find = lambda: self.book.known(asked)
+        if self.batched:
+            return await self._from_batch(asked, messages, model_settings, model_request_parameters)
         begun = time.monotonic()
         wait = FIRST_WAIT
         while True:
@@ -77,6 +85,38 @@ class Recorded(WrapperModel):
             await asyncio.sleep(wait)
             wait = min(2 * wait, LONGEST_WAIT)
         self.book.answered(asked, as_kept(response), response, time.monotonic() - begun)
+        return response
+
+    async def _from_batch(
+        self,
+        asked: Asked,
+        messages: list[ModelMessage],
+        settings: ModelSettings | None,
+        parameters: ModelRequestParameters,
+    ) -> ModelResponse:
+        """The answer out of a batch, which is sent where it was not yet. Raises Later until it has ended."""
+        request = BatchRequest(
+            custom_id=asked.id,
+            messages=messages,
+            model_settings=settings,
+            model_request_parameters=parameters,
+        )
+        handle = self.book.batch(asked)
+        if handle is None:
+            self.book.begin(asked, BATCH_PRICE)
+            batch = await self.wrapped.batch_create([await self.wrapped.batch_encode(request)])
+            self.book.sent(asked, BATCH.dump_python(batch, mode="json"))
+            raise Later(f"{asked.task}: sent in a batch")
+        batch = await self.wrapped.batch_status(BATCH.validate_python(handle))
+        if batch.status != "ended":
+            raise Later(f"{asked.task}: its batch has not ended")
+        (result,) = await self.wrapped.batch_results(batch)
+        try:
+            response = self.wrapped.batch_decode(result, request)
+        except ModelAPIError as error:
+            self.book.failed(asked, f"batch: {error}")
+            raise
+        self.book.answered(asked, as_kept(response), response, 0.0, BATCH_PRICE)
         return response
 
     def _asked(

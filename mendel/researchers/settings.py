@@ -70,6 +70,9 @@ class Researchers(Record):
     """Most ideas that are asked for before a round."""
     attempts: int = Field(default=3, ge=0, le=10)
     """Most repairs of a patch that does not apply, fails its checks or does not run."""
+    batch: bool = False
+    """Forecasts are asked for in batches, at half the price: they may take a day, and late ones join the next
+    round."""
     review: bool = False
     """Patches wait for a person's `mendel review` before they run."""
     guidance: str = ""

@@ -13,6 +13,7 @@ from collections.abc import Callable
 from mendel.records import RunResult, RunStatus
 from mendel.runs import Job
 from mendel.runs.outcome import STOPPED
+from mendel.runs.sandbox import SandboxReport
 
 
 class FakeExecutor:
@@ -25,6 +26,7 @@ class FakeExecutor:
         self, answer: Callable[[Job], RunResult], workers: int = 2, *, seed: int | None = None
     ) -> None:
         self.now = 0.0
+        self.sandbox = SandboxReport("none", "nothing runs in a process")
         self._answer = answer
         self._workers = workers
         self._random = None if seed is None else random.Random(seed)

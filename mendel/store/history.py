@@ -22,6 +22,8 @@ TUNED = "/tuned"
 """Keys of decisions that end so hold what a round's searches for knobs found."""
 EXPLAINED = "/explained"
 """Keys of decisions that begin with a round and an idea and end so hold an analyst's words on its verdict."""
+CARRIES = "/carries"
+"""Keys of decisions that end so hold what a round's working line kept, and how much of it was planted."""
 HALVES = "/held"
 """Keys of decisions that end so hold by plan which ideas are in its treatment and which in its control."""
 

@@ -46,6 +46,8 @@ class IdeaState(StrEnum):
     CONFIRMING = "confirming"
     CLAIMED = "claimed"
     ADOPTED = "adopted"
+    CARRIED = "carried"
+    """In the trunk, and proved with it but not apart: no claim."""
     DROPPED = "dropped"
     STALE = "stale"
     FAILED = "failed"

@@ -12,10 +12,12 @@ from toy import idea
 from mendel.campaign.audits import failed, full, terse
 from mendel.campaign.claim_audits import audit_runs
 from mendel.campaign.config import ConfigError, read_config
+from mendel.campaign.intake import admit
 from mendel.campaign.scoring import SCORE_LENGTH, SCORE_WINDOWS, Scoring, Text, has_own_objective
 from mendel.campaign.summary import summarise
 from mendel.records import AUDITS, Audit, PlanKind, RunResult, RunSpec, RunStatus, Shard, VerdictKind
 from mendel.runs.sandbox.props import Check
+from mendel.store import Store
 from mendel.testbeds import load_testbed
 from mendel.yardstick import build_corpus
 
@@ -280,13 +282,29 @@ def settings_for(folder, toy_data, proposer):
 def leaking(monkeypatch):
     """A sandbox in which one wall has fallen."""
     fallen = (Check("network", False, "a packet came through"),)
-    monkeypatch.setattr("mendel.campaign.session.check", lambda executor, near=None: fallen)
+    monkeypatch.setattr("mendel.campaign.tier.check", lambda executor, near=None: fallen)
 
 
 def test_patches_that_nobody_vouches_for_need_a_sandbox_that_holds(lab_root, toy_data, leaking):
     settings = settings_for(lab_root, toy_data, "a-model")
     with pytest.raises(ConfigError, match="'good-.*written by 'a-model'.*network: a packet came through"):
         toy.run_local(settings, lab_root / "lab")
+
+
+def test_what_joins_while_a_campaign_runs_is_held_to_the_same(lab_root, toy_data, leaking, monkeypatch):
+    def admit_and_join(round):
+        admit(round)
+        late = toy.idea("late", {"gain_c": 1.4}).model_copy(update={"proposer": "a-model"})
+        round.lab.store.add_ideas(round.campaign, [late])
+
+    monkeypatch.setattr("mendel.campaign.loop.admit", admit_and_join)
+    with pytest.raises(ConfigError, match="'late': written by 'a-model'.*network: a packet came through"):
+        toy.run_local(settings_for(lab_root, toy_data, "user"), lab_root / "lab")
+    with Store(lab_root / "lab") as store:
+        campaign = store.campaign()
+        assert campaign.state.value == "stopped"
+        assert "late" not in {run.idea for run in store.runs(campaign.id)}
+        assert {row.idea for row in store.ledger(campaign.id)} == {None}, "nor a smoke run of anything"
 
 
 def test_a_users_own_patches_run_in_what_there_is(lab_root, toy_data, leaking):

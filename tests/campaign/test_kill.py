@@ -17,11 +17,11 @@ from mendel.store import RunState, Store, StoreError
 KILLS = 10
 
 
-@pytest.fixture(scope="module")
-def settings(toy_data, fast_disk):
-    ideas = [*toy.GOOD, *toy.NULL, toy.idea("bad", {"fail": "late_nan"})]
-    file = toy.write_ideas(fast_disk / "kill.toml", ideas)
-    return toy.config(file, toy_data, workers=3)
+@pytest.fixture(scope="module", params=[0, 2], ids=["each alone", "on top of each other"])
+def settings(toy_data, fast_disk, request):
+    ideas = [*toy.GOOD, *toy.NULL, toy.idea("third", {"gain_c": 1.4}), toy.idea("bad", {"fail": "late_nan"})]
+    file = toy.write_ideas(fast_disk / f"kill-{request.param}.toml", ideas)
+    return toy.config(file, toy_data, workers=3, policy={"forward": request.param})
 
 
 def start(settings: CampaignConfig, root) -> int:
@@ -79,7 +79,9 @@ def finished(root) -> dict[str, tuple]:
 
 
 def test_killed_at_ten_random_moments_it_ends_with_the_same_verdicts(settings, lab_root, fast_disk):
-    undisturbed, campaign, _ = toy.run_fake(settings, fast_disk / "undisturbed", workers=1, order=None)
+    undisturbed, campaign, _ = toy.run_fake(
+        settings, fast_disk / f"undisturbed-{lab_root.name}", workers=1, order=None
+    )
     draw = random.Random(7)
     kills, before = 0, {}
     code = None

@@ -50,7 +50,7 @@ def test_the_demo_has_a_full_round_and_a_last_check_however_slow_the_machine(cam
     def slow(job):
         return toy.train_here(job).model_copy(update={"train_seconds": 500.0})
 
-    many = [toy.idea(f"null-{number}", {"label": str(number)}) for number in range(40)]
+    many = [toy.idea(f"null-{number}", {"label": str(number)}, slot="label") for number in range(40)]
     policy = Policy.model_validate(DEMO_POLICY).model_dump()
     store, found = campaign([*toy.GOOD, *many], answer=slow, budget=DEMO_BUDGET, policy=policy)
     assert len(store.plans(found, PlanKind.SCREEN, 0)) > 30

@@ -128,7 +128,7 @@ def outcome(store, campaign):
     )
 
 
-@pytest.mark.parametrize("budget", ["500runs", "160runs"])
+@pytest.mark.parametrize("budget", ["500runs", "158runs"])
 def test_killed_at_any_run_of_a_recheck_it_ends_the_same(budget, toy_data, lab_root):
     """With 160 runs there is room for one pair of changes and for no second look, whoever counts when."""
     file = toy.write_ideas(lab_root / "ideas.toml", OVERTAKEN)

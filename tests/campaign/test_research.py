@@ -6,7 +6,7 @@ import team
 import toy
 from pydantic_ai.exceptions import ModelConnectionError
 from pydantic_ai.models.function import FunctionModel
-from team import change, edit, proposal, repair
+from team import change, edit, proposal, repair, settings
 
 from mendel.campaign.lab import Paused
 from mendel.researchers.seats import SEATS
@@ -15,19 +15,7 @@ from mendel.testing.messages_server import Answer
 from mendel.testing.scripted import as_request, response
 from mendel.testing.team import tool_results
 
-PRICE = {"input": 3.0, "output": 15.0, "cached": 0.3, "written": 6.0}
-NAME = "test:scripted"
-MODELS = {
-    **dict.fromkeys(("proposer", "engineer", "debugger", "novelty", "analyst", "librarian"), NAME),
-    "forecasters": (NAME,),
-}
 SLOW_START = toy.idea("catalog-knob", {"gain_a": 1.3})
-
-
-def settings(toy_data, ideas="none", **changes):
-    seats = {"who": "models", "models": MODELS, "prices": {"scripted": PRICE}, "patience": 0.01}
-    seats |= changes.pop("researchers", {})
-    return toy.config(ideas, toy_data, researchers=seats, **{"budget": "120runs", **changes})
 
 
 @pytest.fixture
@@ -86,10 +74,10 @@ def test_every_call_carries_the_version_of_its_prompt(research):
 def test_a_forecast_is_pooled_from_proposer_forecaster_and_base_rate(research):
     store, campaign = research(team.Team())
     kept = {one.forecaster: one for one in store.forecasts(campaign, "faster")}
-    assert kept.keys() == {"scripted", "base rate"}, "one model is one forecaster, whatever its seat"
+    assert kept.keys() == {"scripted", "scripted (proposes)", "base rate"}
     (idea,) = [entry.idea for entry in store.ideas(campaign) if entry.idea.name == "faster"]
     means = sorted(one.forecast.mean for one in kept.values())
-    assert means[0] < idea.forecast.mean < means[1]
+    assert means[0] < idea.forecast.mean < means[-1]
 
 
 def test_an_idea_that_cannot_be_mended_has_failed_and_the_others_go_on(research):
@@ -171,7 +159,7 @@ def test_an_engineer_reads_the_recipe_and_nothing_else(research):
         if part["part_kind"] != "user-prompt"
     ]
     assert returned[0] == "score.py: 34 lines\ntrain.py: 121 lines  (editable)" or "(editable)" in returned[0]
-    assert "train.py:24: EFFICIENCY = 1.0" in returned[1]
+    assert "train.py:24:EFFICIENCY = 1.0" in returned[1]
     assert "the recipe has no such file" in str(returned[2])
     assert "root:" not in str(returned)
 
@@ -353,3 +341,14 @@ def test_a_campaign_is_run_again_from_its_transcript_without_a_model(toy_data, l
             assert toy.states(store, second.id) == toy.states(store, first.id)
             assert toy.finding_records(store, second.id) == toy.finding_records(store, first.id)
             assert store.usage(second.id).dollars == 0
+
+
+def test_the_judge_sees_no_patch_that_could_give_a_blank_away(research, lab_root):
+    people = team.Team()
+    earlier = toy.idea("old-knob", {"gain_a": 1.01})
+    people.proposals = [[proposal("new-knob", "By its knob.", hypothesis="old-knob helps.")]]
+    people.changes["new-knob"] = team.GOOD
+    research(people, toy.write_ideas(lab_root / "ideas.toml", [earlier]))
+    (question,) = [question for seat, question in people.asked if seat == "novelty"]
+    assert "The earlier idea old-knob" in question
+    assert "gain_a" not in question
