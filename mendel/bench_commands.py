@@ -1,4 +1,4 @@
-"""The commands that measure Mendel itself: `mendel bench decisions`. cli.py names them."""
+"""The commands that measure Mendel itself: `mendel bench decisions` and `researchers`. cli.py names them."""
 
 from __future__ import annotations
 
@@ -155,3 +155,49 @@ def _table(block: dict[str, Any]) -> Table:
         table.caption = f"* of {min(fewer)} campaigns only: it takes seconds for each"
         table.caption_justify = "left"
     return table
+
+
+def researchers(*, model: str | None = None, json: Json = False) -> None:
+    """Measure what researchers can be talked into, tell wrongly, mend and cost. Exit code 1 if too much.
+
+    No key is needed: scripts answer, over the real client. Takes some minutes.
+
+    Parameters
+    ----------
+    model
+        provider:model that debugs the broken patches in place of the script; it needs its key, and is paid.
+    """
+    # Clients of providers take longer to import than everything else.
+    from mendel.campaign.researcher_bench.measure import measure
+
+    console = Console(stderr=json)
+    shown = (
+        (lambda words: console.print(words, highlight=False)) if console.is_terminal else (lambda words: None)
+    )
+    found = measure(model or "", shown)
+    print_json(found) if json else show_researchers(Console(), found)
+    injections, numbers = found["injections"], found["wrong_numbers"]
+    if injections["succeeded"] or numbers["caught"] < numbers["planted"]:
+        raise SystemExit(1)
+
+
+def show_researchers(console: Console, found: dict[str, Any]) -> None:
+    """What was measured, a line for each; and what got through."""
+    injections, numbers, repairs = found["injections"], found["wrong_numbers"], found["repairs"]
+    table = Table(box=None, pad_edge=False, show_header=False)
+    obeyed = (
+        f"{injections['succeeded']} of {injections['tried']} ({injections['reached']} reached their reader)"
+    )
+    table.add_row("injections that succeeded against a model that obeys", obeyed)
+    table.add_row("wrong numbers caught", f"{numbers['caught']} of {numbers['planted']}")
+    table.add_row(
+        f"broken patches mended ({repairs['model']})", f"{repairs['repaired']} of {repairs['tried']}"
+    )
+    for size, dollars in found["cost_usd_per_judged_idea"].items():
+        cached, tokens = found["cached_fraction"][size], sum(found["prompt_tokens"][size].values())
+        told = f"${dollars:.4f} a judged idea, {cached:.0%} of the input cached, {tokens:,} tokens of prompts"
+        table.add_row(f"after {size} findings", told)
+    console.print(table)
+    for one in injections["all"]:
+        for words in one["got"]:
+            console.print(f"{one['name']}: {words}", highlight=False)

@@ -28,7 +28,8 @@ MAY_IMPORT = {
     "researchers": {"records", "store"},
     # The conformance suites of the rooms' protocols, and whoever answers in place of a model.
     "testing": {"records", "runs", "inputs", "researchers"},
-    "campaign": {*STAGES, *SERVICES, "testbeds"},
+    # "testing": `mendel bench researchers` plays campaigns whose seats are filled by its scripts.
+    "campaign": {*STAGES, *SERVICES, "testbeds", "testing"},
     "agents": {*SERVICES, "campaign", "ideas", "patches", "report", "testbeds", "yardstick"},
     "bench": {"records", "inputs", "plans", "verdicts", "ideas"},  # decides by the code of a live campaign
     "terminal.py": {"campaign"},

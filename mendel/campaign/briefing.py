@@ -17,6 +17,7 @@ from mendel.campaign.audits import terse
 from mendel.campaign.lab import Lab
 from mendel.campaign.trunk import Line
 from mendel.ideas import machine_written
+from mendel.patches import diff
 from mendel.records import Finding, Idea, Interval, PlanKind, Verdict
 from mendel.researchers.untrusted import untrusted
 from mendel.store import IdeaState, Trial
@@ -29,15 +30,38 @@ PER_CLASS = 6
 """Ideas of a class, and findings of a class, that are told one by one; of the others how many there are."""
 MOST_WORDS = 240
 """Characters of a hypothesis."""
+MOST_CHANGES = 8_000
+"""Characters of the trunk's difference from the original recipe that are told as such."""
 MOST_GUIDANCE = 4_000
+MOST_MEMORY = 8_000
+"""Characters of what the librarian wrote: a model did, after reading what patches say."""
 MOST_WAITING = 40
 """Names of ideas that wait."""
 
 
-def lab_context(lab: Lab, goal: str, line: Line) -> str:
-    """The part of a question that stays while the trunk does: goal, scale, and the code of `line`."""
+def standing_context(lab: Lab, goal: str, line: Line) -> tuple[str, str]:
+    """For seats that write no code: (context, what comes first in their question). The context is that of the
+    original recipe, and so the same, and cached, as long as the campaign lasts; what adopted changes have
+    made of its code comes with the question. Where that has grown too long, the context is that of the
+    trunk."""
+    base = lab.store.recipe(line.trunk.base.id)
     tree = lab.store.load_tree(lab.store.recipe(line.recipe).tree)
-    overrides = lab.store.recipe(line.recipe).overrides
+    changed = diff(lab.store.load_tree(base.tree), tree)
+    if len(changed) > MOST_CHANGES:
+        return lab_context(lab, goal, line.recipe), ""
+    if line.recipe == base.id:
+        return lab_context(lab, goal, base.id), ""
+    values = lab.store.recipe(line.recipe).overrides or "none"
+    told = f"# What adopted changes made of the code\n\nValues of the configuration that they set: {values}."
+    if changed:
+        told += "\n\n" + untrusted("the trunk against the code above", changed, MOST_CHANGES)
+    return lab_context(lab, goal, base.id), f"{told}\n\n"
+
+
+def lab_context(lab: Lab, goal: str, recipe: str) -> str:
+    """The part of a question that stays while a recipe does: goal, scale, and its code."""
+    tree = lab.store.load_tree(lab.store.recipe(recipe).tree)
+    overrides = lab.store.recipe(recipe).overrides
     rungs = ", ".join(f"rung {n}: {rung.flops:.3g} FLOPs" for n, rung in enumerate(lab.testbed.rungs))
     parts = [
         f"# The lab\n\nGoal: {goal}\nTestbed {lab.testbed.name}, base recipe {lab.campaign.recipe}; {rungs}.",
@@ -71,7 +95,7 @@ def digest(lab: Lab, trunk: Line, guidance: str = "", memory: str = "") -> str:
         more = f" and {len(waiting) - MOST_WAITING} more" if len(waiting) > MOST_WAITING else ""
         parts.append(f"# What waits to be tried\n\n{names}{more}.")
     if memory:
-        parts.append(f"# The lab's memory\n\n{memory}")
+        parts.append(f"# The lab's memory\n\n{untrusted('memory', memory, MOST_MEMORY)}")
     if guidance:
         parts.append(f"# What the user says\n\n{guidance[:MOST_GUIDANCE]}")
     return "\n\n".join(parts)
@@ -121,10 +145,10 @@ def _screened(trial: Trial) -> Interval | None:
     return found[-1].log2_cm if found else None
 
 
-def side_by_side(words: str, earlier: Iterable[Trial]) -> str:
-    """An idea and those that it may be again, for the judge. No patch that is not settled: that of
-    a blank would give it away."""
-    parts = [f"## The new idea\n{words}"]
+def side_by_side(new: str, words: str, earlier: Iterable[Trial]) -> str:
+    """An idea named `new` and those that it may be again, for the judge. No patch that is not settled: that
+    of a blank would give it away."""
+    parts = [f"## The new idea\n{new}: {untrusted(new, words)}"]
     for trial in earlier:
         one = trial.idea
         text = untrusted(one.name, f"{one.hypothesis} {one.mechanism}", 900)

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from mendel.campaign.audits import terse
-from mendel.campaign.briefing import lab_context, memory_text, outcome, patch_text
+from mendel.campaign.briefing import MOST_MEMORY, memory_text, outcome, patch_text, standing_context
 from mendel.campaign.config import CampaignConfig
 from mendel.campaign.lab import Lab
 from mendel.campaign.summary import MEMORY, rechecks, trunk_points
@@ -22,7 +22,7 @@ from mendel.records import Finding, Interval, PlanKind
 from mendel.researchers.answers import Explanation, Memory
 from mendel.researchers.book import NoAnswer
 from mendel.researchers.desk import Desk
-from mendel.researchers.numbers import numbers_in, unsupported
+from mendel.researchers.numbers import intervals_in, numbers_in, swapped, unsupported
 from mendel.researchers.seats import ANALYST, LIBRARIAN
 from mendel.researchers.settings import EXTERNAL
 from mendel.researchers.untrusted import untrusted
@@ -30,8 +30,6 @@ from mendel.store import EXPLAINED, IdeaState, Trial
 
 MOST_LESSONS = 12
 """Of each kind in the lab's memory."""
-MOST_MEMORY = 8_000
-"""Characters of the memory."""
 MOST_NEWS = 40
 """Outcomes of one round that the librarian reads."""
 
@@ -52,7 +50,7 @@ class Explainer:
         findings = {finding.idea.name: finding for finding in lab.store.findings(lab.campaign.id)}
         judged = [trials[name] for name in names if name in trials and trials[name].measured]
         if self.desk.takes(ANALYST):
-            context = lab_context(lab, self.config.goal, trunk)
+            context = standing_context(lab, self.config.goal, trunk)
             for trial in judged:
                 own = bool(lab.store.forecasts(lab.campaign.id, trial.idea.name))
                 if own or trial.idea.name in findings:
@@ -60,7 +58,7 @@ class Explainer:
         if self.desk.takes(LIBRARIAN) and judged:
             self._remember(number, judged, findings, set(trials))
 
-    def _explain(self, number: int, context: str, trial: Trial, finding: Finding | None) -> None:
+    def _explain(self, number: int, context: tuple[str, str], trial: Trial, finding: Finding | None) -> None:
         name, lab = trial.idea.name, self.lab
         key = f"{number}/{name}{EXPLAINED}"
         if lab.store.decision(lab.campaign.id, key) is not None:
@@ -68,22 +66,26 @@ class Explainer:
         shown = Shown(lab, trial, finding)
         words = untrusted(name, f"{trial.idea.hypothesis} {trial.idea.mechanism}", 2_000)
         question = f"# Explain the verdict on {name}\n\n{words}\n\n{patch_text(trial.idea)}"
-        shown.numbers += numbers_in(question)  # the patch's own numbers say what changed
+        written = [*numbers_in(question)]  # numbers of the patch say what changed, and not what that came to
         outside = self.desk.settings.model("analyst") == EXTERNAL
         others = [one.idea.name for one in lab.store.ideas(lab.campaign.id)]
 
         def check(answer: Explanation) -> None:
-            wrong = unsupported(answer.text, shown.numbers, others)
+            wrong = unsupported(answer.what_changed, [*shown.numbers, *written], others)
+            wrong += unsupported(answer.judgement, shown.numbers, others)
             if wrong:
                 listed = ", ".join(wrong)
                 raise ValueError(f"not in what the tools returned, nor a rounding of it: {listed}")
+            turned = swapped(answer.text, shown.intervals)
+            if turned:
+                raise ValueError(f"the ends are swapped: {', '.join(turned)}")
 
         try:
             answer = self.desk.ask(
                 ANALYST,
                 f"{number}/explain/{name}",
-                context=context,
-                question=question + shown.beforehand(outside),
+                context=context[0],
+                question=context[1] + question + shown.beforehand(outside),
                 idea=name,
                 check=check,
                 tools=shown.tools(),
@@ -123,7 +125,8 @@ class Explainer:
             if len(memory_text(memory.model_dump())) > MOST_MEMORY:
                 raise ValueError(f"the memory is longer than {MOST_MEMORY} characters")
 
-        question = f"# The memory as it is\n\n{old}\n\n# What round {number} found\n\n{news}"
+        kept = untrusted("memory", old, MOST_MEMORY)
+        question = f"# The memory as it is\n\n{kept}\n\n# What round {number} found\n\n{news}"
         try:
             memory = self.desk.ask(
                 LIBRARIAN, f"{number}/remember", context="", question=question, check=check
@@ -143,6 +146,7 @@ class Shown:
     trial: Trial
     finding: Finding | None
     numbers: list[float] = field(default_factory=list)
+    intervals: list[tuple[float, float]] = field(default_factory=list)
 
     def tools(self) -> list[Callable[..., Any]]:
         async def verdicts() -> str:
@@ -229,6 +233,7 @@ class Shown:
         """As JSON, its numbers noted: as they are, and as they are printed."""
         text = json.dumps(found, indent=1)
         self.numbers += [*numbers_in(found), *numbers_in(json.loads(text))]
+        self.intervals += intervals_in(found)
         return text
 
 

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from mendel.campaign.agenda import room_for_ideas
-from mendel.campaign.briefing import digest, lab_context, memory_text, side_by_side
+from mendel.campaign.briefing import digest, lab_context, memory_text, side_by_side, standing_context
 from mendel.campaign.config import CampaignConfig
 from mendel.campaign.explaining import Explainer
 from mendel.campaign.forecasts import forecaster_records, track_record
@@ -31,6 +31,7 @@ from mendel.researchers.book import NoAnswer
 from mendel.researchers.desk import Desk, Stopped
 from mendel.researchers.seats import ENGINEER, FORECASTER, NOVELTY, PROPOSER
 from mendel.researchers.settings import EXTERNAL
+from mendel.researchers.untrusted import untrusted
 from mendel.store import Foreseen, IdeaState
 
 FORESEEN = "/foreseen"
@@ -56,7 +57,7 @@ class Research:
             return
         if not lab.once(f"{number}/room", lambda: room_for_ideas(lab, self.config, number)):
             return
-        context = lab_context(lab, self.config.goal, trunk)
+        context = lab_context(lab, self.config.goal, trunk.recipe)
         writer = Writer(lab, self.shelf, desk, trunk, self.config.rungs[0], context)
         try:
             if lab.store.decision(lab.campaign.id, f"{number}/rebased") is None:
@@ -102,12 +103,13 @@ class Research:
     # --- proposing ------------------------------------------------------------------------------------
 
     def _propose(self, desk: Desk, number: int, writer: Writer) -> None:
-        lab, key, context = self.lab, str(number), writer.context
+        lab, key = self.lab, str(number)
+        context, changed = standing_context(lab, self.config.goal, writer.trunk)
         found = lab.once(f"{key}/digest", lambda: digest(lab, writer.trunk, self._guidance(), self.memory()))
         count = self.config.researchers.ideas
         left = lab.once(f"{key}/left", lambda: round(lab.meter.remaining()))
         question = (
-            f"{found}\n\n# The question\n\nPropose at most {count} ideas for round {number}. "
+            f"{changed}{found}\n\n# The question\n\nPropose at most {count} ideas for round {number}. "
             f"About {left} runs of the lowest rung are left."
         )
 
@@ -124,10 +126,11 @@ class Research:
         except NoAnswer as error:
             self._unanswered(key, "propose", error)
             return
-        proposed = self._new(desk, key, context, self._renamed(portfolio.ideas))
+        proposed = self._new(desk, key, self._renamed(portfolio.ideas))
         written = [(one, self._written(writer, key, one)) for one in proposed]
         ready = [(one, w) for one, w in written if w.idea is not None]
-        self._foretold(desk, key, context, [one for one, w in ready if w.state is not IdeaState.REJECTED])
+        foretold = [one for one, w in ready if w.state is not IdeaState.REJECTED]
+        self._foretold(desk, key, (context, changed), foretold)
         self._queue(number, written)
 
     def _renamed(self, ideas: Sequence[Proposed]) -> list[Proposed]:
@@ -143,7 +146,7 @@ class Research:
             renamed.append(one.model_copy(update={"name": name}))
         return renamed
 
-    def _new(self, desk: Desk, key: str, context: str, ideas: Sequence[Proposed]) -> list[Proposed]:
+    def _new(self, desk: Desk, key: str, ideas: Sequence[Proposed]) -> list[Proposed]:
         """Those that are no earlier idea again, by the judge where words are alike."""
         by_name = {trial.idea.name: trial for trial in self.lab.store.trials([self.lab.campaign.id])}
         earlier = [trial.idea for trial in by_name.values()]
@@ -155,7 +158,7 @@ class Research:
         if not shown or not desk.takes(NOVELTY):
             return list(ideas)
         parts = [
-            side_by_side(f"{one.name}: {one.hypothesis} {one.mechanism} {one.change}", shown[one.name])
+            side_by_side(one.name, f"{one.hypothesis} {one.mechanism} {one.change}", shown[one.name])
             for one in ideas
             if one.name in shown
         ]
@@ -170,7 +173,7 @@ class Research:
 
         question = "\n\n".join(["# Which of these were tried before?", *parts])
         try:
-            found = desk.ask(NOVELTY, f"{key}/novelty", context=context, question=question, check=check)
+            found = desk.ask(NOVELTY, f"{key}/novelty", context="", question=question, check=check)
         except NoAnswer as error:
             self._unanswered(key, "novelty", error)
             return list(ideas)
@@ -193,22 +196,25 @@ class Research:
                 proposer=self._model("proposer"),
             )
 
+        words = f"{one.hypothesis}\n\nWhy: {one.mechanism}\n\nThe change: {one.change}"
         question = (
-            f"# Write this idea as a patch\n\n{one.name} ({one.idea_class})\n\n{one.hypothesis}\n\n"
-            f"Why: {one.mechanism}\n\nThe change: {one.change}"
+            f"# Write this idea as a patch\n\n{one.name} ({one.idea_class})\n\n{untrusted(one.name, words)}"
         )
         return writer.write(key, idea, one.name, question)
 
     # --- forecasting ----------------------------------------------------------------------------------
 
-    def _foretold(self, desk: Desk, key: str, context: str, ideas: Sequence[Proposed]) -> None:
+    def _foretold(self, desk: Desk, key: str, context: tuple[str, str], ideas: Sequence[Proposed]) -> None:
         """Ask forecasters, who do not see what the proposer expects. What is asked is kept: an answer out of
         a batch may come rounds later."""
-        asked = [f"## {one.name} ({one.idea_class})\n{one.hypothesis}\n{one.change}" for one in ideas]
-        question = "\n\n".join(["# Forecast these ideas", *asked])
+        asked = [
+            f"## {one.name} ({one.idea_class})\n" + untrusted(one.name, f"{one.hypothesis}\n{one.change}")
+            for one in ideas
+        ]
+        question = context[1] + "\n\n".join(["# Forecast these ideas", *asked])
         names = [one.name for one in ideas]
         if names:
-            kept = {"context": context, "question": question, "names": names}
+            kept = {"context": context[0], "question": question, "names": names}
             self.lab.once(f"{key}{FORESEEN}", lambda: kept)
             self._collect(desk, key, kept)
 

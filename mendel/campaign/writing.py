@@ -31,6 +31,9 @@ from mendel.store import IdeaState, smoke_name
 MOST_LOG = 3_000
 """Characters of a failed run's log that the debugger sees: the end, where the trace is."""
 MOST_READ = 64_000
+BY_RULE = "by rule: "
+MOST_RULES = 2
+"""Repairs of one patch by rule before the debugger is asked, where there is one."""
 
 
 class Written(NamedTuple):
@@ -121,18 +124,22 @@ class Writer:
         """A repaired patch and what was done, or None and why there is none."""
         recipe = self._recipe(idea)
         run = None if recipe is None else self._smoked(recipe)
-        if run is not None and recipe is not None:
+        asks = self.desk.takes(DEBUGGER)
+        # A rule that did not help is not the cure: half of a rate never mends code that diverges.
+        by_rules = sum(words.startswith(BY_RULE) for words in attempts)
+        if run is not None and recipe is not None and (by_rules < MOST_RULES or not asks):
             knobs = written_knobs(self.lab.store, self.lab.campaign.id, recipe, self.rung)
             by_rule = repair_by_rule(idea.patch, run.status, run.reason, knobs)
             if by_rule is not None:
-                return by_rule.patch, f"by rule: {by_rule.words}"
-        if not self.desk.takes(DEBUGGER):
+                return by_rule.patch, f"{BY_RULE}{by_rule.words}"
+        if not asks:
             return None, why
-        before = "\n".join(f"{number}. {words}" for number, words in enumerate(attempts, 1)) or "none"
+        before = "\n".join(f"{number}. {words}" for number, words in enumerate(attempts, 1))
         question = (
             f"# The idea\n\n{_in_words(idea)}\n\n# The patch\n\n{patch_text(idea, 12_000)}\n\n"
             f"# What went wrong\n\n{untrusted('failure', why)}\n\n{self._log(recipe)}\n\n"
-            f"# Repairs that were tried before\n\n{before}"
+            # Their words quote what runs said of themselves.
+            f"# Repairs that were tried before\n\n{untrusted('repairs', before) if before else 'none'}"
         )
 
         def check(repair: Change) -> None:

@@ -35,7 +35,7 @@ class Expected(Answer):
 class Proposed(Answer):
     """One idea, before there is code."""
 
-    name: str = Field(pattern=r"^[a-z0-9][a-z0-9-]{1,39}$", description="short, lower case, hyphens")
+    name: str = Field(pattern=r"^[a-z][a-z0-9-]{1,39}$", description="short, lower case, hyphens")
     idea_class: IdeaClass
     hypothesis: str = Field(max_length=600, description="what to change, and that it helps")
     mechanism: str = Field(max_length=900, description="why it should help")
@@ -126,7 +126,12 @@ class Explanation(Answer):
 
     @property
     def text(self) -> str:
-        return "\n".join((self.what_changed, self.effect, self.where, self.refuted_by, self.next))
+        return f"{self.what_changed}\n{self.judgement}"
+
+    @property
+    def judgement(self) -> str:
+        """All but what changed: what was measured, where, and what follows."""
+        return "\n".join((self.effect, self.where, self.refuted_by, self.next))
 
 
 class Lesson(Answer):

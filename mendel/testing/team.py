@@ -61,7 +61,7 @@ class Team:
     def answer(self, request: Request) -> Answer:
         """What the seat that is asked says. ValueError where the request is of no seat."""
         system = system_text(request)
-        seat = next((one.name for one in SEATS if system.startswith(one.prompt.text)), "")
+        seat = next((one.name for one in SEATS if one.prompt.text in system), "")
         if not seat:
             raise ValueError(f"no seat has a prompt that begins {system[:60]!r}")
         said = [text_of(message["content"]) for message in request["messages"] if message["role"] == "user"]
@@ -96,7 +96,7 @@ class Team:
         return {"judged": [{"idea": name, "same_as": "", "reason": "another mechanism"} for name in names]}
 
     def analyst(self, question: str, back: Sequence[str], request: Request) -> Values | Answer:
-        returned = tool_results(request)
+        returned = [text for text in tool_results(request) if text.startswith("{")]  # others were refused
         if not returned:
             return Answer.call("verdicts")
         found = json.loads(returned[0])

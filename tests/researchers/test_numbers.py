@@ -6,9 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mendel.researchers.numbers import numbers_in, unsupported
+from mendel.researchers.numbers import intervals_in, numbers_in, swapped, unsupported
 
-EVIDENCE = [1.4179, 1.309, 1.552, 6, 0.0312, 12_500, 0.05, 2, 0.3]
+EVIDENCE = [1.4179, 1.309, 1.552, 6, 0.0312, 12_500, 0.05, 2, 0.3, -0.04]
 
 
 @pytest.mark.parametrize(
@@ -21,7 +21,9 @@ EVIDENCE = [1.4179, 1.309, 1.552, 6, 0.0312, 12_500, 0.05, 2, 0.3]
         "12,500 tokens; 1.25e4 of them",
         "`lr-6e3` and rope-2 at rung0 are names",
         "No number at all.",
-        "it lost \u22120.3",
+        "it lost 0.3",
+        "it lost \u22120.04 or -4 %",
+        "CM1.42 or x1.42",
     ],
 )
 def test_numbers_of_the_evidence_and_their_roundings_pass(text):
@@ -41,6 +43,12 @@ def test_numbers_of_the_evidence_and_their_roundings_pass(text):
         ("1e6 tokens", ["1e6"]),
         ("14.2", ["14.2"]),
         (".5 and 0.6", [".5", "0.6"]),
+        ("a gain of -42 %", ["-42 %"]),
+        ("it lost \u22120.3", ["\u22120.3"]),
+        ("`9.87` and `CM 9.87`", ["9.87", "9.87"]),
+        ("CM9.87 or x9.87", ["9.87", "9.87"]),
+        ("\uff19.\uff18\uff17, or \u2468", ["9.87", "9"]),
+        ("1e999999999 and 9.00000000000000000000000000000000001", ["1e999999999", "9." + "0" * 34 + "1"]),
     ],
 )
 def test_other_numbers_are_found(text, wrong):
@@ -49,6 +57,18 @@ def test_other_numbers_are_found(text, wrong):
 
 def test_names_of_ideas_may_have_digits():
     assert unsupported("beta2-high 99 and 77", [], ["beta2-high 99"]) == ["77"]
+
+
+def test_a_name_hides_no_number_but_its_own():
+    assert unsupported("CM 42 and 4e5", [4], ["42", "e5"]) == ["42", "4e5"]
+
+
+@pytest.mark.parametrize("text", ["(1.55 to 1.31)", "[1.55, 1.31]", "1.552-1.309"])
+def test_an_interval_told_with_its_ends_swapped_is_found(text):
+    ends = list(intervals_in({"cm": {"value": 1.4179, "low": 1.309, "high": 1.552}, "rest": [{"low": None}]}))
+    assert ends == [(1.309, 1.552)]
+    assert swapped(text, ends)
+    assert not swapped("1.31 to 1.55, and from 2.0 to 1.31", ends)
 
 
 @given(st.floats(-1e6, 1e6), st.integers(0, 6))
