@@ -42,8 +42,8 @@ class Written(NamedTuple):
     idea: Idea | None
     state: IdeaState
     note: str
-    repairs: int = 0
-    """That were tried, by rule or by the debugger."""
+    down: bool = False
+    """There is none because the provider was down: it may be asked for again."""
 
 
 @dataclass
@@ -70,7 +70,7 @@ class Writer:
                 tools=self._tools(),
             )
         except NoAnswer as error:
-            return Written(None, IdeaState.FAILED, f"no patch: {error}")
+            return Written(None, IdeaState.FAILED, f"no patch: {error}", error.down)
         written = idea(change.patch())
         if self.desk.settings.review:
             violation = self._violation(written)
@@ -105,10 +105,10 @@ class Writer:
             ready, lost = prepare(self.lab, self.shelf, self.trunk, [idea], self.rung)
             if ready:
                 tried = f", after {len(attempts)} repair{'s'[: len(attempts) != 1]}" if attempts else ""
-                return Written(idea, IdeaState.QUEUED, f"written{tried}", len(attempts))
+                return Written(idea, IdeaState.QUEUED, f"written{tried}")
             state, why = lost[idea.name]
             if state == "rejected":
-                return Written(idea, IdeaState.REJECTED, why, len(attempts))
+                return Written(idea, IdeaState.REJECTED, why)
             if attempt == self.desk.settings.attempts:
                 break
             words = f"{idea.name}: {why}; to be mended"
@@ -116,9 +116,9 @@ class Writer:
             mended, words = self._mended(f"{key}/repair/{idea.name}/{attempt}", idea, why, attempts)
             attempts.append(words)
             if mended is None:
-                return Written(idea, IdeaState.FAILED, words, len(attempts))
+                return Written(idea, IdeaState.FAILED, words)
             idea = idea.model_copy(update={"patch": mended})
-        return Written(idea, IdeaState.FAILED, f"{why} (after {len(attempts)} repairs)", len(attempts))
+        return Written(idea, IdeaState.FAILED, f"{why} (after {len(attempts)} repairs)")
 
     def _mended(self, task: str, idea: Idea, why: str, attempts: list[str]) -> tuple[Patch | None, str]:
         """A repaired patch and what was done, or None and why there is none."""
