@@ -13,23 +13,23 @@ from pathlib import Path
 from typing import Any
 
 from mendel.campaign.agenda import room_for_ideas
-from mendel.campaign.briefing import digest, lab_context, memory_text, side_by_side, standing_context
+from mendel.campaign.briefing import digest, lab_context, memory_text, standing_context
 from mendel.campaign.config import CampaignConfig
 from mendel.campaign.explaining import Explainer
 from mendel.campaign.forecasts import forecaster_records, track_record
 from mendel.campaign.lab import Interrupted, Lab
+from mendel.campaign.newness import Gate, New
 from mendel.campaign.summary import latest_memory
 from mendel.campaign.trunk import Line, Shelf
 from mendel.campaign.writing import Writer, Written
-from mendel.ideas.novelty import candidates
 from mendel.ideas.pool import BASE_RATE, base_rate, pool
 from mendel.ideas.triage import duplicates
 from mendel.records import Forecast, Idea, Patch
 from mendel.report.curves import read_text
-from mendel.researchers.answers import Expected, Forecasts, Novelty, Portfolio, Proposed
+from mendel.researchers.answers import Expected, Forecasts, Portfolio, Proposed
 from mendel.researchers.book import NoAnswer
 from mendel.researchers.desk import Desk, Stopped
-from mendel.researchers.seats import ENGINEER, FORECASTER, NOVELTY, PROPOSER
+from mendel.researchers.seats import ENGINEER, FORECASTER, PROPOSER
 from mendel.researchers.settings import EXTERNAL
 from mendel.researchers.untrusted import untrusted
 from mendel.store import RESEARCH, Foreseen, IdeaState
@@ -162,43 +162,20 @@ class Research:
         return names
 
     def _new(self, desk: Desk, key: str, ideas: Sequence[Proposed]) -> list[Proposed]:
-        """Those that are no earlier idea again, by the judge where words are alike."""
-        by_name = {trial.idea.name: trial for trial in self.lab.store.trials([self.lab.campaign.id])}
-        earlier = [trial.idea for trial in by_name.values()]
-        shown = {}
-        for one in ideas:
-            alike = candidates(f"{one.name} {one.hypothesis} {one.mechanism} {one.change}", None, earlier)
-            if alike:
-                shown[one.name] = [by_name[like.name] for like in alike]
-        if not shown or not desk.takes(NOVELTY):
-            return list(ideas)
-        parts = [
-            side_by_side(one.name, f"{one.hypothesis} {one.mechanism} {one.change}", shown[one.name])
-            for one in ideas
-            if one.name in shown
-        ]
-
-        def check(novelty: Novelty) -> None:
-            for judged in novelty.judged:
-                if judged.idea not in shown:
-                    raise ValueError(f"{judged.idea!r} was not asked about; asked were {', '.join(shown)}")
-                names = [trial.idea.name for trial in shown[judged.idea]]
-                if judged.same_as and judged.same_as not in names:
-                    raise ValueError(f"{judged.idea}: {judged.same_as!r} was not shown beside it; {names}")
-
-        question = "\n\n".join(["# Which of these were tried before?", *parts])
-        try:
-            found = desk.ask(NOVELTY, f"{key}/novelty", context="", question=question, check=check)
-        except NoAnswer as error:
-            self._unanswered(key, "novelty", error)
-            return list(ideas)
-        same = {judged.idea: judged for judged in found.judged if judged.same_as}
+        """Those that are no earlier idea again, by their words."""
+        told = [New(one.name, f"{one.hypothesis} {one.mechanism} {one.change}") for one in ideas]
+        same = Gate(self.lab, desk).known(f"{key}/novelty", told)
         for judged in same.values():
             words = f"{judged.idea}: not tried, it is {judged.same_as} again: {judged.reason}"
             self.lab.say(f"{key}/same/{judged.idea}", "propose", words)
         return [one for one in ideas if one.name not in same]
 
     def _written(self, writer: Writer, key: str, one: Proposed) -> Written:
+        def again(patch: Patch) -> str:
+            told = [New(one.name, f"{one.hypothesis} {one.change}", patch)]
+            same = Gate(self.lab, writer.desk).known(f"{key}/novelty/{one.name}", told)
+            return "".join(f"its patch is {each.same_as} again: {each.reason}" for each in same.values())
+
         def idea(patch: Patch) -> Idea:
             return Idea(
                 name=one.name,
@@ -215,7 +192,7 @@ class Research:
         question = (
             f"# Write this idea as a patch\n\n{one.name} ({one.idea_class})\n\n{untrusted(one.name, words)}"
         )
-        return writer.write(key, idea, one.name, question)
+        return writer.write(key, idea, one.name, question, again)
 
     # --- forecasting ----------------------------------------------------------------------------------
 

@@ -57,8 +57,16 @@ class Writer:
     rung: int
     context: str
 
-    def write(self, key: str, idea: Callable[[Patch], Idea], name: str, question: str) -> Written:
-        """The idea with a patch that runs on the trunk. `key` begins the names of its tasks."""
+    def write(
+        self,
+        key: str,
+        idea: Callable[[Patch], Idea],
+        name: str,
+        question: str,
+        again: Callable[[Patch], str] = lambda patch: "",
+    ) -> Written:
+        """The idea with a patch that runs on the trunk. `key` begins the names of its tasks; `again` says of
+        which earlier idea the patch is a repetition, if it is one: then it is not tried."""
         try:
             change = self.desk.ask(
                 ENGINEER,
@@ -72,6 +80,8 @@ class Writer:
         except NoAnswer as error:
             return Written(None, IdeaState.FAILED, f"no patch: {error}", error.down)
         written = idea(change.patch())
+        if same := again(written.patch):
+            return Written(written, IdeaState.DROPPED, same)
         if self.desk.settings.review:
             violation = self._violation(written)
             if violation:

@@ -158,6 +158,24 @@ def test_an_idea_that_the_judge_knows_costs_no_compute(research, lab_root):
     assert any("it is old-knob again: the same knob" in message for message in said(store, campaign))
 
 
+def test_a_patch_that_the_judge_knows_is_not_run(research, lab_root):
+    people = team.Team()
+    earlier = toy.idea("old-source", edits=[("EFFICIENCY = 1.0", "EFFICIENCY = 1.0\nUNUSED = 1\nIDLE = 2")])
+    people.proposals = [[proposal("zebra", "stripes")]]
+    people.changes["zebra"] = change(
+        edit("EFFICIENCY = 1.0", "EFFICIENCY = 1.0\nUNUSED = 1\nIDLE = 2\nMORE = 3")
+    )
+    people.novelty = lambda *_: {
+        "judged": [{"idea": "zebra", "same_as": "old-source", "reason": "the same lines"}]
+    }
+    store, campaign = research(people, toy.write_ideas(lab_root / "ideas.toml", [earlier, *toy.NULL]))
+    assert people.count("novelty") == 1
+    state, note = toy.states(store, campaign)["zebra"]
+    assert state == "dropped"
+    assert note.startswith("its patch is old-source again: the same lines")
+    assert not [run for run in store.runs(campaign) if run.idea == "zebra"]
+
+
 def test_the_same_patch_under_another_name_is_not_run(research, lab_root):
     people = team.Team()
     people.proposals = [[proposal("quicker", "an unlike text about nothing")]]
