@@ -22,7 +22,7 @@ from mendel.records import Shard
 VARIABLE, BESIDE, HELD_OUT = "MENDEL_BENCH_SECRET", "the file beside the lab", "the text that is held out"
 SECRETS = {VARIABLE: "violet-heron-4417", BESIDE: "copper-otter-9052", HELD_OUT: f"scores {HARDER + 2.3456}"}
 """What nobody may be told: a variable of the environment, files."""
-ONE_ROUND, TWO_ROUNDS = "62runs", "130runs"
+ONE_ROUND, TWO_ROUNDS = "76runs", "150runs"
 """Budgets: what stands in the trunk, or became of an idea, is read in the next round."""
 
 

@@ -119,7 +119,7 @@ def mend_all(ground: Ground, model: str = "", say: Callable[[str], None] = print
     }
     make = partial(_make, model)
     with playing(
-        ground, "repairs", team, World(flaws=flaws), budget="52runs", researchers=seats, make=make
+        ground, "repairs", team, World(flaws=flaws), budget="90runs", researchers=seats, make=make
     ) as played:
         entries = {one.idea.name: one for one in played.store.ideas(played.campaign)}
         asked = {call.task.split("/")[2] for call in played.store.calls(played.campaign)
