@@ -8,6 +8,9 @@ from mendel.campaign.config import ConfigError
 from mendel.recipe_commands import Json, open_store, print_json, print_result
 from mendel.store import IdeaEntry, IdeaState, Store
 
+MOST_WORDS = 600
+"""Characters of a hypothesis in the list."""
+
 
 def review(
     idea: str | None = None, /, *, approve: bool = False, reject: str | None = None,
@@ -25,6 +28,7 @@ def review(
         Drop it; the reason is kept, and researchers read it.
     """
     from mendel.report.lookup import describe, render
+    from mendel.report.text import clean
 
     with open_store() as store:
         found = store.campaign(campaign)
@@ -33,7 +37,7 @@ def review(
             if approve or reject is not None:
                 raise ConfigError("command line: review: name the idea to approve or to reject")
             rows = [{"idea": one.idea.name, "hypothesis": one.idea.hypothesis} for one in waiting]
-            lines = [f"{row['idea']}: {row['hypothesis']}" for row in rows]
+            lines = [f"{row['idea']}: {clean(row['hypothesis'], MOST_WORDS)}" for row in rows]
             words = "\n".join(lines) or f"No patch waits in campaign {found.id}."
             print_result(json, {"campaign": found.id, "waiting": rows}, words)
             return

@@ -6,7 +6,7 @@ from mendel.testing.scripted import scripted_model
 from mendel.testing.team import Team as Script
 from mendel.testing.team import change, edit, proposal, repair
 
-__all__ = ["GOOD", "Team", "change", "edit", "proposal", "repair", "settings"]
+__all__ = ["GOOD", "Team", "change", "edit", "proposal", "repair", "said", "settings"]
 
 GOOD = change(edit("EFFICIENCY = 1.0", "EFFICIENCY = 1.7"))
 BUG = change(edit("EFFICIENCY = 1.0", "EFFICIENCY = 1.7 + undefined_name"))
@@ -39,3 +39,8 @@ def settings(toy_data, ideas="none", **changes):
     seats = {"who": "models", "models": MODELS, "prices": {"scripted": PRICE}, "patience": 0.01}
     seats |= changes.pop("researchers", {})
     return toy.config(ideas, toy_data, researchers=seats, **{"budget": "120runs", **changes})
+
+
+def said(store, campaign):
+    """The log of a campaign."""
+    return [event.message for event in store.events(campaign)]

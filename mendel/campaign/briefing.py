@@ -18,12 +18,14 @@ from mendel.campaign.lab import Lab
 from mendel.campaign.trunk import Line
 from mendel.ideas import machine_written
 from mendel.patches import diff
-from mendel.records import Finding, Idea, Interval, PlanKind, Verdict
+from mendel.records import Finding, Idea, Interval, Patch, PlanKind, Verdict
 from mendel.researchers.untrusted import untrusted
 from mendel.store import IdeaState, Trial
 
 SETTLED = (IdeaState.CLAIMED, IdeaState.ADOPTED, IdeaState.CARRIED)
 """What is known not to be planted."""
+MOST_PATCH = 3_000
+"""Characters of a patch."""
 MOST_CODE = 60_000
 """Characters of source that are shown; the rest is read by tools."""
 PER_CLASS = 6
@@ -145,10 +147,11 @@ def _screened(trial: Trial) -> Interval | None:
     return found[-1].log2_cm if found else None
 
 
-def side_by_side(new: str, words: str, earlier: Iterable[Trial]) -> str:
+def side_by_side(new: str, words: str, earlier: Iterable[Trial], patch: Patch | None = None) -> str:
     """An idea named `new` and those that it may be again, for the judge. No patch that is not settled: that
     of a blank would give it away."""
     parts = [f"## The new idea\n{new}: {untrusted(new, words)}"]
+    parts += [] if patch is None else [shown_patch(f"patch of {new}", patch)]
     for trial in earlier:
         one = trial.idea
         text = untrusted(one.name, f"{one.hypothesis} {one.mechanism}", 900)
@@ -157,13 +160,18 @@ def side_by_side(new: str, words: str, earlier: Iterable[Trial]) -> str:
     return "\n\n".join(parts)
 
 
-def patch_text(idea: Idea, cap: int = 3_000) -> str:
+def patch_text(idea: Idea, cap: int = MOST_PATCH) -> str:
+    """The patch of an idea as data."""
+    return shown_patch(f"patch of {idea.name}", idea.patch, cap)
+
+
+def shown_patch(what: str, patch: Patch, cap: int = MOST_PATCH) -> str:
     """A patch as data."""
-    rows = [f"{key} = {value!r}" for key, value in idea.patch.overrides.items()]
-    for edit in idea.patch.edits:
+    rows = [f"{key} = {value!r}" for key, value in patch.overrides.items()]
+    for edit in patch.edits:
         rows += [f"--- {edit.path}", *(f"-{line}" for line in edit.search.splitlines())]
         rows += [f"+{line}" for line in edit.replace.splitlines()]
-    return untrusted(f"patch of {idea.name}", "\n".join(rows), cap)
+    return untrusted(what, "\n".join(rows), cap)
 
 
 def memory_text(memory: dict[str, Any]) -> str:

@@ -33,6 +33,7 @@ from mendel.campaign.claim_audits import audit_costs, audit_runs
 from mendel.campaign.climb import Climber, original_curve
 from mendel.campaign.config import CampaignConfig, ConfigError
 from mendel.campaign.confirm import confirm
+from mendel.campaign.forecasts import EARLIER, earlier_campaigns
 from mendel.campaign.forward import Working, forward
 from mendel.campaign.intake import admit
 from mendel.campaign.lab import Lab, LabError, OutOfMoney
@@ -175,8 +176,16 @@ def _original(lab: Lab, config: CampaignConfig) -> tuple[Shelf, Line]:
         epochs = lab.corpus.epochs(tokens_at(lab, original, rung))
     except Refused as error:
         raise LabError(f"recipe {base.base}: {error}") from None
+    lab.once(EARLIER, lambda: _earlier(lab, config))
     lab.say("epochs", "start", f"a run of {base.base} at rung {rung} reads {epochs:.2g} epochs of it")
     return shelf, original
+
+
+def _earlier(lab: Lab, config: CampaignConfig) -> list[str]:
+    """The campaigns that this one learns from: a replay, from those that the replayed one did."""
+    replayed = config.researchers.replay
+    known = lab.store.decision(replayed, EARLIER) if replayed else None
+    return earlier_campaigns(lab.store, lab.campaign) if known is None else list(known)
 
 
 def _research(lab: Lab, shelf: Shelf, config: CampaignConfig, desk: Desk) -> Research:

@@ -13,26 +13,26 @@ from pathlib import Path
 from typing import Any
 
 from mendel.campaign.agenda import room_for_ideas
-from mendel.campaign.briefing import digest, lab_context, memory_text, side_by_side, standing_context
+from mendel.campaign.briefing import digest, lab_context, memory_text, standing_context
 from mendel.campaign.config import CampaignConfig
 from mendel.campaign.explaining import Explainer
 from mendel.campaign.forecasts import forecaster_records, track_record
 from mendel.campaign.lab import Interrupted, Lab
+from mendel.campaign.newness import Gate, New
 from mendel.campaign.summary import latest_memory
 from mendel.campaign.trunk import Line, Shelf
 from mendel.campaign.writing import Writer, Written
-from mendel.ideas.novelty import candidates
 from mendel.ideas.pool import BASE_RATE, base_rate, pool
 from mendel.ideas.triage import duplicates
 from mendel.records import Forecast, Idea, Patch
 from mendel.report.curves import read_text
-from mendel.researchers.answers import Expected, Forecasts, Novelty, Portfolio, Proposed
+from mendel.researchers.answers import Expected, Forecasts, Portfolio, Proposed
 from mendel.researchers.book import NoAnswer
 from mendel.researchers.desk import Desk, Stopped
-from mendel.researchers.seats import ENGINEER, FORECASTER, NOVELTY, PROPOSER
+from mendel.researchers.seats import ENGINEER, FORECASTER, PROPOSER
 from mendel.researchers.settings import EXTERNAL
 from mendel.researchers.untrusted import untrusted
-from mendel.store import Foreseen, IdeaState
+from mendel.store import RESEARCH, Foreseen, IdeaState
 
 FORESEEN = "/foreseen"
 """Keys of decisions that end so hold what forecasters were asked before a round."""
@@ -53,8 +53,8 @@ class Research:
     def before_round(self, number: int, trunk: Line) -> None:
         """Propose, write and forecast ideas, and queue them, as long as the budget has room for them."""
         lab, desk = self.lab, self.desk
-        if not desk.takes(ENGINEER):
-            return
+        if not desk.takes(ENGINEER) or lab.store.decision(lab.campaign.id, f"{number}/ideas") is not None:
+            return  # what is replayed of a round that was begun asks nobody anything
         if not lab.once(f"{number}/room", lambda: room_for_ideas(lab, self.config, number)):
             return
         context = lab_context(lab, self.config.goal, trunk.recipe)
@@ -63,7 +63,7 @@ class Research:
             if lab.store.decision(lab.campaign.id, f"{number}/rebased") is None:
                 self._rebase(desk, number, writer)
             self._late(desk, number)
-            if desk.takes(PROPOSER) and lab.store.decision(lab.campaign.id, f"{number}/research") is None:
+            if desk.takes(PROPOSER) and lab.store.decision(lab.campaign.id, f"{number}{RESEARCH}") is None:
                 self._propose(desk, number, writer)
         except Stopped:
             raise Interrupted from None
@@ -78,7 +78,11 @@ class Research:
     def _rebase(self, desk: Desk, number: int, writer: Writer) -> None:
         """Ideas that the trunk has left behind, written anew for it under another name; each once."""
         lab = self.lab
-        stale = [entry.idea for entry in lab.store.ideas(lab.campaign.id, IdeaState.STALE)]
+        blanks = {
+            blank.name for blank in lab.store.blanks(lab.campaign.id)
+        }  # a model must not see their patches
+        entries = lab.store.ideas(lab.campaign.id, IdeaState.STALE)
+        stale = [entry.idea for entry in entries if entry.idea.name not in blanks]
         again = {name: f"{name[:52]}-rebased" for name in (idea.name for idea in stale)}
         taken = {entry.idea.name for entry in lab.store.ideas(lab.campaign.id)}
         wanted = [
@@ -92,6 +96,8 @@ class Research:
             else:
                 written.append(found)
         with lab.store.transaction():
+            known = {entry.idea.name for entry in lab.store.ideas(lab.campaign.id)}
+            written = [one for one in written if one.idea is not None and one.idea.name not in known]
             lab.store.add_ideas(lab.campaign.id, [one.idea for one in written if one.idea is not None])
             for one in written:
                 assert one.idea is not None
@@ -126,64 +132,50 @@ class Research:
         except NoAnswer as error:
             self._unanswered(key, "propose", error)
             return
-        proposed = self._new(desk, key, self._renamed(portfolio.ideas))
+        asked_for = [*self._unwritten(number), *portfolio.ideas]
+        # Names are taken now: a campaign that is continued must ask about the same ones.
+        names = lab.once(f"{key}/names", lambda: self._free_names(asked_for))
+        renamed = [one.model_copy(update={"name": n}) for one, n in zip(asked_for, names, strict=True)]
+        proposed = self._new(desk, key, renamed)
         written = [(one, self._written(writer, key, one)) for one in proposed]
         ready = [(one, w) for one, w in written if w.idea is not None]
         foretold = [one for one, w in ready if w.state is not IdeaState.REJECTED]
         self._foretold(desk, key, (context, changed), foretold)
         self._queue(number, written)
 
-    def _renamed(self, ideas: Sequence[Proposed]) -> list[Proposed]:
-        """With names that nobody has in this campaign; blanks may have any."""
+    def _unwritten(self, number: int) -> list[Proposed]:
+        """What was proposed for the round before and not written, because the provider was down."""
+        before = self.lab.store.decision(self.lab.campaign.id, f"{number - 1}{RESEARCH}") or {}
+        return [Proposed.model_validate(one) for one in before.get("unwritten", [])]
+
+    def _free_names(self, ideas: Sequence[Proposed]) -> list[str]:
+        """Names that nobody has in this campaign; blanks may have any."""
         taken = {entry.idea.name for entry in self.lab.store.ideas(self.lab.campaign.id)}
-        renamed = []
+        names = []
         for one in ideas:
             name, again = one.name, 1
             while name in taken:
                 again += 1
                 name = f"{one.name}-{again}"
             taken.add(name)
-            renamed.append(one.model_copy(update={"name": name}))
-        return renamed
+            names.append(name)
+        return names
 
     def _new(self, desk: Desk, key: str, ideas: Sequence[Proposed]) -> list[Proposed]:
-        """Those that are no earlier idea again, by the judge where words are alike."""
-        by_name = {trial.idea.name: trial for trial in self.lab.store.trials([self.lab.campaign.id])}
-        earlier = [trial.idea for trial in by_name.values()]
-        shown = {}
-        for one in ideas:
-            alike = candidates(f"{one.name} {one.hypothesis} {one.mechanism} {one.change}", None, earlier)
-            if alike:
-                shown[one.name] = [by_name[like.name] for like in alike]
-        if not shown or not desk.takes(NOVELTY):
-            return list(ideas)
-        parts = [
-            side_by_side(one.name, f"{one.hypothesis} {one.mechanism} {one.change}", shown[one.name])
-            for one in ideas
-            if one.name in shown
-        ]
-
-        def check(novelty: Novelty) -> None:
-            for judged in novelty.judged:
-                if judged.idea not in shown:
-                    raise ValueError(f"{judged.idea!r} was not asked about; asked were {', '.join(shown)}")
-                names = [trial.idea.name for trial in shown[judged.idea]]
-                if judged.same_as and judged.same_as not in names:
-                    raise ValueError(f"{judged.idea}: {judged.same_as!r} was not shown beside it; {names}")
-
-        question = "\n\n".join(["# Which of these were tried before?", *parts])
-        try:
-            found = desk.ask(NOVELTY, f"{key}/novelty", context="", question=question, check=check)
-        except NoAnswer as error:
-            self._unanswered(key, "novelty", error)
-            return list(ideas)
-        same = {judged.idea: judged for judged in found.judged if judged.same_as}
+        """Those that are no earlier idea again, by their words."""
+        told = [New(one.name, f"{one.hypothesis} {one.mechanism} {one.change}") for one in ideas]
+        same = Gate(self.lab, desk).known(f"{key}/novelty", told)
         for judged in same.values():
             words = f"{judged.idea}: not tried, it is {judged.same_as} again: {judged.reason}"
             self.lab.say(f"{key}/same/{judged.idea}", "propose", words)
         return [one for one in ideas if one.name not in same]
 
     def _written(self, writer: Writer, key: str, one: Proposed) -> Written:
+        def again(patch: Patch) -> str:
+            told = [New(one.name, f"{one.hypothesis} {one.change}", patch)]
+            same = Gate(self.lab, writer.desk).known(f"{key}/novelty/{one.name}", told)
+            return "".join(f"its patch is {each.same_as} again: {each.reason}" for each in same.values())
+
         def idea(patch: Patch) -> Idea:
             return Idea(
                 name=one.name,
@@ -200,7 +192,7 @@ class Research:
         question = (
             f"# Write this idea as a patch\n\n{one.name} ({one.idea_class})\n\n{untrusted(one.name, words)}"
         )
-        return writer.write(key, idea, one.name, question)
+        return writer.write(key, idea, one.name, question, again)
 
     # --- forecasting ----------------------------------------------------------------------------------
 
@@ -229,6 +221,10 @@ class Research:
         """Keep the forecasts of all forecasters who have answered."""
         lab, names = self.lab, asked["names"]
         known = {one.forecaster for one in lab.store.forecasts(lab.campaign.id, names[0])}
+        # Whoever forecasts what is known already has said nothing.
+        judged = {one.idea.name for one in lab.store.trials([lab.campaign.id]) if one.measured}
+        if judged >= {*names}:
+            return
 
         def check(answer: Forecasts) -> None:
             given = [one.idea for one in answer.forecasts]
@@ -255,7 +251,8 @@ class Research:
                 self._unanswered(key, task, error)
                 continue
             found = [Foreseen(one.idea, name, _forecast(one), one.reason) for one in answer.forecasts]
-            lab.store.put_forecasts(lab.campaign.id, found)
+            known.add(name)
+            lab.store.put_forecasts(lab.campaign.id, [one for one in found if one.idea not in judged])
 
     def _queue(self, number: int, written: Sequence[tuple[Proposed, Written]]) -> None:
         """Add what was written to the ideas of the campaign, with the pooled forecast; all or nothing."""
@@ -273,9 +270,16 @@ class Research:
             pooled = pool({each.forecaster: each.forecast for each in all_}, records)
             ideas.append(how.idea.model_copy(update={"forecast": pooled.forecast}))
             states.append((one.name, how.state, f"{how.note}; {pooled.words}"))
-        earlier = [entry.idea for entry in lab.store.ideas(lab.campaign.id)]
-        same = dict(duplicates([*earlier, *ideas]))
+        unwritten = [one.model_dump() for one, how in written if how.down]
         with lab.store.transaction():
+            earlier = [entry.idea for entry in lab.store.ideas(lab.campaign.id)]
+            late = {idea.name for idea in earlier} & {idea.name for idea in ideas}
+            for name in sorted(late):
+                lab.say(f"{number}/taken/{name}", "write", f"{name}: lost, its name was taken meanwhile")
+            ideas = [idea for idea in ideas if idea.name not in late]
+            states = [one for one in states if one[0] not in late]
+            rows = [one for one in rows if one.idea not in late]
+            same = dict(duplicates([*earlier, *ideas]))
             lab.store.add_ideas(lab.campaign.id, ideas)
             lab.store.put_forecasts(lab.campaign.id, rows)
             for name, state, note in states:
@@ -283,7 +287,8 @@ class Research:
                     state, note = IdeaState.DROPPED, f"the same patch as {same[name]}"
                 lab.store.set_idea_state(lab.campaign.id, name, state, note)
                 lab.say(f"{number}/written/{name}", "write", f"{name}: {state.value}, {note}", name)
-            lab.once(f"{number}/research", lambda: {"ideas": [idea.name for idea in ideas]})
+            kept = {"ideas": [idea.name for idea in ideas], "unwritten": unwritten}
+            lab.once(f"{number}{RESEARCH}", lambda: kept)
 
     # --- helpers --------------------------------------------------------------------------------------
 

@@ -42,8 +42,8 @@ class Written(NamedTuple):
     idea: Idea | None
     state: IdeaState
     note: str
-    repairs: int = 0
-    """That were tried, by rule or by the debugger."""
+    down: bool = False
+    """There is none because the provider was down: it may be asked for again."""
 
 
 @dataclass
@@ -57,8 +57,16 @@ class Writer:
     rung: int
     context: str
 
-    def write(self, key: str, idea: Callable[[Patch], Idea], name: str, question: str) -> Written:
-        """The idea with a patch that runs on the trunk. `key` begins the names of its tasks."""
+    def write(
+        self,
+        key: str,
+        idea: Callable[[Patch], Idea],
+        name: str,
+        question: str,
+        again: Callable[[Patch], str] = lambda patch: "",
+    ) -> Written:
+        """The idea with a patch that runs on the trunk. `key` begins the names of its tasks; `again` says of
+        which earlier idea the patch is a repetition, if it is one: then it is not tried."""
         try:
             change = self.desk.ask(
                 ENGINEER,
@@ -70,8 +78,10 @@ class Writer:
                 tools=self._tools(),
             )
         except NoAnswer as error:
-            return Written(None, IdeaState.FAILED, f"no patch: {error}")
+            return Written(None, IdeaState.FAILED, f"no patch: {error}", error.down)
         written = idea(change.patch())
+        if same := again(written.patch):
+            return Written(written, IdeaState.DROPPED, same)
         if self.desk.settings.review:
             violation = self._violation(written)
             if violation:
@@ -105,10 +115,10 @@ class Writer:
             ready, lost = prepare(self.lab, self.shelf, self.trunk, [idea], self.rung)
             if ready:
                 tried = f", after {len(attempts)} repair{'s'[: len(attempts) != 1]}" if attempts else ""
-                return Written(idea, IdeaState.QUEUED, f"written{tried}", len(attempts))
+                return Written(idea, IdeaState.QUEUED, f"written{tried}")
             state, why = lost[idea.name]
             if state == "rejected":
-                return Written(idea, IdeaState.REJECTED, why, len(attempts))
+                return Written(idea, IdeaState.REJECTED, why)
             if attempt == self.desk.settings.attempts:
                 break
             words = f"{idea.name}: {why}; to be mended"
@@ -116,9 +126,9 @@ class Writer:
             mended, words = self._mended(f"{key}/repair/{idea.name}/{attempt}", idea, why, attempts)
             attempts.append(words)
             if mended is None:
-                return Written(idea, IdeaState.FAILED, words, len(attempts))
+                return Written(idea, IdeaState.FAILED, words)
             idea = idea.model_copy(update={"patch": mended})
-        return Written(idea, IdeaState.FAILED, f"{why} (after {len(attempts)} repairs)", len(attempts))
+        return Written(idea, IdeaState.FAILED, f"{why} (after {len(attempts)} repairs)")
 
     def _mended(self, task: str, idea: Idea, why: str, attempts: list[str]) -> tuple[Patch | None, str]:
         """A repaired patch and what was done, or None and why there is none."""

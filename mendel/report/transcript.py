@@ -14,7 +14,7 @@ from rich.console import Console
 from rich.text import Text
 
 from mendel.report.text import clean
-from mendel.store import Call, Campaign, Store
+from mendel.store import RESEARCH, Call, Campaign, Store
 
 MOST_TEXT = 20_000
 """Characters of one message that are printed; `--json` has all."""
@@ -23,11 +23,20 @@ MOST_TEXT = 20_000
 def transcript(store: Store, campaign: Campaign, idea: str) -> list[dict[str, Any]]:
     """The calls behind an idea, or by its id of a whole campaign, as plain values; empty where no model had a
     part in it."""
-    shared, whole = f'"{idea}"', idea == campaign.id
+    whole = idea == campaign.id
+    rounds = store.decisions([campaign.id], RESEARCH)[campaign.id]
+    born = {key.removesuffix(RESEARCH) for key, kept in rounds.items() if idea in kept["ideas"]}
+
+    def shares(call: Call) -> bool:
+        number, _, what = call.task.partition("/")
+        if what.startswith(("propose", "novelty", "forecast")):
+            return number in born
+        return call.answer is not None and f'"{idea}"' in json.dumps(call.answer).replace('\\"', '"')
+
     calls = [
         call
         for call in store.calls(campaign.id)
-        if whole or call.idea == idea or (call.idea is None and any(shared in text for text in _texts(call)))
+        if whole or call.idea == idea or (call.idea is None and shares(call))
     ]
     return [_plain(call) for call in calls]
 
@@ -72,7 +81,7 @@ def asked_about(store: Store, campaign: Campaign, idea: str) -> str:
 def _plain(call: Call) -> dict[str, Any]:
     said = [("prompt", call.request["instructions"])] if call.request.get("instructions") else []
     said += [pair for message in call.request["messages"] for pair in _parts(message)]
-    said += _parts(call.answer) if call.answer else [("failed", call.error)]
+    said += _parts(call.answer) if call.answer else [(call.state.value, call.error)]
     return {
         "id": call.id,
         "task": call.task,
@@ -108,12 +117,6 @@ def _indented(text: str) -> str:
         return json.dumps(json.loads(text), indent=1)
     except ValueError:
         return text
-
-
-def _texts(call: Call) -> list[str]:
-    answer = call.answer or {"parts": []}
-    texts = [part.get("content") for part in answer["parts"] if part["part_kind"] == "text"]
-    return [text if isinstance(text, str) else "" for text in texts]
 
 
 def _spent(call: Mapping[str, Any]) -> str:

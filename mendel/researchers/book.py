@@ -1,8 +1,8 @@
 """The book: every request to a model with its answer and price; what was asked before is looked up, not paid.
 
-It holds the limits, too. A request counts with the most that it may cost from before it is sent until its
-answer is there, so that a limit holds for what is in flight; a request that was lost with its process goes on
-counting so, because it may have been paid.
+It holds the limits, too. A request counts with the most dollars that it may cost from before it is sent until
+its answer is there, so that a limit holds for what is in flight; a request that was lost with its process
+goes on counting so, because it may have been paid.
 """
 
 from __future__ import annotations
@@ -27,6 +27,9 @@ MILLION = 1e6
 class NoAnswer(Exception):
     """A seat gave no answer that can be used: the provider is down, the answer is wrong to the last, or a
     limit is reached. The lab goes on without it."""
+
+    down = False
+    """Whether the provider could not be reached: the same question may be asked again."""
 
 
 class SpendLimit(NoAnswer):
@@ -95,8 +98,16 @@ class Book:
         if asked.model == "external":
             self._begin(asked, 0.0)
             return
-        read = RequestUsage(input_tokens=asked.characters // CHARACTERS, output_tokens=asked.most_tokens)
-        expected = share * self.dollars(asked.model, read)
+        tokens = asked.characters // CHARACTERS
+        wrote = RequestUsage(output_tokens=asked.most_tokens, input_tokens=tokens)
+        # What is put into the provider's cache for an hour is dearer than what is only read.
+        cached = RequestUsage(
+            output_tokens=asked.most_tokens,
+            input_tokens=tokens,
+            cache_write_tokens=tokens,
+            cache_write_1h_tokens=tokens,
+        )
+        expected = share * max(self.dollars(asked.model, wrote), self.dollars(asked.model, cached))
         self._hold(asked, expected)
         self._begin(asked, expected)
 
@@ -117,14 +128,21 @@ class Book:
 
     def batch(self, asked: Asked) -> Any | None:
         """The handle of the batch that a question was sent in; None if it was sent in none."""
-        return self.store.decision(self.campaign, f"batch/{asked.id}")
+        return self.store.decision(self.campaign, self._batch_key(asked))
 
     def sent(self, asked: Asked, handle: Any) -> None:
         """Keep the handle of a batch."""
-        self.store.decide(self.campaign, f"batch/{asked.id}", handle)
+        self.store.decide(self.campaign, self._batch_key(asked), handle)
+
+    def _batch_key(self, asked: Asked) -> str:
+        """A question whose batch came to nothing is sent in another."""
+        call = self.store.call(self.campaign, asked.id)
+        failed = call is None or call.state is CallState.FAILED
+        attempts = (0 if call is None else call.attempts) + failed
+        return f"batch/{asked.id}/{attempts}"
 
     def failed(self, asked: Asked, error: str) -> None:
-        """No answer came."""
+        """No answer came; whether its provider bills it all the same is not known here."""
         self.store.fail_call(self.campaign, asked.id, error[:500])
 
     def dollars(self, model: str, usage: RequestUsage) -> float:

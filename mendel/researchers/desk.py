@@ -15,7 +15,13 @@ from types import TracebackType
 from typing import Any, Self
 
 from pydantic_ai import Agent, ModelRetry, NativeOutput
-from pydantic_ai.exceptions import AgentRunError, ContentFilterError, OutputTokenLimitExceeded
+from pydantic_ai.exceptions import (
+    AgentRunError,
+    ContentFilterError,
+    ModelAPIError,
+    ModelRequestRejectedError,
+    OutputTokenLimitExceeded,
+)
 from pydantic_ai.models import Model
 from pydantic_ai.settings import CacheConfig, ModelSettings
 from pydantic_ai.usage import RequestUsage, UsageLimits
@@ -109,7 +115,10 @@ class Desk:
             except UNUSABLE:
                 return self._runner.run(self._asked(agent, question + ONCE_MORE))
         except AgentRunError as error:
-            raise NoAnswer(f"{seat.name} ({name}): {type(error).__name__}: {str(error)[:300]}") from error
+            words = f"{seat.name} ({name}): {type(error).__name__}: {str(error)[:300]}"
+            none = NoAnswer(words)
+            none.down = isinstance(error, ModelAPIError) and not isinstance(error, ModelRequestRejectedError)
+            raise none from error
 
     def _agent(
         self,

@@ -28,7 +28,9 @@ _WORDS = {
     "nineteen": 19, "twenty": 20, "thirty": 30, "forty": 40, "fifty": 50, "hundred": 100, "thousand": 1000,
 }  # fmt: skip
 _WORD = re.compile(rf"\b({'|'.join(_WORDS)})\b", re.IGNORECASE)
-_NAME = re.compile(r"`[A-Za-z_][A-Za-z0-9_-]*`|\b[a-z]+[a-z0-9]*(?:[-_][a-z0-9]+)+\b|\b[A-Za-z]+\d+\b")
+_NAME = re.compile(
+    r"`[A-Za-z_][A-Za-z0-9_-]*`|\b[a-z]+[a-z0-9]*(?:[-_](?=[a-z0-9]*[a-z])[a-z0-9]+)+\b|\b[A-Za-z]+\d+\b"
+)
 """Names of ideas, knobs and recipes have digits that are no numbers."""
 _MULTIPLIER = re.compile(r"\b(?:CM|x)[-_=]?(?=[\d.])", re.IGNORECASE)
 """What a number may be glued to without becoming a name."""

@@ -104,7 +104,11 @@ class Recorded(WrapperModel):
         handle = self.book.batch(asked)
         if handle is None:
             self.book.begin(asked, BATCH_PRICE)
-            batch = await self.wrapped.batch_create([await self.wrapped.batch_encode(request)])
+            try:
+                batch = await self.wrapped.batch_create([await self.wrapped.batch_encode(request)])
+            except ModelAPIError as error:
+                self.book.failed(asked, f"batch: {error}")
+                raise
             self.book.sent(asked, BATCH.dump_python(batch, mode="json"))
             raise Later(f"{asked.task}: sent in a batch")
         batch = await self.wrapped.batch_status(BATCH.validate_python(handle))

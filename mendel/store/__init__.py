@@ -24,7 +24,7 @@ from mendel.store.entries import (
 )
 from mendel.store.errors import StoreError
 from mendel.store.folders import RunFolder, Tree, new_run_folder, smoke_name
-from mendel.store.history import CARRIES, EXPLAINED, HALVES, TUNED, Confirmation, Planted, Trial
+from mendel.store.history import CARRIES, EXPLAINED, HALVES, RESEARCH, TUNED, Confirmation, Planted, Trial
 from mendel.store.store import Store
 from mendel.store.tables import CallState, CampaignState, IdeaState, RunState
 
@@ -47,6 +47,7 @@ __all__ = [
     "LedgerRow",
     "Opening",
     "Planted",
+    "RESEARCH",
     "RunEntry",
     "RunFolder",
     "RunState",

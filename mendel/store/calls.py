@@ -50,7 +50,14 @@ class Calls(RunQueue):
                 }  # fmt: skip
                 connection.execute(insert(CallRow).values(values))
             elif known is not CallState.ANSWERED:
-                again = {"state": CallState.WAITING, "attempts": CallRow.attempts + 1, "expected": expected}
+                # What was under way may have been paid: it goes on counting.
+                lost = {"dollars": CallRow.dollars + CallRow.expected, "created": now()}
+                again = {
+                    "state": CallState.WAITING,
+                    "attempts": CallRow.attempts + 1,
+                    "expected": expected,
+                    **lost,
+                }
                 connection.execute(update(CallRow).where(*_at(campaign, id)).values(again))
 
     def answer_call(self, campaign: str, id: str, answer: Any, usage: Usage) -> None:
@@ -64,7 +71,8 @@ class Calls(RunQueue):
         }
         with self.transaction() as connection:
             open_ = (*_at(campaign, id), CallRow.state != CallState.ANSWERED)
-            connection.execute(update(CallRow).where(*open_).values(**values, **asdict(usage)))
+            spent = {**asdict(usage), "dollars": CallRow.dollars + usage.dollars}
+            connection.execute(update(CallRow).where(*open_).values(**values, **spent))
 
     def fail_call(self, campaign: str, id: str, error: str) -> None:
         """No answer came, and nothing was paid."""
@@ -120,12 +128,16 @@ class Calls(RunQueue):
 
     def spent_on_calls(self, campaign: str) -> dict[tuple[str, str | None], tuple[int, Usage]]:
         """(seat, idea) -> number of its calls that were answered, and what they took."""
-        found: dict[tuple[str, str | None], tuple[int, Usage]] = {}
-        for call in self.calls(campaign, state=CallState.ANSWERED):
-            count, sum_ = found.get((call.seat, call.idea), (0, Usage()))
-            added = {name: getattr(sum_, name) + getattr(call.usage, name) for name in USAGE}
-            found[call.seat, call.idea] = count + 1, Usage(**added)
-        return found
+        sums = [func.sum(getattr(CallRow, name)).label(name) for name in USAGE]
+        own = (CallRow.campaign == campaign, CallRow.state == CallState.ANSWERED)
+        query = select(CallRow.seat, CallRow.idea, func.count().label("calls"), *sums).where(*own)
+        query = query.group_by(CallRow.seat, CallRow.idea).order_by(func.min(CallRow.seq))
+        with self._reading() as connection:
+            self._require(connection, campaign)
+            return {
+                (row["seat"], row["idea"]): (row["calls"], Usage(**{name: row[name] for name in USAGE}))
+                for row in connection.execute(query).mappings()
+            }
 
     def put_forecasts(self, campaign: str, forecasts: Sequence[Foreseen]) -> None:
         """Keep forecasts; those that are there already stay as they are."""

@@ -20,6 +20,8 @@ from mendel.store.tables import BlankRow, DecisionRow, FindingRow, IdeaRow, Idea
 
 TUNED = "/tuned"
 """Keys of decisions that end so hold what a round's searches for knobs found."""
+RESEARCH = "/research"
+"""Keys of decisions that end so hold what researchers brought before a round."""
 EXPLAINED = "/explained"
 """Keys of decisions that begin with a round and an idea and end so hold an analyst's words on its verdict."""
 CARRIES = "/carries"
