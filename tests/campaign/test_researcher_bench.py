@@ -209,5 +209,5 @@ def test_a_rival_that_was_dropped_beside_an_unlike_idea_is_reported(ground, monk
     from mendel.ideas.novelty import Alike
 
     everything = lambda words, patch, earlier: [Alike(one.name, 1.0, 0.0) for one in earlier]  # noqa: E731
-    monkeypatch.setattr("mendel.campaign.research.candidates", everything)
+    monkeypatch.setattr("mendel.campaign.newness.candidates", everything)
     assert "claimed" in tried(ground, "drop-a-rival")["drop-a-rival"]["got"][0]

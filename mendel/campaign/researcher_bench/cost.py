@@ -110,7 +110,7 @@ def measure_costs(
         say(f"{size} findings: {cost:.4f} dollars for a judged idea, {cached:.1%} of the input cached")
     names = dict.fromkeys([*_names(Models()), *Models().forecasters])
     prices = {name: price_of(name) for name in names}
-    return {"prices_usd_per_million_tokens": prices, **found}
+    return {"prices": {"unit": "US dollars for a million tokens", **prices}, **found}
 
 
 def _names(models: Models) -> list[str]:
