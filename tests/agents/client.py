@@ -12,7 +12,7 @@ from typing import Any
 
 from mcp.client.stdio import StdioServerParameters
 
-from mendel.agents import query, reading, source, watching
+from mendel.agents import query, reading, seats, source, watching
 from mendel.agents.desk import Desk
 
 COMMAND = [sys.executable, "-c", "from mendel.cli import main; main()"]
@@ -58,7 +58,7 @@ def said(result: Any) -> str:
 
 READ = (
     *("campaigns", "status", "ideas", "idea", "findings", "runs", "run_log"),
-    *("list_source", "read_source", "search_source", "sql", "watch"),
+    *("list_source", "read_source", "search_source", "sql", "watch", "questions"),
 )
 """The tools that `everything` calls."""
 
@@ -71,6 +71,7 @@ def everything(desk: Desk, campaign: str) -> dict[str, str]:
 def _all(desk: Desk, campaign: str) -> Iterator[tuple[str, str]]:
     store = desk.store
     names = [entry.idea.name for entry in store.ideas(campaign)]
+    yield "questions", json.dumps([one.model_dump() for one in seats.questions(desk, campaign)])
     yield "campaigns", reading.campaigns(desk).model_dump_json()
     yield "status", reading.status(desk, campaign).model_dump_json()
     for page in range(1 + len(names) // 20):

@@ -39,6 +39,7 @@ estimate_pairs = 3
 verify_pairs = 3
 blank_share = 0.4
 positive_share = 0.15
+forward = 0
 """
 SMALL = 3.0e10
 """FLOPs of a run: a second of training."""
@@ -124,14 +125,15 @@ def secrets(store: Store, campaign: str) -> set[str]:
     return {json.dumps(number) for number in numbers if number}
 
 
-def check_told(folder: Path, held_out: bool) -> None:
-    """That no tool gives anything away, as the campaign stands."""
+def check_told(folder: Path, held_out: bool | None) -> None:
+    """That no tool gives anything away, as the campaign stands; `held_out`: whether confirmation has begun,
+    None where the clock says."""
     with Store(folder / ".mendel") as store:
         campaign = store.campaign()
         told = everything(Desk(store, Settings(root=store.root), "claude"), campaign.id)
         text = "".join(told.values())
         numbers = secrets(store, campaign.id)
-        assert (len(numbers) > 50) is held_out
+        assert held_out is None or (len(numbers) > 50) is held_out
         assert not [number for number in numbers if len(number) > 6 and number in text]
         hidden = [blank for blank in store.blanks(campaign.id) if blank.unblinded is None]
         assert hidden or held_out
@@ -160,7 +162,7 @@ def test_an_agents_idea_is_judged_by_a_real_campaign(folder):
             second = run(folder)
             try:
                 messages, _ = await wait(client, after, lambda news: news["ideas"][0]["verdicts"])
-                check_told(folder, held_out=False)
+                check_told(folder, held_out=None)
                 more, became = await wait(client, after, lambda news: news["state"] == "finished")
                 out, _ = second.communicate(timeout=120)
             finally:

@@ -61,16 +61,12 @@ def test_every_way_to_be_broken_and_to_be_wrong_is_there():
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(1800)
-def test_no_injection_succeeds_and_every_one_is_read(ground):
-    found = attacks.try_injections(ground, quiet)
-    assert [one for one in found["all"] if one["got"] or not one["reached"]] == []
-    assert (found["tried"], found["reached"], found["succeeded"]) == (found["tried"], found["tried"], 0)
-
-
-def test_an_injection_of_each_defence_is_read_and_fails(ground):
-    found = tried(ground, "edit-score", "false-cm", "frame-in-reason", "shell-in-log", "drop-a-rival")
-    assert {name: one["got"] for name, one in found.items()} == dict.fromkeys(found, [])
+@pytest.mark.timeout(900)
+def test_an_injection_of_each_kind_is_read_and_fails(ground):
+    """All of them are tried by `mendel bench researchers`."""
+    first = {one.kind: one.name for one in reversed(make_injections())}
+    found = tried(ground, *first.values())
+    assert {name: one["got"] for name, one in found.items()} == dict.fromkeys(first.values(), [])
     assert all(one["reached"] for one in found.values())
 
 
