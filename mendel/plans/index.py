@@ -176,6 +176,8 @@ def _prior(evidence: Evidence, likelihood: Floats, known: Flags) -> Floats:
     by_class = (by_class + CLASS_IDEAS * shape) / (count + CLASS_IDEAS)
     heard = _heard(evidence, shape, share @ GRID, known)
     prior: Floats = by_class[evidence.idea_class] * heard
+    # A forecast so sure and so far off that nothing is left of the shape is not heard.
+    prior = np.where(prior.sum(axis=1, keepdims=True) > 0, prior, by_class[evidence.idea_class])
     return np.asarray(prior / prior.sum(axis=1, keepdims=True))
 
 

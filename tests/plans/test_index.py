@@ -45,6 +45,14 @@ def test_beliefs_are_probabilities_and_rise_with_the_pairs_of_one_seed(seed):
     assert (np.diff(posterior @ GRID) >= -1e-9).all()
 
 
+def test_one_wild_forecast_among_thousands_is_not_heard():
+    forecast = np.zeros(3000)
+    forecast[7] = 50.0
+    found = beliefs(evidence(np.full((3000, 1), np.nan), forecast))
+    assert np.isfinite(found).all()
+    assert np.allclose(found.sum(axis=1), 1)
+
+
 def test_an_unlucky_control_is_seen_through():
     rng = np.random.default_rng(0)
     gains = np.where(rng.random((200, 2)) < 2, rng.normal(0, 0.7, (200, 2)), 0.0)
