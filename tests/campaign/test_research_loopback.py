@@ -32,10 +32,10 @@ def _no_waiting(monkeypatch):
     monkeypatch.setattr(recorded, "FIRST_WAIT", 0.01)
 
 
-def campaign(server, toy_data, root, **seats):
+def campaign(server, toy_data, root, policy=None, **seats):
     """The states, verdicts and findings of a campaign, and its store."""
     researchers = {"who": "models", "models": MODELS, "patience": 30.0, **seats}
-    config = toy.config("none", toy_data, researchers=researchers, budget="120runs")
+    config = toy.config("none", toy_data, researchers=researchers, budget="120runs", policy=policy or {})
 
     def model(name):
         provider = AnthropicProvider(base_url=server.url, api_key="any")
@@ -121,21 +121,21 @@ def test_a_provider_that_stays_down_is_given_up_and_asked_again_by_the_next_comm
         assert any("goes on without an answer" in event.message for event in store.events(found))
 
 
-def test_forecasts_in_a_batch_cost_half_and_late_ones_join_the_next_round(undisturbed, toy_data, lab_root):
+def test_forecasts_in_a_batch_cost_half_and_late_ones_join_the_next_round(toy_data, lab_root):
     people = team.Team()
-    people.proposals.append([team.proposal("later", "set label")])
-    people.changes["later"] = team.change(label="y")
-    with serve(people, batch_polls=2) as server:
-        end, store, found = campaign(server, toy_data, lab_root, batch=True)
+    names = ["second", "third"]
+    people.proposals[0] += [team.proposal(name, f"set label {name}", "data") for name in names]
+    people.changes |= {name: team.change(label=name) for name in names}
+    with serve(people, batch_polls=1) as server:
+        end, store, found = campaign(server, toy_data, lab_root, {"screen_ideas": 3}, batch=True)
     with store:
         assert end["states"]["faster"] == "adopted", "nobody waited for the batch"
-        batched = [entry for entry in server.log if entry.custom_id]
-        assert len(batched) == 1, "of the first round; that of the second had not ended"
         (call,) = store.calls(found, task="0/forecast/0")
+        assert call.state is CallState.ANSWERED
         whole = Book(store, found).dollars(NAME, recorded.restored(call.answer).usage)
         assert call.usage.dollars == pytest.approx(whole / 2)
         told = [event.message for event in store.events(found)]
         assert any("0/forecast/0: sent in a batch" in message for message in told)
-        late = {one.forecaster for one in store.forecasts(found, "renamed")}
-        assert "claude-haiku-5-5" in late
-        assert "claude-haiku-5-5" not in {one.forecaster for one in store.forecasts(found, "later")}
+        forecast = {one.idea for one in store.forecasts(found) if one.forecaster == "claude-haiku-5-5"}
+        assert len(forecast) == 1, "of the one that waited: the others were judged by then"
+        assert "faster" not in forecast
