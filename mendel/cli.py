@@ -93,7 +93,7 @@ ConfigFile = Annotated[
 def demo(
     *, seed: int = 1, fresh: bool = False, data: str = "default", unsafe: Unsafe = False, json: Json = False
 ) -> None:
-    """Run a whole small campaign on the CPU, in five to six minutes on two quiet cores, and write its report.
+    """Run a whole small campaign on the CPU, about ten minutes of its time, and write its report.
 
     Parameters
     ----------

@@ -19,6 +19,7 @@ from mendel.campaign.trunk import Line
 from mendel.ideas import machine_written
 from mendel.patches import diff
 from mendel.records import Finding, Idea, Interval, Patch, PlanKind, Verdict
+from mendel.researchers.answers import LESSONS
 from mendel.researchers.untrusted import untrusted
 from mendel.store import IdeaState, Trial
 
@@ -176,14 +177,8 @@ def shown_patch(what: str, patch: Patch, cap: int = MOST_PATCH) -> str:
 
 def memory_text(memory: dict[str, Any]) -> str:
     """A librarian's memory, to be read."""
-    titles = {
-        "works": "What works",
-        "does_not": "What does not",
-        "open_questions": "Open questions",
-        "contradictions": "Contradictions",
-    }
     parts = []
-    for key, title in titles.items():
+    for key, title in LESSONS.items():
         lessons = [f"- {one['words']} ({', '.join(one['evidence'])})" for one in memory.get(key, [])]
         if lessons:
             parts.append("\n".join([f"## {title}", *lessons]))

@@ -19,7 +19,7 @@ from mendel.campaign.lab import Lab
 from mendel.campaign.summary import MEMORY, rechecks, trunk_points
 from mendel.campaign.trunk import Line
 from mendel.records import Finding, Interval, PlanKind
-from mendel.researchers.answers import Explanation, Memory
+from mendel.researchers.answers import LESSONS, Explanation, Memory
 from mendel.researchers.book import NoAnswer
 from mendel.researchers.desk import Desk
 from mendel.researchers.numbers import intervals_in, numbers_in, swapped, unsupported
@@ -113,7 +113,7 @@ class Explainer:
         news = "\n".join(f"- {outcome(one, findings.get(one.idea.name))}" for one in judged[:MOST_NEWS])
 
         def check(memory: Memory) -> None:
-            for kind in ("works", "does_not", "open_questions", "contradictions"):
+            for kind in LESSONS:
                 lessons = getattr(memory, kind)
                 if len(lessons) > MOST_LESSONS:
                     raise ValueError(f"{kind}: {len(lessons)} lessons; at most {MOST_LESSONS}")

@@ -38,7 +38,6 @@ FORESEEN = "/foreseen"
 """Keys of decisions that end so hold what forecasters were asked before a round."""
 PROPOSES = " (proposes)"
 """Ends the name of a forecaster that proposed the idea itself."""
-MOST_GUIDANCE = 16_000
 
 
 @dataclass
@@ -78,9 +77,8 @@ class Research:
     def _rebase(self, desk: Desk, number: int, writer: Writer) -> None:
         """Ideas that the trunk has left behind, written anew for it under another name; each once."""
         lab = self.lab
-        blanks = {
-            blank.name for blank in lab.store.blanks(lab.campaign.id)
-        }  # a model must not see their patches
+        # A model must not see the patches of what is planted.
+        blanks = {blank.name for blank in lab.store.blanks(lab.campaign.id)}
         entries = lab.store.ideas(lab.campaign.id, IdeaState.STALE)
         stale = [entry.idea for entry in entries if entry.idea.name not in blanks]
         again = {name: f"{name[:52]}-rebased" for name in (idea.name for idea in stale)}
@@ -303,7 +301,7 @@ class Research:
     def _guidance(self) -> str:
         """What a person wrote for the researchers; empty where the file is gone."""
         named = self.config.researchers.guidance
-        return (read_text(Path(named), MOST_GUIDANCE) or "") if named else ""
+        return (read_text(Path(named)) or "") if named else ""
 
     def _unanswered(self, key: str, task: str, error: NoAnswer) -> None:
         self.lab.say(f"{key}/unanswered/{task}", "research", f"goes on without an answer: {error}")

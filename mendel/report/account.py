@@ -11,6 +11,7 @@ from mendel.records import PlanKind, RunStatus, VerdictKind
 from mendel.report.facts import Facts, Judged, kind_text, planted_as
 from mendel.report.html import Child, Html, el, join, table
 from mendel.report.text import clean, cm_text, counted, duration, quantity
+from mendel.researchers.answers import LESSONS
 from mendel.store import Blank, CampaignState, IdeaState, LedgerRow
 
 MOST_SHOWN = 15
@@ -166,14 +167,8 @@ def _models(summary: Mapping[str, Any]) -> Html | None:
 
 def _memory(memory: Mapping[str, Any]) -> Html | None:
     """What the librarian holds after the last round, with the ideas that say so."""
-    titles = {
-        "works": "What works",
-        "does_not": "What does not",
-        "open_questions": "Open questions",
-        "contradictions": "Contradictions",
-    }
     parts = []
-    for key, title in titles.items():
+    for key, title in LESSONS.items():
         if lessons := memory.get(key):
             rows = [el("li", f"{one['words']} ({', '.join(one['evidence'])})") for one in lessons]
             parts.append(join(el("h4", title), el("ul", rows)))

@@ -141,6 +141,15 @@ class Lesson(Answer):
     evidence: list[str] = Field(description="names of ideas")
 
 
+LESSONS = {
+    "works": "What works",
+    "does_not": "What does not",
+    "open_questions": "Open questions",
+    "contradictions": "Contradictions",
+}
+"""Kinds of lessons in a memory -> their titles."""
+
+
 class Memory(Answer):
     """What the lab knows, bounded: the weightiest first."""
 

@@ -34,11 +34,22 @@ def make_model(name: str) -> Model:
         raise NoModel(f"researchers: model {name!r}: {error}; allowed are provider:model") from None
 
 
+def as_kept(response: ModelResponse) -> Any:
+    """An answer as the book keeps it."""
+    (kept,) = ModelMessagesTypeAdapter.dump_python([response], mode="json")
+    return kept
+
+
+def restored(answer: Any) -> ModelResponse:
+    """An answer that the book kept."""
+    (found,) = ModelMessagesTypeAdapter.validate_python([answer])
+    assert isinstance(found, ModelResponse)
+    return found
+
+
 def from_outside(text: str) -> dict[str, Any]:
     """The text of an answer from outside, as the book keeps those of models."""
-    response = ModelResponse(parts=[TextPart(text)], model_name=EXTERNAL)
-    (kept,) = ModelMessagesTypeAdapter.dump_python([response], mode="json")
-    found: dict[str, Any] = kept
+    found: dict[str, Any] = as_kept(ModelResponse(parts=[TextPart(text)], model_name=EXTERNAL))
     return found
 
 
@@ -63,9 +74,7 @@ class External(Model):
             if time.monotonic() > deadline:
                 raise ModelConnectionError(EXTERNAL, f"nobody answered within {self.patience:g} seconds")
             await asyncio.sleep(POLL)
-        (found,) = ModelMessagesTypeAdapter.validate_python([answer])
-        assert isinstance(found, ModelResponse)
-        return found
+        return restored(answer)
 
     @property
     def model_name(self) -> str:

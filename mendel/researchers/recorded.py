@@ -21,7 +21,7 @@ from pydantic_ai.settings import ModelSettings
 
 from mendel.records import content_hash
 from mendel.researchers.book import Asked, Book, Later
-from mendel.researchers.models import External
+from mendel.researchers.models import External, as_kept, restored
 from mendel.researchers.seats import Seat
 
 FIRST_WAIT, LONGEST_WAIT = 1.0, 30.0
@@ -149,19 +149,6 @@ class Recorded(WrapperModel):
             characters=len(str(whole)),
             most_tokens=settings.get("max_tokens", 0),
         )
-
-
-def as_kept(response: ModelResponse) -> Any:
-    """An answer as the book keeps it."""
-    (kept,) = ModelMessagesTypeAdapter.dump_python([response], mode="json")
-    return kept
-
-
-def restored(answer: Any) -> ModelResponse:
-    """An answer that the book kept."""
-    (found,) = ModelMessagesTypeAdapter.validate_python([answer])
-    assert isinstance(found, ModelResponse)
-    return found
 
 
 def _said(message: Mapping[str, Any]) -> dict[str, Any]:

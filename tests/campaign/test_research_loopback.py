@@ -12,6 +12,7 @@ from pydantic_ai.providers.anthropic import AnthropicProvider
 
 from mendel.researchers import recorded
 from mendel.researchers.book import Book
+from mendel.researchers.models import restored
 from mendel.store import CallState
 from mendel.testing.messages_faults import KINDS
 from mendel.testing.messages_server import Fault, Schedule, paid_twice, serve
@@ -132,7 +133,7 @@ def test_forecasts_in_a_batch_cost_half_and_late_ones_join_the_next_round(toy_da
         assert end["states"]["faster"] == "adopted", "nobody waited for the batch"
         (call,) = store.calls(found, task="0/forecast/0")
         assert call.state is CallState.ANSWERED
-        whole = Book(store, found).dollars(NAME, recorded.restored(call.answer).usage)
+        whole = Book(store, found).dollars(NAME, restored(call.answer).usage)
         assert call.usage.dollars == pytest.approx(whole / 2)
         told = [event.message for event in store.events(found)]
         assert any("0/forecast/0: sent in a batch" in message for message in told)

@@ -6,7 +6,7 @@ from pydantic_ai.usage import RequestUsage
 
 from mendel.records import Fingerprint
 from mendel.researchers.book import Asked, Book, NoAnswer, SpendLimit, UnknownPrice
-from mendel.researchers.recorded import as_kept
+from mendel.researchers.models import as_kept
 from mendel.researchers.settings import Limit, Limits, Price
 from mendel.store import CallState, Store
 

@@ -143,6 +143,7 @@ def test_a_folder_that_holds_requests_is_continued(tmp_path):
     with serve(Folder(tmp_path, limit=30)) as server, asking(server.url):
         appears(tmp_path / "0042.request.md")
         written(tmp_path, "0042.answer.md", "Brno")
+    assert not (tmp_path / "0001.request.json").exists()
 
 
 def test_a_request_reads_well():
