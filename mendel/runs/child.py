@@ -68,13 +68,25 @@ def start(request: dict[str, Any]) -> None:
     whatever the modules to load first raise."""
     status = os.open(request["status"], os.O_WRONLY)
     score = _Wire() if request["score"] else None
-    for name in request["preload"]:
-        importlib.import_module(name)
-    if "torch" in sys.modules:
-        sys.modules["torch"].set_num_threads(1)
+    preload(request["preload"])
     _check_hidden(request)
     _settle(request, load(request["sandbox"]))
     os._exit(_execute(request, status, score))
+
+
+def preload(modules: list[str]) -> None:
+    """Imports what runs need; raises ImportError, or whatever else a module raises meanwhile.
+
+    Variables that modules set meanwhile are taken back: torch's name a folder of compiled code that all
+    runs would share, before a run has the temporary folder of its own."""
+    before = dict(os.environ)
+    for name in modules:
+        importlib.import_module(name)
+    for name in os.environ.keys() - before.keys():
+        del os.environ[name]
+    os.environ.update(before)
+    if "torch" in sys.modules:
+        sys.modules["torch"].set_num_threads(1)
 
 
 class _Wire:

@@ -16,7 +16,6 @@ from __future__ import annotations
 import contextlib
 import ctypes
 import gc
-import importlib
 import os
 import select
 import signal
@@ -26,6 +25,7 @@ import traceback
 from typing import Any, NoReturn
 
 from . import sandbox, wire
+from .child import preload
 from .guardian import Guardian
 from .logs import Log
 from .sandbox import Backend, linux
@@ -77,11 +77,9 @@ def _preload(modules: list[str]) -> str:
     """Imports the modules; returns what is wrong, or an empty text."""
     for name in modules:
         try:
-            importlib.import_module(name)
+            preload([name])
         except Exception as error:  # the process edge: any module may fail in any way while it is imported
             return f"cannot import {name!r} with {sys.executable}: {type(error).__name__}: {error}"
-    if "torch" in sys.modules:
-        sys.modules["torch"].set_num_threads(1)
     return ""
 
 

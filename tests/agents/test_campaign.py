@@ -101,13 +101,14 @@ async def propose(client: Any) -> int:
 
 
 async def wait(client: Any, after: int, done: Any) -> tuple[list[str], dict]:
-    """Watch until the idea is where `done` says; all messages on the way, and what became of it."""
+    """Watch until the idea is where `done` says, or the campaign has ended; all messages on the way, and
+    what became of the idea."""
     messages: list[str] = []
     while True:
         news = await call(client, "watch", after=after, ideas=[NAME], seconds=20)
         after = news["last"]
         messages += [event["message"] for event in news["events"]]
-        if done(news):
+        if done(news) or news["state"] == "finished":
             return messages, news["ideas"][0]
 
 
@@ -163,7 +164,7 @@ def test_an_agents_idea_is_judged_by_a_real_campaign(folder):
             try:
                 messages, _ = await wait(client, after, lambda news: news["ideas"][0]["verdicts"])
                 check_told(folder, held_out=None)
-                more, became = await wait(client, after, lambda news: news["state"] == "finished")
+                more, became = await wait(client, after, lambda _: False)
                 out, _ = second.communicate(timeout=120)
             finally:
                 if second.poll() is None:
