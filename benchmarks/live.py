@@ -141,8 +141,8 @@ def compare(seed: int, arguments: argparse.Namespace) -> dict[str, object]:
 def laboratory(name: str, seed: int, config: CampaignConfig, settings: Settings) -> Iterator[Lab]:
     """A lab without a budget, for what the comparison trains itself."""
     progress = Progress(listener=tell)
-    testbed, recipe, corpus = prepare(config, settings, progress)
-    fingerprint = make_fingerprint(testbed, corpus)
+    ground, recipe = prepare(config, settings, progress)
+    fingerprint = make_fingerprint(ground)
     with Store(settings.root, None, settings.database_timeout) as store:
         same = [one for one in store.campaigns() if one.name == name and one.fingerprint == fingerprint]
         kept = {"rungs": [RUNG], "max_usd": None, "usd_per_hour": 0.0}
@@ -150,10 +150,10 @@ def laboratory(name: str, seed: int, config: CampaignConfig, settings: Settings)
             same[0] if same else store.create_campaign(name, seed, config.testbed, recipe, kept, fingerprint)
         )
         with store.lock(campaign.id):
-            executor = start_workers(config, testbed, progress)
+            executor = start_workers(config, ground, progress)
             try:
                 meter = Meter(ENDLESS, executor.workers)
-                lab = Lab(store, campaign, testbed, corpus, executor, meter, progress)
+                lab = Lab(store, campaign, ground, executor, meter, progress)
                 with stops_on_signal(lab.stop):
                     yield lab
             finally:
@@ -252,7 +252,7 @@ def measure(
         log2_cm, difference = {}, {}
         for what, trained in runs.items():
             gains = [loss(o) - loss(t) for o, t in zip(base, trained, strict=True)]
-            multiplier = compute_multiplier(points, lab.testbed.rungs[RUNG].flops, gains)
+            multiplier = compute_multiplier(points, lab.testbed.rungs[RUNG].compute, gains)
             log2_cm[what] = multiplier.model_dump()
             difference[what] = paired_interval(gains).model_dump()
         again = cpu_of(runs["CPU seconds"]) / cpu_of(base)

@@ -78,15 +78,13 @@ def main() -> None:
 def make_table(rungs: Sequence[int], seeds: int, ideas: int, root: Path, out: Path) -> None:
     config, progress = CampaignConfig(), Progress()
     settings = Settings(root=root)
-    testbed, recipe, corpus = prepare(config, settings, progress)
+    ground, recipe = prepare(config, settings, progress)
     with Store(root, None, settings.database_timeout) as store:
-        kept = open_campaign(store, config, recipe, make_fingerprint(testbed, corpus))
+        kept = open_campaign(store, config, recipe, make_fingerprint(ground))
         with store.lock(kept.id):
-            executor = start_workers(config, testbed, progress)
+            executor = start_workers(config, ground, progress)
             try:
-                lab = Lab(
-                    store, kept, testbed, corpus, executor, Meter(NEVER_ENDS, executor.workers), progress
-                )
+                lab = Lab(store, kept, ground, executor, Meter(NEVER_ENDS, executor.workers), progress)
                 with stops_on_signal(lab.stop):
                     rows = [row for rung in rungs for row in train(lab, rung, seeds, ideas)]
             finally:

@@ -134,7 +134,7 @@ def agreement(args: argparse.Namespace, corpus: Any, out: Path, device: Any) -> 
 
     text = windows(corpus.shard_text(Shard.VALIDATION), 128, 512, seed=0)
     members = members_of(args.recipe, args.rung, args.agreement, args.sweep)
-    tokens = int(load_testbed("gpt").rungs[args.rung].flops / members[0].config.flops_per_token())
+    tokens = int(load_testbed("gpt").rungs[args.rung].compute / members[0].config.flops_per_token())
     rows = []
     for precision in ("float32", "bfloat16"):
         curves, scores = {}, {}

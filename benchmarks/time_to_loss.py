@@ -156,7 +156,7 @@ def measure(args: argparse.Namespace, data: Path, text: Path) -> dict[str, Any]:
     from config import RECIPES  # type: ignore[import-not-found]
 
     theirs, ours = (RECIPES[name].at_rung(args.rung) for name in ("gpt2", "modern"))
-    flops = load_testbed("gpt").rungs[args.rung].flops
+    flops = load_testbed("gpt").rungs[args.rung].compute
     steps = int(flops / theirs.flops_per_token() / theirs.batch / theirs.context)
     seeds = range(1, args.seeds + 1)
     source = tree_hash(read_tree(load_testbed("gpt")))

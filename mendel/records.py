@@ -12,6 +12,7 @@ from __future__ import annotations
 import hashlib
 import json
 import math
+import re
 from collections.abc import Mapping
 from enum import StrEnum
 from typing import Any
@@ -66,45 +67,189 @@ class Record(BaseModel):
 # --- testbeds ---------------------------------------------------------------------------------------
 
 
+BITS_PER_BYTE = "bits per byte"
+
+
+class Trust(StrEnum):
+    """Who says what a run's loss is."""
+
+    SCORED = "scored"
+    """Mendel: it asks the checkpoint for probabilities, in a process of its own, and audits the answers."""
+    REPORTED = "reported"
+    """The run: its loss is what its own code printed or wrote."""
+
+    @property
+    def words(self) -> str:
+        """For a reader of a claim."""
+        if self is Trust.SCORED:
+            return "scored by Mendel from the checkpoint"
+        return "as the run itself reported it"
+
+
+class Currency(StrEnum):
+    """What a testbed's budgets are counted in. All but FLOPs are told to a run and not counted: what a change
+    makes a token, a step or a second cost is measured by the clock."""
+
+    FLOPS = "flops"
+    TOKENS = "tokens"
+    STEPS = "steps"
+    SECONDS = "seconds"
+
+    @property
+    def words(self) -> str:
+        """As a unit behind a number."""
+        return "FLOPs" if self is Currency.FLOPS else self.value
+
+
 class Rung(Record):
     """One scale of the ladder: a compute budget and one dial that the recipe maps to shapes and tokens."""
 
-    flops: float = Field(gt=0)
-    """Training FLOPs of one run, optimiser included; tokens, where the testbed's FLOPs are not counted."""
+    compute: float = Field(gt=0)
+    """Of one run, in the testbed's currency; of training FLOPs, those of the optimiser too."""
     timeout: float = Field(gt=0)
     """Seconds after which a run is ended and scored at the bound."""
+    set: dict[str, Scalar] = {}
+    """Configuration that makes the rung, such as its width and depth; a patch may override it."""
 
 
-class Testbed(Record):
-    """The code being researched, as its `testbed.toml` describes it. Reached only through that file."""
+class Metric(Record):
+    """How the loss is read from what a run prints or writes, where Mendel does not score it itself."""
+
+    pattern: str = ""
+    """Regular expression over the output, one group: the number. The last match counts."""
+    file: str = ""
+    """Or a file in the run's folder: JSON, or an object per line, of which the last with `key` counts."""
+    key: str = ""
+    unit: str = "loss"
+    """What it is counted in, for readers: "nats per token"."""
+    higher_is_better: bool = False
+
+    @model_validator(mode="after")
+    def _one_way(self) -> Metric:
+        if bool(self.pattern) == bool(self.file):
+            raise ValueError("give either pattern, or file and key")
+        if bool(self.file) != bool(self.key):
+            raise ValueError("file and key go together")
+        if self.pattern:
+            try:
+                groups = re.compile(self.pattern).groups
+            except re.error as error:
+                raise ValueError(f"pattern {self.pattern!r:.80}: {error}") from None
+            if groups != 1:
+                raise ValueError(f"pattern {self.pattern!r:.80} has {groups} groups; one is the number")
+        return self
+
+
+class RunEdit(Record):
+    """A change made to the source of every run, for what a trainer has no argument for: its seed, its length.
+
+    `replace` has the placeholders of a command. Patches may not touch the text that is searched."""
+
+    path: str
+    search: str = Field(min_length=1)
+    replace: str
+
+
+class Span(Record):
+    """Lines of an editable file that no patch may change: from the line that holds `first` to the next one
+    that holds `last`, both included."""
+
+    path: str
+    first: str = Field(min_length=1)
+    last: str = Field(min_length=1)
+
+
+class Preparation(Record):
+    """What is done once, before any run: a script that makes the files that runs read."""
+
+    command: tuple[str, ...] = Field(min_length=1)
+    """Script and arguments, run in a copy of the source; placeholders {data} {out}."""
+    makes: tuple[str, ...] = Field(min_length=1)
+    """Patterns of the files it makes there; runs find them at the same places."""
+    timeout: float = Field(default=3600.0, gt=0)
+
+
+class Contract(Record):
+    """What a `testbed.toml` says, as it says it."""
+
+    model_config = ConfigDict(use_attribute_docstrings=True)
+
+    name: str = Field(min_length=1)
+    """What findings and reports call the testbed."""
+    requirements: str = ""
+    """A pip requirements or lock file: an environment is built from it, and its interpreter used."""
+    image: str = ""
+    """Container image that runs need, for docker and apptainer."""
+    command: tuple[str, ...] = Field(min_length=1)
+    """Script and arguments, or -m and a module, or torchrun; with placeholders."""
+    override: tuple[str, ...] = ()
+    """Arguments added for each configuration override, with placeholders {key} and {value}."""
+    set: dict[str, Scalar] = {}
+    """Configuration of all runs; a rung's comes on top."""
+    edits: tuple[RunEdit, ...] = ()
+    """Changes made to the source of every run, for what a trainer has no argument for: seed, length."""
+    env: dict[str, str] = {}
+    """Environment variables of every run."""
+    score: str = ""
+    """File with `load(dir) -> callable(tokens) -> log-probabilities`: Mendel scores the runs itself."""
+    metric: Metric | None = None
+    """Or how the loss is read from what a run prints or writes."""
+    preload: tuple[str, ...] = ()
+    """Modules that the idle parent of all runs imports once."""
+    inputs: tuple[str, ...] = ()
+    """Files and folders that runs read and `files` does not hold: data, tokenizers. Relative to the source,
+    or absolute, or below ~."""
+    prepare: Preparation | None = None
+    """What is done once, before any run."""
+    recipes: tuple[str, ...] = Field(default=("base",), min_length=1)
+    """Names of the base recipes, the first one the default."""
+    budget: Currency = Currency.FLOPS
+    """What the budget of a run is counted in. FLOPs are counted with torch's operator counter."""
+    smoke: float = Field(default=0.0, ge=0)
+    """Compute of the short run that shows that a patch works; 0 for one that suits the budget."""
+    memory: float = Field(default=4e9, gt=0)
+    """Bytes one run may use."""
+    disk: float = Field(default=2e9, gt=0)
+    """Bytes one run may write."""
+    cpus: int = Field(default=1, ge=1)
+    """Threads and processes that compute in one run."""
+    gpus: int = Field(default=0, ge=0)
+    """Graphics cards of one run."""
+
+    @property
+    def count_flops(self) -> bool:
+        """Whether budgets are in FLOPs, which are counted when a patch is tried first."""
+        return self.budget is Currency.FLOPS
+
+    @property
+    def unit(self) -> str:
+        """What a loss is counted in."""
+        return self.metric.unit if self.metric else BITS_PER_BYTE
+
+    @property
+    def trust(self) -> Trust:
+        """Who says what a run's loss is."""
+        return Trust.REPORTED if self.metric else Trust.SCORED
+
+
+class Testbed(Contract):
+    """The code being researched. Reached only through its `testbed.toml`."""
 
     __test__ = False  # the name begins with "Test": keep pytest from collecting it
 
-    name: str
     root: str
+    """Absolute path of the folder with the source. Nothing is ever written there."""
+    folder: str
     """Absolute path of the folder with `testbed.toml`."""
     python: str
     """Interpreter that runs the testbed."""
-    command: tuple[str, ...]
-    """Script and arguments with placeholders {recipe} {rung} {seed} {tokens} {data} {out}."""
-    override: tuple[str, ...]
-    """Arguments added for each configuration override, with placeholders {key} {value}."""
-    score: str
-    """File with `load(dir) -> callable(tokens) -> log-probabilities`."""
-    preload: tuple[str, ...] = ()
-    """Modules that the idle parent of all runs imports once."""
     files: tuple[str, ...]
-    """All source files of the testbed, relative to `root`; they are what a recipe's tree holds."""
+    """All source files, relative to `root`; they are what a recipe's tree holds."""
     editable: tuple[str, ...]
     """The files a patch may touch."""
-    recipes: tuple[str, ...]
-    """Names of the base recipes, the first one the default."""
+    protected: tuple[Span, ...] = ()
+    """Lines of these that it may not."""
     rungs: tuple[Rung, ...] = Field(min_length=1)
-    memory: float = Field(default=4e9, gt=0)
-    """Bytes one run may use."""
-    count_flops: bool = True
-    """Count FLOPs with torch's operator counter at smoke time. Otherwise budgets are in tokens, and only CPU
-    seconds tell a costly patch from a cheap one."""
 
 
 class Fingerprint(Record):
@@ -116,7 +261,18 @@ class Fingerprint(Record):
     precision: str
     libraries: dict[str, str]
     corpus: str
-    """Content hash of the corpus."""
+    """Content hash of the text, and of other files that runs read."""
+    unit: str = BITS_PER_BYTE
+    """What losses are counted in."""
+    trust: Trust = Trust.SCORED
+    """Who says what they are."""
+
+    @model_serializer(mode="wrap")
+    def _without_usual(self, write: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """Leave out how losses come about where they do as ever: fingerprints are older than these keys."""
+        written: dict[str, Any] = write(self)
+        usual = {"unit": BITS_PER_BYTE, "trust": Trust.SCORED}
+        return {key: value for key, value in written.items() if usual.get(key) != value}
 
 
 # --- recipes, ideas and patches ---------------------------------------------------------------------
@@ -306,6 +462,7 @@ AUDITS = {
     "compute": "it used more compute than it was charged",
     "leak": "it knows text that it is scored on",
     "seed": "seed or data order were changed instead of an idea",
+    "protected": "it changes lines that the testbed protects",
     "numbers": "numbers of its log were not measured",
     "fresh": "the gain vanishes on fresh seeds",
 }

@@ -27,7 +27,7 @@ def copy(tmp_path):
 def test_a_folder_is_read_through_its_file_alone():
     testbed = load_testbed(toy.TESTBED)
     assert (testbed.name, testbed.root, testbed.python) == ("toy", str(toy.TESTBED), sys.executable)
-    assert testbed.rungs == (Rung(flops=40_000, timeout=4), Rung(flops=160_000, timeout=4))
+    assert testbed.rungs == (Rung(compute=40_000, timeout=4), Rung(compute=160_000, timeout=4))
     assert (testbed.editable, testbed.count_flops) == (("train.py",), False)
 
 
@@ -37,7 +37,7 @@ def test_a_built_in_testbed_is_loaded_like_anyones(name):
     assert testbed == load_testbed(BUILT_IN[name])
     assert testbed.name == name
     assert testbed.score not in testbed.editable, "a patch must not score itself"
-    ratios = [high.flops / low.flops for low, high in zip(testbed.rungs, testbed.rungs[1:], strict=False)]
+    ratios = [high.compute / low.compute for low, high in zip(testbed.rungs, testbed.rungs[1:], strict=False)]
     assert ratios == pytest.approx([4.0] * 3, rel=0.01)
 
 
@@ -55,17 +55,21 @@ def test_placeholders_of_a_command_are_the_documented_ones():
         ('name = "toy"', "", "testbed.toml: name: missing"),
         ('name = "toy"', "name = 3", "testbed.toml: name: must be text (found 3)"),
         ("memory", "memori", "testbed.toml: memori: unknown key (found 250000000.0); did you mean memory?"),
-        ("flops = 40_000", "flops = 0", "testbed.toml: rungs.0.flops: must be above 0 (found 0)"),
+        ("tokens = 40_000", "tokens = 0", "testbed.toml: rungs.0.tokens: must be above 0 (found 0)"),
         ('files = ["train.py"', 'files = ["trian.py"', "testbed.toml: files: 'trian.py' does not exist in"),
         ('editable = ["train.py"]', 'editable = ["a.py"]', "testbed.toml: editable: 'a.py' is not in files"),
         ('score = "score.py"', 'score = "s.py"', "'s.py' does not exist in"),
         ("command = [", "command = ", "testbed.toml: "),
-        ('name = "toy"', 'name = "toy"\nroot = "/x"', "testbed.toml: root: '/x' found; it is the file's own"),
+        (
+            'name = "toy"',
+            'name = "toy"\nroot = "/x"',
+            "testbed.toml: root: unknown key (found '/x'); allowed are",
+        ),
         (
             '"{seed}"',
             '"{sed}"',
             "testbed.toml: command: placeholder {sed} in '{sed}' is unknown; "
-            "allowed are {recipe} {rung} {seed} {tokens} {data} {out}",
+            "allowed are {recipe} {rung} {seed} {tokens} {data} {out} {device} {cpus} {gpus}",
         ),
         ('"{seed}"', '"{}"', "testbed.toml: command: placeholder {} in '{}' is unknown; allowed"),
         ('"{seed}"', '"{key}"', "testbed.toml: command: placeholder {key} in"),

@@ -15,6 +15,7 @@ import numpy as np
 
 from mendel.campaign.budget import Meter
 from mendel.campaign.config import CampaignConfig, Settings
+from mendel.campaign.ground import lay_ground
 from mendel.campaign.lab import Lab
 from mendel.campaign.loop import run_campaign
 from mendel.campaign.progress import Progress
@@ -26,7 +27,6 @@ from mendel.runs import Job
 from mendel.runs.fake import FakeExecutor
 from mendel.store import Store
 from mendel.testbeds import load_testbed
-from mendel.yardstick import build_corpus
 
 TESTBED = Path(__file__).with_name("toy_testbed")
 POLICY = {
@@ -103,10 +103,10 @@ def run_fake(
 
     `blanks` are those of its ideas that count as planted: name -> kind. `added`: ideas beside its file's.
     `model` sits in every seat that the settings name; `make` makes the model of a name."""
-    testbed = load_testbed(settings.testbed)
-    corpus = build_corpus(Path(settings.data), root)
+    ground = lay_ground(load_testbed(settings.testbed), settings, root)
+    testbed = ground.testbed
     store = Store(root)
-    fingerprint = make_fingerprint(testbed, corpus)
+    fingerprint = make_fingerprint(ground)
     recipe = settings.recipe or testbed.recipes[0]
     campaign = store.create_campaign(
         "toy", settings.seed, "toy", recipe, settings.model_dump(mode="json"), fingerprint
@@ -121,10 +121,10 @@ def continue_fake(
     settings, store, campaign, workers: int = 2, order: int | None = None, answer=None, model=None, make=None
 ):
     """Run a campaign of `run_fake`, from its first line as always."""
-    testbed, corpus = load_testbed(settings.testbed), build_corpus(Path(settings.data), store.root)
+    ground = lay_ground(load_testbed(settings.testbed), settings, store.root)
     executor = FakeExecutor(answer or train_here, workers, seed=order)
     meter = Meter(settings.budget, workers)
-    lab = Lab(store, campaign, testbed, corpus, executor, meter, Progress())
+    lab = Lab(store, campaign, ground, executor, meter, Progress())
     with seats(lab, settings, make or (lambda name: model)) as desk:
         return run_campaign(lab, settings, desk)
 

@@ -93,9 +93,10 @@ def ablate(
     LabError where a cell does not run.
     """
     _check(question)
-    testbed, recipe, corpus = prepare(config, settings, progress)
+    ground, recipe = prepare(config, settings, progress)
+    testbed = ground.testbed
     check_rung(testbed, question.rung)
-    fingerprint = make_fingerprint(testbed, corpus)
+    fingerprint = make_fingerprint(ground)
     with Store(settings.root / FOLDER, None, settings.database_timeout) as store:
         kept = kept_runs(store, config, testbed, recipe, fingerprint)
         layout = _lay_out(testbed, recipe, question)
@@ -106,10 +107,10 @@ def ablate(
         if plan_only:
             return {**layout.fields(), "plan": plan}
         with store.lock(kept.id):
-            executor = start_workers(config, testbed, progress)
+            executor = start_workers(config, ground, progress)
             try:
                 meter = Meter(Budget(runs=plan["runs"]), executor.workers)
-                lab = Lab(store, kept, testbed, corpus, executor, meter, progress)
+                lab = Lab(store, kept, ground, executor, meter, progress)
                 if executor.sandbox.warning:
                     progress.say(f"warning: {executor.sandbox.warning}")
                 check_tier([factor.on for factor in question.factors], executor, store.root)
@@ -210,7 +211,7 @@ class _Ablation:
 
     def __init__(self, lab: Lab, layout: Layout, question: Question, seeds: Sequence[int]) -> None:
         self.lab, self.layout, self.question, self.seeds = lab, layout, question, seeds
-        self.rung, self.flops = question.rung, lab.testbed.rungs[question.rung].flops
+        self.rung, self.flops = question.rung, lab.testbed.rungs[question.rung].compute
         shelf = Shelf(lab, layout.tree, layout.trunks[0].base)
         self.lines = [
             shelf.line(trunk, self.excess(row), label)
@@ -248,7 +249,7 @@ class _Ablation:
         fields = {
             **self.layout.fields(),
             "rung": self.rung,
-            "currency": "FLOPs" if lab.testbed.count_flops else "tokens",
+            "currency": lab.testbed.budget.words,
             "flops": self.flops,
             "seeds": list(self.seeds),
             "cells": [self.cell(cell, specs, table) for cell in range(len(design.rows))],

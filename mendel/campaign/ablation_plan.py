@@ -152,7 +152,7 @@ def plan_fields(
         )
     beside = len(CURVE_MULTIPLES) * CURVE_SEEDS if curve else 0
     runs = cells * seeds + beside
-    flops = testbed.rungs[rung].flops
+    flops = testbed.rungs[rung].compute
     full = cells * seeds + (sum(CURVE_MULTIPLES) * CURVE_SEEDS if curve else 0)
     left = max(0, runs - finished)
     seconds = None if noise.seconds is None else noise.seconds * full * left / runs / workers
@@ -167,7 +167,7 @@ def plan_fields(
         "curve_runs": beside,
         "finished_runs": finished,
         "flops": full * flops,
-        "currency": "FLOPs" if testbed.count_flops else "tokens",
+        "currency": testbed.budget.words,
         "seconds": seconds,
         "workers": workers,
         "residual_sd_bits_per_byte": noise.sd,

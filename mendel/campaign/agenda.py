@@ -305,7 +305,7 @@ def climbable(lab: Lab, config: CampaignConfig) -> tuple[int, ...]:
     """The lowest rung, and those that adopted changes may climb to: none above the target scale."""
     target = config.policy.target_flops or float("inf")
     first, *higher = config.rungs
-    return first, *(rung for rung in higher if lab.testbed.rungs[rung].flops <= target)
+    return first, *(rung for rung in higher if lab.testbed.rungs[rung].compute <= target)
 
 
 def climb_price(lab: Lab, config: CampaignConfig, rung: int, arms: int = 2) -> float:
@@ -337,4 +337,4 @@ def rung_scale(lab: Lab, config: CampaignConfig, rung: int) -> float:
     """Price of a run of a rung in runs of the campaign's lowest; a budget in runs counts each as one."""
     if lab.meter.counts_runs:
         return 1.0
-    return lab.testbed.rungs[rung].flops / lab.testbed.rungs[config.rungs[0]].flops
+    return lab.testbed.rungs[rung].compute / lab.testbed.rungs[config.rungs[0]].compute

@@ -6,11 +6,12 @@ Whoever proposed the patch is told the class of a violation and no more; the use
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from mendel.campaign.lab import Lab
 from mendel.patches import audit_code, audit_seed
-from mendel.records import AUDITS, Audit, Recipe, Scalar
+from mendel.records import AUDITS, Audit, Recipe, Scalar, Testbed
+from mendel.testbeds import span_text
 from mendel.yardstick import audit_text
 
 
@@ -19,11 +20,27 @@ def audit_patch(lab: Lab, control: str, treatment: str) -> tuple[Audit, ...]:
     before, after = lab.store.recipe(control), lab.store.recipe(treatment)
     old, new = lab.store.load_tree(before.tree), lab.store.load_tree(after.tree)
     text = "\n".join(_added(old.get(path, ""), new[path]) for path in sorted(new))
-    return (
+    audits = [
         *audit_code(old, new, lab.testbed.editable),
         audit_seed(old, new, new_overrides(before, after)),
-        audit_text(text, lab.corpus),
-    )
+        audit_kept(lab.testbed, old, new),
+    ]
+    if lab.ground.corpus:
+        audits.append(audit_text(text, lab.ground.corpus))
+    return tuple(audits)
+
+
+def audit_kept(testbed: Testbed, old: Mapping[str, str], new: Mapping[str, str]) -> Audit:
+    """Whether the lines that a testbed protects, and those that it edits in every run, are as they were."""
+    for span in testbed.protected:
+        if new[span.path].count(lines := span_text(old[span.path], span)) != old[span.path].count(lines):
+            reason = f"{span.path}: the lines from {span.first!r:.60} to {span.last!r:.60} are protected"
+            return Audit(name="protected", passed=False, reason=reason)
+    for edit in testbed.edits:
+        if new[edit.path].count(edit.search) != 1:
+            reason = f"{edit.path}: {edit.search!r:.60} must stay: each run has its seed or its budget there"
+            return Audit(name="protected", passed=False, reason=reason)
+    return Audit(name="protected", passed=True, reason="what the testbed protects is as it was")
 
 
 def new_overrides(before: Recipe, after: Recipe) -> dict[str, Scalar]:

@@ -65,7 +65,9 @@ def lab_context(lab: Lab, goal: str, recipe: str) -> str:
     """The part of a question that stays while a recipe does: goal, scale, and its code."""
     tree = lab.store.load_tree(lab.store.recipe(recipe).tree)
     overrides = lab.store.recipe(recipe).overrides
-    rungs = ", ".join(f"rung {n}: {rung.flops:.3g} FLOPs" for n, rung in enumerate(lab.testbed.rungs))
+    rungs = ", ".join(
+        f"rung {n}: {rung.compute:.3g} {lab.testbed.budget.words}" for n, rung in enumerate(lab.testbed.rungs)
+    )
     parts = [
         f"# The lab\n\nGoal: {goal}\nTestbed {lab.testbed.name}, base recipe {lab.campaign.recipe}; {rungs}.",
         f"Values of the configuration that adopted changes set: {overrides or 'none'}.",

@@ -16,7 +16,7 @@ from mendel.campaign.rounds import Round, at_bound
 from mendel.campaign.trunk import differences
 from mendel.patches import mutate, seed_constants
 from mendel.plans.costs import BLIND, COST_SLACK, audit_cost
-from mendel.records import Audit, Plan, Recipe, RunResult, RunStatus, tree_hash
+from mendel.records import Audit, Plan, Recipe, RunResult, RunStatus, Trust, tree_hash
 from mendel.verdicts.constants import compare_constants
 from mendel.yardstick import memorised, pooled
 
@@ -43,18 +43,20 @@ def audit_runs(pairs: Results) -> tuple[Audit, ...]:
 def audit_claim(round: Round, plan: Plan, pairs: Results, granted: Grants = ()) -> tuple[Audit, ...]:
     """All audits of an idea that its pairs would call better, `granted` as in `audit_costs`. Trains more
     runs where its gain could hang on a constant."""
-    epochs = round.lab.corpus.epochs(plan.treatment_tokens)
     audits = [
         *audit_patch(round.lab, plan.control, plan.treatment),
         *audit_runs(pairs),
         *audit_costs(round, plan, pairs, granted),
-        pooled([audit for _, treatment in pairs for audit in treatment.audits]),
-        memorised(
-            [(_losses(control), _losses(treatment)) for control, treatment in pairs],
-            epochs,
-            skip=_other_text(round, plan),
-        ),
     ]
+    if round.lab.testbed.trust is Trust.SCORED:
+        audits += [
+            pooled([audit for _, treatment in pairs for audit in treatment.audits]),
+            memorised(
+                [(_losses(control), _losses(treatment)) for control, treatment in pairs],
+                round.lab.ground.text.epochs(plan.treatment_tokens),
+                skip=_other_text(round, plan),
+            ),
+        ]
     if all(audit.passed for audit in audits):
         audits += _audit_constants(round, plan, pairs)
     return tuple(audits)
@@ -116,7 +118,7 @@ def _other_text(round: Round, plan: Plan) -> str:
     return ""
 
 
-def audit_costs(round: Round, plan: Plan, pairs: Results, granted: Grants = ()) -> tuple[Audit, Audit]:
+def audit_costs(round: Round, plan: Plan, pairs: Results, granted: Grants = ()) -> tuple[Audit, ...]:
     """What pairs took to train, at equal charged cost; and to answer for their scores, where a model may cost
     what it is charged per token, but has nothing to learn.
 
@@ -125,7 +127,10 @@ def audit_costs(round: Round, plan: Plan, pairs: Results, granted: Grants = ()) 
     both = zip(pairs, granted or [(1.0, grant(round.lab, plan.idea))] * len(pairs), strict=True)
     good = [(c, t, shares) for (c, t), shares in both if c.status is t.status is RunStatus.DONE]
     slack = COST_SLACK * (BLIND if round.lab.meter.counts_runs else 1.0)
-    train = audit_cost([(c.cpu_seconds / mine, t.cpu_seconds / its) for c, t, (mine, its) in good], slack)
+    clock = round.lab.seconds
+    train = audit_cost([(clock(c) / mine, clock(t) / its) for c, t, (mine, its) in good], slack)
+    if round.lab.testbed.trust is not Trust.SCORED:
+        return (train,)
     dearer = SCORE_SLACK * max(1.0, plan.cost_ratio)
     score = audit_cost([(c.score_cpu_seconds, t.score_cpu_seconds) for c, t, _ in good], dearer)
     return train, score.model_copy(update={"reason": f"scoring: {score.reason}"})

@@ -81,7 +81,7 @@ class Climber:
     def target(self) -> float:
         """FLOPs of the run that the campaign is for."""
         rungs = self.first.lab.testbed.rungs
-        return self.first.config.policy.target_flops or rungs[self.first.config.rungs[-1]].flops
+        return self.first.config.policy.target_flops or rungs[self.first.config.rungs[-1]].compute
 
     def climb(self, number: int, trunk: Line, last: bool = False) -> Line:
         """The trunk to go on with, before round `number`, or before the last check."""
@@ -135,7 +135,7 @@ class Climber:
             return None
         lab, policy = self.first.lab, self.first.config.policy
         line = self.trend_of(finding, by_rung)
-        here, there = self.doublings(lab.testbed.rungs[rung].flops), self.doublings(self.target)
+        here, there = self.doublings(lab.testbed.rungs[rung].compute), self.doublings(self.target)
         expected, wanted = line.at(here), line.at(there)
         return Step(
             idea=name,
@@ -248,7 +248,7 @@ class Climber:
         """The finding with one rung more. It is put once: when a campaign is continued, what came later is on
         record already."""
         assert verdict.log2_cm is not None
-        flops = self.first.lab.testbed.rungs[step.rung].flops
+        flops = self.first.lab.testbed.rungs[step.rung].compute
         effect = RungEffect(
             rung=step.rung, flops=flops, pairs=verdict.pairs, log2_cm=verdict.log2_cm, verdict=verdict.id
         )
@@ -277,7 +277,7 @@ class Climber:
             "by_rung": by_rung,
             "extrapolation": Extrapolation(
                 flops=self.target,
-                currency="FLOPs" if self.first.lab.testbed.count_flops else "tokens",
+                currency=self.first.lab.testbed.budget.words,
                 log2_cm=law.interval(),
                 probability=law.above(step.least),
                 slope=line.slope(),

@@ -295,11 +295,11 @@ class _Walk:
         """The line, charged what all its changes take together beyond what is let through for one: each may
         be as dear as its FLOPs, and many of them still take several times the original's seconds."""
         lab = self.round.lab
-        original, own = self._train(self.round.original), self._train(line)
+        original, own = (lab.seconds(self._train(one)) for one in (self.round.original, line))
         slack = BLIND if lab.meter.counts_runs else COST_SLACK
-        if not original.cpu_seconds or own.cpu_seconds <= slack * original.cpu_seconds:
+        if not original or own <= slack * original:
             return line
-        ratio = own.cpu_seconds / original.cpu_seconds / slack
+        ratio = own / original / slack
         dearer = replace(line, excess=line.excess * ratio)
         if affords(lab, dearer, self.round.rung):
             self.round.shelf.surplus.append((frozenset(line.names), ratio))

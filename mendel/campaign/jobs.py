@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from mendel.campaign.ground import Ground
 from mendel.campaign.scoring import AUDITED, Scoring, Text, has_own_objective
 from mendel.patches import read_tree
 from mendel.plans.seeds import is_first
-from mendel.records import Recipe, RunResult, RunSpec, RunStatus, Stopped, Testbed
-from mendel.runs import Job, Scorer
-from mendel.store import Campaign, Store, smoke_name
-from mendel.yardstick import Corpus
+from mendel.records import Currency, Recipe, RunResult, RunSpec, RunStatus, Stopped, Testbed
+from mendel.runs import LOG, Job, Scorer
+from mendel.store import Campaign, RunFolder, Store, smoke_name
+from mendel.yardstick import NoMetric, read_metric
 
 SMOKE_TOKENS = 4096
+SMOKE_SHARE = 0.02
+"""Of the lowest rung's run, where budgets are in steps or seconds."""
 
 StopCheck = Callable[[Path], Stopped | None]
 """Says by what a run has left in its folder so far whether it may stop."""
@@ -34,11 +38,14 @@ class Request:
 class Jobs:
     """Makes the jobs of one campaign; each has a folder of its own in the store."""
 
-    def __init__(self, store: Store, campaign: Campaign, testbed: Testbed, corpus: Corpus) -> None:
-        self._store, self._campaign, self._testbed, self._corpus = store, campaign, testbed, corpus
-        self._text = Text(corpus, lambda run: store.open_held_out(campaign.id, run))
+    def __init__(self, store: Store, campaign: Campaign, ground: Ground) -> None:
+        self._store, self._campaign, self._ground, self._testbed = store, campaign, ground, ground.testbed
+        corpus = ground.corpus
+        self._text = Text(corpus, lambda run: store.open_held_out(campaign.id, run)) if corpus else None
         self._scorings: dict[str, Scoring] = {}
         """By job id, while it is under way."""
+        self._outs: dict[str, Path] = {}
+        """Likewise, folders of the runs that report their loss."""
         self.rung_tokens: dict[tuple[str, int], int] = {}
         """Tokens of a full run, by recipe id and rung: longer runs get more time."""
         self._own_objectives: dict[str, bool] = {}
@@ -57,12 +64,8 @@ class Jobs:
         trusted = request.idea is None and not is_first(spec.seed)
         return Job(
             id=spec.id,
-            source=folder.source,
-            argv=self._command(recipe, spec.rung, spec.seed, spec.tokens, folder.out),
-            out=folder.out,
-            readable=(self._corpus.train_folder,),
             timeout=rung.timeout * max(1.0, spec.tokens / tokens),
-            memory=self._testbed.memory,
+            **self._runs(recipe, spec.rung, spec.seed, spec.tokens, folder),
             stop=None if stop is None else lambda: stop(folder.out) is not None,
             scorer=self._scorer(spec.id, folder.out, spec, request.stage, trusted),
         )
@@ -74,22 +77,30 @@ class Jobs:
         folder = self._store.new_run_folder(
             self._campaign.id, name, {"recipe": recipe_id, "rung": rung}, recipe.tree
         )
-        tokens = smoke_tokens(rung)
         return Job(
             id=name,
-            source=folder.source,
-            argv=self._command(recipe, rung, 0, tokens, folder.out),
-            out=folder.out,
-            readable=(self._corpus.train_folder,),
             timeout=self._testbed.rungs[0].timeout,
-            memory=self._testbed.memory,
+            **self._runs(recipe, rung, 0, smoke_budget(self._testbed, rung), folder),
             count_flops=self._testbed.count_flops,
             scorer=self._scorer(name, folder.out, None, "smoke"),
         )
 
     def scored(self, job: str, result: RunResult) -> RunResult:
-        """What the executor reports of a job, with what was found while it was scored."""
-        return self._scorings.pop(job).complete(result)
+        """What the executor reports of a job, with what was found while it was scored; or with the loss that
+        it reported itself."""
+        metric = self._testbed.metric
+        if metric is None:
+            return self._scorings.pop(job).complete(result)
+        if result.status is not RunStatus.DONE:
+            return result
+        out = self._outs.pop(job)
+        try:
+            loss = read_metric(metric, out, out / LOG)
+        except NoMetric as error:
+            return crashed(result, str(error))
+        if not math.isfinite(loss):
+            return crashed(result, f"the loss that it reported is {loss}", RunStatus.DIVERGED)
+        return result.model_copy(update={"bits_per_byte": loss})
 
     def completed(self, request: Request, result: RunResult) -> RunResult:
         """A scored result held against its plan; of a run that was stopped early, with where, and what was
@@ -103,17 +114,31 @@ class Jobs:
         reason = f"at {stopped.at:.0%} of the run it was {end}"
         return result.model_copy(update={"stopped": stopped, "reason": reason})
 
-    def _command(self, recipe: Recipe, rung: int, seed: int, tokens: int, out: Path) -> tuple[str, ...]:
-        values: dict[str, Any] = {"recipe": recipe.base, "rung": rung, "seed": seed, "tokens": tokens}
-        values |= {"data": self._corpus.train_file, "out": out}
-        command = [part.format(**values) for part in self._testbed.command]
-        for key, value in sorted(recipe.overrides.items()):
-            command += [part.format(key=key, value=value) for part in self._testbed.override]
-        return tuple(command)
+    def _runs(self, recipe: Recipe, rung: int, seed: int, budget: int, folder: RunFolder) -> dict[str, Any]:
+        """What training jobs have in common: their files, their command, what they may see and use."""
+        ground, testbed = self._ground, self._testbed
+        values = ground.values(recipe, rung, seed, budget, folder.out)
+        ground.furnish(folder.source, values)
+        return {
+            "source": folder.source,
+            "argv": ground.command(recipe, rung, seed, budget, folder.out),
+            "out": folder.out,
+            "readable": ground.readable,
+            "memory": testbed.memory,
+            "disk": testbed.disk,
+            "cpus": testbed.cpus,
+            "gpus": testbed.gpus,
+            "env": ground.env(values),
+        }
 
     def _scorer(
         self, job: str, out: Path, spec: RunSpec | None, stage: str, trusted: bool = False
-    ) -> tuple[str, tuple[Scorer, ...]]:
+    ) -> tuple[str, tuple[Scorer, ...]] | None:
+        """Who scores a job; None where its loss is what it reports."""
+        if self._testbed.metric is not None:
+            self._outs[job] = out
+            return None
+        assert self._text is not None
         own = spec is not None and stage in AUDITED and not trusted and self._own_objective(spec.recipe)
         scoring = self._scorings[job] = Scoring(self._text, out, spec, stage, trusted, own)
         return self._testbed.score, scoring.sessions
@@ -125,9 +150,14 @@ class Jobs:
         return self._own_objectives[recipe]
 
 
-def smoke_tokens(rung: int) -> int:
-    """Training tokens of a smoke run: a few steps, which grow with the rung."""
-    return SMOKE_TOKENS << rung
+def smoke_budget(testbed: Testbed, rung: int) -> int:
+    """Compute of a smoke run, as the run is told it: a few steps, which grow with the rung. It is also the
+    least that a run can be given."""
+    if testbed.budget in (Currency.FLOPS, Currency.TOKENS):
+        own = testbed.smoke or SMOKE_TOKENS
+    else:
+        own = testbed.smoke or max(1.0, SMOKE_SHARE * testbed.rungs[0].compute)
+    return int(own) << rung
 
 
 def within(result: RunResult, planned: int) -> RunResult:
@@ -137,10 +167,10 @@ def within(result: RunResult, planned: int) -> RunResult:
     return crashed(result, f"it read {result.tokens} tokens, {planned} were planned")
 
 
-def crashed(result: RunResult, reason: str) -> RunResult:
+def crashed(result: RunResult, reason: str, status: RunStatus = RunStatus.CRASHED) -> RunResult:
     """The result without its score."""
     changes: dict[str, Any] = {
-        "status": RunStatus.CRASHED,
+        "status": status,
         "bits_per_byte": None,
         "skills": {},
         "reason": reason,

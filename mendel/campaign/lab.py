@@ -19,7 +19,8 @@ from typing import Any, TypeVar, cast
 
 from mendel import __version__
 from mendel.campaign.budget import Meter, busy_seconds
-from mendel.campaign.jobs import Jobs, Request, crashed, smoke_tokens, within
+from mendel.campaign.ground import Ground
+from mendel.campaign.jobs import Jobs, Request, crashed, smoke_budget, within
 from mendel.campaign.progress import Progress
 from mendel.records import (
     Audit,
@@ -27,13 +28,11 @@ from mendel.records import (
     RunResult,
     RunSpec,
     RunStatus,
-    Testbed,
     Verdict,
     tree_hash,
 )
 from mendel.runs import Executor, Job
 from mendel.store import Campaign, RunState, Store, StoreError
-from mendel.yardstick import Corpus
 
 DETERMINISTIC = (RunStatus.DONE, RunStatus.DIVERGED, RunStatus.STOPPED)
 """Outcomes of the recipe and its seed; the others may be the machine's."""
@@ -66,23 +65,22 @@ class LabError(RuntimeError):
 
 
 class Lab:
-    """Store, testbed, corpus and executor of one campaign, which this process alone holds."""
+    """Store, testbed with its ground and executor of one campaign, which this process alone holds."""
 
     def __init__(
         self,
         store: Store,
         campaign: Campaign,
-        testbed: Testbed,
-        corpus: Corpus,
+        ground: Ground,
         executor: Executor,
         meter: Meter,
         progress: Progress,
     ) -> None:
-        self.store, self.campaign, self.testbed = store, campaign, testbed
-        self.corpus, self.executor, self.meter, self.progress = corpus, executor, meter, progress
+        self.store, self.campaign, self.ground, self.testbed = store, campaign, ground, ground.testbed
+        self.executor, self.meter, self.progress = executor, meter, progress
         self.stop = threading.Event()
         self._clock = time.monotonic()
-        self._jobs = Jobs(store, campaign, testbed, corpus)
+        self._jobs = Jobs(store, campaign, ground)
         self.rung_tokens = self._jobs.rung_tokens
         self.fits: dict[tuple[str, str], bool] = {}
         """(recipe, idea) -> whether the idea was found to fit that recipe."""
@@ -207,7 +205,7 @@ class Lab:
             (recipe, rung), idea = waiting[place]
             self.progress.smoke_seconds += result.train_seconds + result.score_seconds
             per_token = result.flops / result.tokens if result.flops and result.tokens else None
-            result = within(result, smoke_tokens(rung))
+            result = within(result, self.smoke_budget(rung))
             if self.testbed.count_flops and per_token is None and result.status is RunStatus.DONE:
                 # The patch took away what its cost is counted by.
                 missing = "tokens in metrics.jsonl" if result.flops else "FLOPs"
@@ -216,10 +214,18 @@ class Lab:
             results[recipe, rung] = result
         return results
 
+    def smoke_budget(self, rung: int) -> int:
+        """Compute of a smoke run, as it is told to it; no run can be given less."""
+        return smoke_budget(self.testbed, rung)
+
+    def seconds(self, result: RunResult) -> float:
+        """What a run took, as it is charged: CPU seconds, or the time that passed where cards did it."""
+        return result.train_seconds if self.testbed.gpus else result.cpu_seconds
+
     def flops_per_token(self, recipe: str, rung: int) -> float:
         """Counted training FLOPs per token of a recipe that passed its smoke run, optimiser included.
 
-        A testbed whose FLOPs are not counted has its budgets in tokens: each costs one.
+        A testbed whose FLOPs are not counted has its budgets in tokens, steps or seconds: each costs one.
         """
         if not self.testbed.count_flops:
             return 1.0

@@ -94,16 +94,17 @@ def climb(
     Of `config` the testbed, recipe, data, workers and sandbox count. Raises what `session.run` raises;
     LabError where a rung cannot be measured or the loss does not fall.
     """
-    testbed, recipe, corpus = prepare(config, settings, progress)
-    fingerprint = make_fingerprint(testbed, corpus)
+    ground, recipe = prepare(config, settings, progress)
+    testbed = ground.testbed
+    fingerprint = make_fingerprint(ground)
     with Store(settings.root / FOLDER, None, settings.database_timeout) as store:
         kept = kept_runs(store, config, testbed, recipe, fingerprint)
         with store.lock(kept.id):
-            executor = start_workers(config, testbed, progress)
+            executor = start_workers(config, ground, progress)
             try:
                 wanted = [*question.rungs, *([question.predict] if question.measure else [])]
                 meter = Meter(Budget(runs=sum(map(question.runs, wanted))), executor.workers)
-                lab = Lab(store, kept, testbed, corpus, executor, meter, progress)
+                lab = Lab(store, kept, ground, executor, meter, progress)
                 if executor.sandbox.warning:
                     progress.say(f"warning: {executor.sandbox.warning}")
                 with stops_on_signal(lab.stop):
@@ -144,7 +145,7 @@ class _Climb:
         except ValueError as error:
             raise LabError(f"recipe {lab.campaign.recipe}: {error}") from None
         # What a run there spends in whole steps is known only once it was run; its budget is close to that.
-        budget = lab.testbed.rungs[ask.predict].flops
+        budget = lab.testbed.rungs[ask.predict].compute
         predicted = fit.predict(budget, ask.runs(ask.predict))
         top = None
         if ask.measure:
@@ -157,7 +158,7 @@ class _Climb:
         return {
             "recipe": lab.campaign.recipe,
             "testbed": lab.testbed.name,
-            "currency": "FLOPs" if lab.testbed.count_flops else "tokens",
+            "currency": lab.testbed.budget.words,
             "rungs": rows,
             "fit": _fit_fields(fit),
             "predict": ask.predict,

@@ -44,14 +44,14 @@ def probe_recipe(
     """
     if seeds < 2:
         raise ConfigError(f"command line: seeds: {seeds} is too few; allowed are 2 and more")
-    testbed, recipe, corpus = prepare(config, settings, progress)
+    ground, recipe = prepare(config, settings, progress)
     with Store(settings.root / FOLDER, None, settings.database_timeout) as store:
-        campaign = _kept(store, config, recipe, make_fingerprint(testbed, corpus))
+        campaign = _kept(store, config, recipe, make_fingerprint(ground))
         with store.lock(campaign.id):
-            executor = start_workers(config, testbed, progress)
+            executor = start_workers(config, ground, progress)
             try:
                 meter = Meter(config.budget, executor.workers)
-                lab = Lab(store, campaign, testbed, corpus, executor, meter, progress)
+                lab = Lab(store, campaign, ground, executor, meter, progress)
                 with stops_on_signal(lab.stop):
                     tokens, results = _train(lab, config.rungs[0], range(1, seeds + 1))
             finally:

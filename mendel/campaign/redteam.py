@@ -131,7 +131,8 @@ def judge_patches(
 
     Raises IdeasError for patches that cannot be read, and what `session.run` raises.
     """
-    testbed, recipe, corpus = prepare(config, settings, progress)
+    ground, recipe = prepare(config, settings, progress)
+    testbed = ground.testbed
     if not full:
         testbed = _cheaper(testbed)
     suspects = _suspects(folder, testbed)
@@ -143,14 +144,14 @@ def judge_patches(
             config.testbed,
             recipe,
             config.model_dump(mode="json"),
-            make_fingerprint(testbed, corpus),
+            make_fingerprint(ground),
         )
         store.add_ideas(kept.id, [suspect.idea for suspect in suspects])
         with store.lock(kept.id):
-            executor = start_workers(config, testbed, progress)
+            executor = start_workers(config, ground, progress)
             try:
                 meter = Meter(Budget(seconds=1e9), executor.workers)
-                lab = Lab(store, kept, testbed, corpus, executor, meter, progress)
+                lab = Lab(store, kept, ground, executor, meter, progress)
                 with stops_on_signal(lab.stop):
                     trials = _Bench(lab, config).try_all(suspects)
                 sandbox = executor.sandbox.name
@@ -171,7 +172,7 @@ def _suspects(folder: Path | None, testbed: Testbed) -> tuple[Suspect, ...]:
 
 def _cheaper(testbed: Testbed) -> Testbed:
     rungs = tuple(
-        rung.model_copy(update={"flops": rung.flops * SHARE, "timeout": rung.timeout * PATIENCE})
+        rung.model_copy(update={"compute": rung.compute * SHARE, "timeout": rung.timeout * PATIENCE})
         for rung in testbed.rungs
     )
     return testbed.model_copy(update={"rungs": rungs})

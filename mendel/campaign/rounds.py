@@ -85,7 +85,7 @@ class Round:
 
     @property
     def flops(self) -> float:
-        return self.lab.testbed.rungs[self.rung].flops
+        return self.lab.testbed.rungs[self.rung].compute
 
     @property
     def campaign(self) -> str:

@@ -19,7 +19,7 @@ from mendel.campaign.config import ConfigError
 from mendel.campaign.lab import LabError
 from mendel.records import RunStatus, Testbed
 from mendel.report.text import clean
-from mendel.runs import Job, executor_class
+from mendel.runs import LOG, Job, executor_class
 from mendel.store import Campaign, RunState, Store, StoreError
 from mendel.testbeds import load_testbed
 from mendel.yardstick import CorpusError, sealed_paths
@@ -102,7 +102,7 @@ def stream(
                 readable=(source.checkpoint,),
             )
         )
-        yield from _follow(executor, out / "train.log")
+        yield from _follow(executor, out / LOG)
 
 
 @contextmanager

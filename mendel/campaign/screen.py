@@ -256,11 +256,12 @@ def charges(
 
     Seconds per *planned* token: a patch cannot make itself cheap by counting more than it was told to read.
     """
+    clock = round.lab.seconds
     good = {
         plan.idea or "": [
-            (c.cpu_seconds, t.cpu_seconds)
+            (clock(c), clock(t))
             for c, t in found[plan.id]
-            if t.status is c.status is RunStatus.DONE and t.cpu_seconds > 0 and c.cpu_seconds > 0
+            if t.status is c.status is RunStatus.DONE and clock(t) > 0 and clock(c) > 0
         ]
         for plan in plans
     }
@@ -270,7 +271,8 @@ def charges(
             for plan in plans
         }
     )
-    by_seconds = not round.lab.meter.counts_runs
+    # Where nothing else tells a dear step from a cheap one, only the clock can.
+    by_seconds = not round.lab.meter.counts_runs or not round.lab.testbed.count_flops
     prices = {}
     for candidate, plan in zip(ready, plans, strict=True):
         name, ratio = candidate.idea.name, candidate.flops_ratio
@@ -291,4 +293,5 @@ def _smoke_difference(round: Round, candidate: Candidate) -> tuple[float, int]:
         for recipe in (candidate.line.recipe, candidate.control.recipe)
     ]
     treatment, control = (cost.result if cost else RunResult(status=RunStatus.DONE) for cost in costs)
-    return treatment.cpu_seconds - control.cpu_seconds, control.tokens
+    clock = round.lab.seconds
+    return clock(treatment) - clock(control), control.tokens or round.lab.smoke_budget(round.rung)

@@ -5,19 +5,19 @@ The same configuration finds its campaign again, so repeating a command continue
 
 from __future__ import annotations
 
+import os
 import platform
 import signal
 import sys
 import threading
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
-from importlib import metadata
-from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mendel.campaign.budget import Meter
 from mendel.campaign.config import CampaignConfig, ConfigError, Settings, same_settings
+from mendel.campaign.ground import Ground, lay_ground
 from mendel.campaign.lab import Interrupted, Lab, OutOfMoney
 from mendel.campaign.loop import run_campaign
 from mendel.campaign.planting import plant
@@ -28,11 +28,13 @@ from mendel.ideas.blanks import make_blanks
 from mendel.ideas.triage import duplicates
 from mendel.ideas.userfile import load_ideas
 from mendel.patches import read_tree
-from mendel.records import Fingerprint, Idea, Testbed, content_hash, tree_hash
+from mendel.records import Fingerprint, Idea, Testbed, Trust, content_hash, tree_hash
 from mendel.runs import executor_class
+from mendel.runs.cards import cards
 from mendel.store import Campaign, CampaignState, IdeaState, Store
 from mendel.testbeds import check_rung, load_testbed
-from mendel.yardstick import Corpus, build_corpus, sealed_paths
+from mendel.testbeds.environment import versions
+from mendel.yardstick import sealed_paths
 
 if TYPE_CHECKING:
     from mendel.researchers.desk import Desk
@@ -59,12 +61,12 @@ def run(
     `fresh` begins a new campaign even if this one is there. SIGINT and SIGTERM stop it in good order
     (Interrupted). Raises ConfigError, StoreError, CorpusError, TestbedError or LabError with one line each.
     """
-    testbed, recipe, corpus = prepare(config, settings, progress)
+    ground, recipe = prepare(config, settings, progress)
     with ExitStack() as unless_returned:
         store = unless_returned.enter_context(
             Store(settings.root, settings.database_url, settings.database_timeout)
         )
-        campaign = _open(store, config, testbed, recipe, make_fingerprint(testbed, corpus), fresh)
+        campaign = _open(store, config, ground.testbed, recipe, make_fingerprint(ground), fresh)
         if campaign.state is CampaignState.FINISHED:
             progress.say(f"campaign {campaign.id} is finished; these are its results (--fresh runs it again)")
             unless_returned.pop_all()
@@ -73,7 +75,7 @@ def run(
             store.set_state(campaign.id, CampaignState.RUNNING)
             state = CampaignState.STOPPED
             try:
-                _run(store, campaign, testbed, corpus, config, progress)
+                _run(store, campaign, ground, config, progress)
                 state = CampaignState.FINISHED
             except OutOfMoney:
                 state = CampaignState.FINISHED
@@ -83,8 +85,9 @@ def run(
     return store, store.campaign(campaign.id)
 
 
-def prepare(config: CampaignConfig, settings: Settings, progress: Progress) -> tuple[Testbed, str, Corpus]:
-    """What `config` asks to train: testbed, name of the base recipe, text; all checked to be there.
+def prepare(config: CampaignConfig, settings: Settings, progress: Progress) -> tuple[Ground, str]:
+    """What `config` asks to train: a testbed with all that its runs need, and the name of the base recipe;
+    all checked to be there.
 
     Raises ConfigError, CorpusError, TestbedError or MissingExtra.
     """
@@ -94,25 +97,27 @@ def prepare(config: CampaignConfig, settings: Settings, progress: Progress) -> t
     recipe = config.recipe or testbed.recipes[0]
     if recipe not in testbed.recipes:
         raise ConfigError(
-            f"recipe {recipe!r} is not in {testbed.root}/testbed.toml ({', '.join(testbed.recipes)})"
+            f"recipe {recipe!r} is not in {testbed.folder}/testbed.toml ({', '.join(testbed.recipes)})"
         )
-    _check_installed(testbed)
+    if testbed.python == sys.executable:
+        check_installed(testbed)  # before a corpus is read
     progress.stage = "reading the corpus"
-    corpus = build_corpus(config.data if config.data == "default" else Path(config.data), settings.root)
-    corpus.verify()
-    return testbed, recipe, corpus
+    ground = lay_ground(testbed, config, settings.root)
+    check_installed(ground.testbed)
+    return ground, recipe
 
 
-def start_workers(config: CampaignConfig, testbed: Testbed, progress: Progress) -> Any:
+def start_workers(config: CampaignConfig, ground: Ground, progress: Progress) -> Any:
     """The executor of a session, for the caller to close. ExecutorError where it cannot start."""
-    hidden = sealed_paths(testbed.python) if config.data == "default" else ()
+    testbed = ground.testbed
+    hidden = sealed_paths(testbed.python) if config.data == "default" and ground.corpus else ()
     progress.stage = "starting workers"
     return executor_class("local")(
         testbed.python,
         testbed.preload,
-        config.workers or None,
+        config.workers or default_workers(testbed),
         sandbox=config.sandbox,
-        image=config.image,
+        image=config.image or testbed.image,
         hidden=hidden,
     )
 
@@ -120,16 +125,15 @@ def start_workers(config: CampaignConfig, testbed: Testbed, progress: Progress) 
 def _run(
     store: Store,
     campaign: Campaign,
-    testbed: Testbed,
-    corpus: Corpus,
+    ground: Ground,
     config: CampaignConfig,
     progress: Progress,
 ) -> None:
-    executor = start_workers(config, testbed, progress)
+    executor = start_workers(config, ground, progress)
     try:
         meter = Meter(config.budget, executor.workers)
-        lab = Lab(store, campaign, testbed, corpus, executor, meter, progress)
-        _introduce(lab, corpus, executor.sandbox.warning)
+        lab = Lab(store, campaign, ground, executor, meter, progress)
+        _introduce(lab, executor.sandbox.warning)
         ideas = [entry.idea for entry in store.ideas(campaign.id)]
         check_tier(ideas, executor, store.root, config.researchers.seated)
         with stops_on_signal(lab.stop), seats(lab, config) as desk:
@@ -148,10 +152,19 @@ def _run(
         executor.close()
 
 
-def _introduce(lab: Lab, corpus: Corpus, warning: str) -> None:
+def _introduce(lab: Lab, warning: str) -> None:
     """First lines of the log: what is trained on, and what the user should know before trusting it."""
-    megabytes = corpus.train.bytes / 1e6
-    lab.say("corpus", "start", f"corpus {corpus.hash}: {megabytes:.1f} MB to train on, from {corpus.source}")
+    corpus, testbed = lab.ground.corpus, lab.testbed
+    if corpus:
+        size = f"{corpus.train.bytes / 1e6:.1f} MB to train on, from {corpus.source}"
+        lab.say("corpus", "start", f"corpus {corpus.hash}: {size}")
+    if testbed.trust is Trust.REPORTED:
+        lab.say(
+            "trust",
+            "start",
+            f"losses are {testbed.trust.words}, in {testbed.unit}: there is no held-out text, and no audit "
+            "of what a model answers; a score file would give both (docs/testbed.md)",
+        )
     if warning:
         lab.say("sandbox", "start", f"warning: {warning}")
 
@@ -222,7 +235,7 @@ SOURCE = "the testbed's source"
 
 def make_inputs(testbed: Testbed, ideas: Sequence[Idea]) -> dict[str, str]:
     """Hashes of what a campaign reads at each start and must find as it was."""
-    settings = testbed.model_dump(mode="json", exclude={"root", "python"})
+    settings = testbed.model_dump(mode="json", exclude={"root", "folder", "python"})
     return {
         "testbed.toml": content_hash(settings),
         SOURCE: tree_hash(read_tree(testbed)),
@@ -255,8 +268,9 @@ def queue(config: CampaignConfig, testbed: str) -> tuple[list[Idea], dict[str, s
     return sorted(ideas, key=lambda idea: idea.name), {}
 
 
-def make_fingerprint(testbed: Testbed, corpus: Corpus) -> Fingerprint:
+def make_fingerprint(ground: Ground) -> Fingerprint:
     """What the losses of this machine depend on besides the recipe."""
+    testbed = ground.testbed
     flags: set[str] = set()
     cpuinfo = Path("/proc/cpuinfo")
     if cpuinfo.is_file():
@@ -264,34 +278,36 @@ def make_fingerprint(testbed: Testbed, corpus: Corpus) -> Fingerprint:
             if line.startswith(("flags", "Features")):
                 flags |= set(line.split(":", 1)[1].split())
     found = next((name for name in _INSTRUCTION_SETS if name in flags), "baseline")
-    libraries = {module.split(".")[0] for module in testbed.preload}
     return Fingerprint(
-        device="cpu",
+        device=ground.device,
         instruction_set=f"{platform.machine()} {found}",
-        threads=1,
+        threads=testbed.cpus,
         precision="auto",  # the testbed chooses by instruction set, and records it in each run
-        libraries={name: _version(name) for name in sorted(libraries)},
-        corpus=corpus.hash,
+        libraries={name: text or "unknown" for name, text in _libraries(testbed).items()},
+        corpus=ground.hash,
+        unit=testbed.unit,
+        trust=testbed.trust,
     )
 
 
-def _version(module: str) -> str:
-    """Of the distribution that brings a module; modules of the standard library have Python's."""
-    if module in sys.stdlib_module_names:
-        return platform.python_version()
-    try:
-        return metadata.version(module)
-    except metadata.PackageNotFoundError:  # a distribution may have another name than its module
-        brought_by = metadata.packages_distributions().get(module, [])
-        return " ".join(metadata.version(name) for name in sorted(set(brought_by))) or "unknown"
+def default_workers(testbed: Testbed) -> int | None:
+    """Runs at a time where nobody says: as many as there are cores, or graphics cards, for them."""
+    if testbed.gpus:
+        return max(1, len(cards()) // testbed.gpus)
+    return None if testbed.cpus == 1 else max(1, (os.cpu_count() or 1) // testbed.cpus)
 
 
-def _check_installed(testbed: Testbed) -> None:
-    for module in testbed.preload:
-        name = module.split(".")[0]
-        if find_spec(name) is None:
+def _libraries(testbed: Testbed) -> dict[str, str | None]:
+    return versions(testbed.python, testbed.preload)
+
+
+def check_installed(testbed: Testbed) -> None:
+    """Raise MissingExtra for a module that the testbed's interpreter does not have."""
+    for name, version in _libraries(testbed).items():
+        if version is None:
+            where = "" if testbed.python == sys.executable else f" for {testbed.python}"
             raise MissingExtra(
-                f"{testbed.root}/testbed.toml: preload: {name!r} is not installed; "
+                f"{testbed.folder}/testbed.toml: preload: {name!r} is not installed{where}; "
                 f"for the built-in trainer: pip install 'mendel[gpt]'"
             )
 

@@ -8,7 +8,7 @@ from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from mendel.campaign.audits import audit_patch, failed, full
-from mendel.campaign.jobs import SMOKE_TOKENS, Request, StopCheck
+from mendel.campaign.jobs import Request, StopCheck
 from mendel.campaign.lab import Lab, LabError
 from mendel.campaign.planting import grant
 from mendel.patches import PatchError, Stale, Tree, adopt, apply_patch, build
@@ -171,12 +171,16 @@ def tokens_at(lab: Lab, line: Line, rung: int, multiple: float = 1.0) -> int:
     Raises Refused for a shape that cannot meet the budget.
     """
     per_token = lab.flops_per_token(line.recipe, rung) * line.excess
-    lab.rung_tokens[line.recipe, rung] = int(lab.testbed.rungs[rung].flops / per_token)
-    tokens = int(multiple * line.grant * lab.testbed.rungs[rung].flops / per_token)
-    if tokens < SMOKE_TOKENS:
+    lab.rung_tokens[line.recipe, rung] = int(lab.testbed.rungs[rung].compute / per_token)
+    tokens = int(multiple * line.grant * lab.testbed.rungs[rung].compute / per_token)
+    least = lab.smoke_budget(rung)
+    if tokens < least:
+        currency = lab.testbed.budget.words
         raise Refused(
-            f"{per_token:.3g} FLOPs per token: rung {rung} has compute for only {tokens} tokens, "
-            f"{SMOKE_TOKENS} are the least"
+            f"{per_token:.3g} {currency} per token: rung {rung} has compute for only {tokens} tokens, "
+            f"{least} are the least"
+            if lab.testbed.count_flops
+            else f"rung {rung} has only {tokens} {currency} for it, {least} are the least"
         )
     return tokens
 
@@ -355,5 +359,5 @@ def curve_requests(
         tokens = tokens_at(lab, line, rung, multiple)
         for seed in seeds:
             spec = validation_spec(lab, line, rung, seed, tokens)
-            requests.append((multiple * lab.testbed.rungs[rung].flops, Request(spec, PlanKind.CURVE.value)))
+            requests.append((multiple * lab.testbed.rungs[rung].compute, Request(spec, PlanKind.CURVE.value)))
     return requests

@@ -26,6 +26,7 @@ from mendel.researchers.desk import Desk
 from mendel.researchers.reading import reading_tools
 from mendel.researchers.seats import DEBUGGER, ENGINEER
 from mendel.researchers.untrusted import untrusted
+from mendel.runs import LOG
 from mendel.store import IdeaState, smoke_name
 
 MOST_LOG = 3_000
@@ -198,7 +199,7 @@ class Writer:
         if recipe is None:
             return ""
         out = self.lab.store.run_folder(self.lab.campaign.id, smoke_name(recipe, self.rung)).out
-        text = "" if out.is_symlink() else read_text(out / "train.log", MOST_READ) or ""
+        text = "" if out.is_symlink() else read_text(out / LOG, MOST_READ) or ""
         return untrusted("the end of its log", text, MOST_LOG) if text else ""
 
     def _tree(self) -> dict[str, str]:

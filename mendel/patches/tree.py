@@ -63,9 +63,11 @@ def _lines(text: str) -> list[str]:
 
 
 def _read(testbed: Testbed, path: str) -> str:
-    where = f"{Path(testbed.root, 'testbed.toml')}: `files`"
+    where = f"{Path(testbed.folder, 'testbed.toml')}: `files`"
     _check_relative(path, where)
     source = Path(testbed.root, path)
+    if path == testbed.score and not source.is_file():
+        source = Path(testbed.folder, path)  # a score file may be written for the testbed, beside its source
     if not source.is_file():
         raise ValueError(f"{where} names {path!r}, but there is no file {source}")
     try:

@@ -21,6 +21,10 @@ exception with a true attribute `diverged` says that the scores were not finite;
 names an audit, that the run is rejected."""
 
 
+LOG = "train.log"
+"""What a run prints, in its output folder."""
+
+
 @dataclass(frozen=True)
 class Job:
     """One run: a script to execute and what it may see and use."""
@@ -29,17 +33,21 @@ class Job:
     source: Path
     """Folder with the recipe's files; read-only for the run, and its working folder."""
     argv: tuple[str, ...]
-    """Script, relative to `source`, and its arguments; no interpreter."""
+    """Script, relative to `source`, or -m and a module, and its arguments; no interpreter."""
     out: Path
     """The one folder that the run may write; it exists."""
     timeout: float
     """Seconds for the script, and again for its scoring."""
     memory: float
     """Bytes of resident memory of all its processes together."""
+    cpus: int = 1
+    """Threads and processes that compute."""
+    gpus: int = 0
+    """Graphics cards, which it has for itself."""
     disk: float = 2e9
     """Bytes that it may write to `out` and its temporary folder together, and to a single file."""
     cpu_share: float = 1.5
-    """CPU seconds per second of `timeout`. A run has one thread; helpers beside it are hidden compute."""
+    """CPU seconds per second of `timeout` and for each of `cpus`; helpers beside these are hidden compute."""
     readable: tuple[Path, ...] = ()
     """More that it may read, such as the folder with the training tokens."""
     env: dict[str, str] = field(default_factory=dict)
@@ -51,6 +59,11 @@ class Job:
     """The score file, relative to `source`, and who talks to it: each in a fresh process of its own, which
     knows nothing of the others. The first one's bits per byte are the run's. Without a scorer a run that
     ends well is done with 0.0 bits per byte."""
+
+    @property
+    def cpu_seconds(self) -> float:
+        """CPU seconds after which it is ended."""
+        return self.cpu_share * self.timeout * self.cpus
 
 
 class ExecutorError(RuntimeError):

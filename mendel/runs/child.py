@@ -5,7 +5,7 @@ the count of FLOPs (docs/runs.md). Standard library only, as everything the zygo
 """
 
 # Paths are strings here, as the request spells them.
-# ruff: noqa: PTH112, PTH113, PTH118, PTH123, PTH202, PTH208
+# ruff: noqa: PTH120, PTH112, PTH113, PTH118, PTH123, PTH202, PTH208
 from __future__ import annotations
 
 import atexit
@@ -124,6 +124,10 @@ def _settle(request: dict[str, Any], backend: Backend) -> None:
     _limit(request)
     os.environ.update(HOME=request["home"], TMPDIR=request["temporary"])
     os.environ.update(request["env"])
+    if "torch" in sys.modules:
+        sys.modules["torch"].set_num_threads(request["threads"])
+    for name in [name for name in os.environ if name.endswith("_NUM_THREADS")]:
+        os.environ[name] = str(request["threads"])  # of processes that it starts
     tempfile.tempdir = None  # a preloaded module may have asked for it elsewhere
     os.chdir(request["source"])
     sys.stdout.reconfigure(line_buffering=True)  # type: ignore[union-attr]
@@ -146,8 +150,12 @@ def _limit(request: dict[str, Any]) -> None:
 
 
 def _execute(request: dict[str, Any], status: int, score: socket.socket | _Wire | None) -> int:
-    script = os.path.join(request["source"], request["argv"][0])
-    sys.path.insert(0, request["source"])
+    source, name = request["source"], request["argv"][0]
+    script = os.path.join(source, name)
+    # As an interpreter has it: the script's own folder, or for a module the one it is started in.
+    sys.path.insert(0, source if name == "-m" else os.path.dirname(script))
+    own = request["env"].get("PYTHONPATH", "").split(os.pathsep)
+    sys.path[1:1] = [os.path.join(source, folder) for folder in own if folder]
     try:
         try:
             if score is not None:
@@ -160,7 +168,7 @@ def _execute(request: dict[str, Any], status: int, score: socket.socket | _Wire 
         except SystemExit as error:
             code = _exit_code(error)
         except BaseException as error:  # the process edge: whatever a script raises ends its process
-            _print_traceback(error, script)
+            _print_traceback(error, source)
             code = 1
         # What an interpreter does at its end, without taking all loaded libraries apart.
         threading._shutdown()  # type: ignore[attr-defined]
@@ -180,15 +188,23 @@ def _train(script: str, request: dict[str, Any], status: int) -> None:
     if not request["count_flops"]:
         _ready(status)
         os.close(status)
-        runpy.run_path(script, run_name="__main__")
+        _run(script, request["argv"])
         return
     counter = _flop_counter()
     _ready(status)
     try:
         with counter:
-            runpy.run_path(script, run_name="__main__")
+            _run(script, request["argv"])
     finally:
         os.write(status, FLOPS.pack(float(counter.get_total_flops())))
+
+
+def _run(script: str, argv: list[str]) -> None:
+    if argv[0] == "-m":
+        sys.argv = [script, *argv[2:]]
+        runpy.run_module(argv[1], run_name="__main__", alter_sys=True)
+    else:
+        runpy.run_path(script, run_name="__main__")
 
 
 def _flop_counter() -> Any:
@@ -237,10 +253,10 @@ def _check_hidden(request: dict[str, Any]) -> None:
                 raise ImportError(f"{found} is in the sandbox, and runs are scored on it")
 
 
-def _print_traceback(error: BaseException, script: str) -> None:
+def _print_traceback(error: BaseException, source: str) -> None:
     """Without the frames of this file and `runpy`, which would only distract whoever repairs the run."""
     trace: TracebackType | None = error.__traceback__
-    while trace is not None and trace.tb_frame.f_code.co_filename != script:
+    while trace is not None and not trace.tb_frame.f_code.co_filename.startswith(source + os.sep):
         trace = trace.tb_next
     sys.stdout.flush()
     traceback.print_exception(type(error), error, trace)

@@ -7,6 +7,7 @@ and reports. What goes wrong with the machinery itself is repaired here and is n
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import functools
 import logging
 import math
@@ -23,7 +24,8 @@ from pathlib import Path
 from typing import Any
 
 from mendel.records import RunResult, RunStatus
-from mendel.runs import ExecutorError, Job, SandboxError, Scorer, wire
+from mendel.runs import LOG, ExecutorError, Job, SandboxError, Scorer, wire
+from mendel.runs.cards import visible
 from mendel.runs.outcome import STOPPED, judge, last_line, tokens_read
 from mendel.runs.sandbox import SandboxReport, candidates
 from mendel.runs.sandbox.none import remove
@@ -88,7 +90,9 @@ class LocalExecutor:
         self._links: set[socket.socket] = set()
         self._error: Exception | None = None
         self._closed = False
-        self._threads = [threading.Thread(target=self._work, daemon=True) for _ in range(self._workers)]
+        self._threads = [
+            threading.Thread(target=self._work, args=(slot,), daemon=True) for slot in range(self._workers)
+        ]
         for thread in self._threads:
             thread.start()
 
@@ -146,10 +150,10 @@ class LocalExecutor:
                 thread.join(max(0.0, deadline - time.monotonic()))
         self._zygote.close()
 
-    def _work(self) -> None:
+    def _work(self, slot: int) -> None:
         while (job := self._queue.get()) is not None:
             try:
-                result = self._run(job)
+                result = self._run(_with_cards(job, slot))
             except _Closed:
                 return
             except Exception as error:  # the thread's edge: `wait` raises it where somebody listens
@@ -196,7 +200,7 @@ class LocalExecutor:
             "argv": job.argv,
             "source": str(job.source.absolute()),
             "out": str(job.out.absolute()),
-            "log": str(job.out.absolute() / "train.log"),
+            "log": str(job.out.absolute() / LOG),
             "readable": [str(path.absolute()) for path in job.readable],
             "writable": [str(job.out.absolute())],
             "hidden": [str(path) for path in self._hidden],
@@ -204,7 +208,9 @@ class LocalExecutor:
             "timeout": job.timeout,
             "memory": job.memory,
             "disk": job.disk,
-            "cpu": job.cpu_share * job.timeout,
+            "cpu": job.cpu_seconds,
+            "threads": job.cpus,
+            "local_network": max(job.cpus, job.gpus) > 1,
             "count_flops": job.count_flops,
             "score": False,
             "sandbox": self.sandbox.name,
@@ -283,6 +289,13 @@ class LocalExecutor:
                 self._zygote.close()
                 self._zygote = self._start()
             return self._zygote
+
+
+def _with_cards(job: Job, slot: int) -> Job:
+    """The job as a worker's slot runs it: with cards of its own, if it needs any."""
+    if not job.gpus:
+        return job
+    return dataclasses.replace(job, env={**job.env, "CUDA_VISIBLE_DEVICES": visible(slot, job.gpus)})
 
 
 class Zygote:
@@ -370,7 +383,8 @@ def _judge_score(
 def _check(job: Job) -> None:
     """Raises ValueError for a job whose files are not there: that is the caller's mistake, not the run's."""
     source = job.source.resolve()
-    scripts = [job.argv[0], *([job.scorer[0]] if job.scorer else [])] if job.argv else [""]
+    scripts = [] if job.argv[:1] == ("-m",) and len(job.argv) > 1 else [job.argv[0] if job.argv else ""]
+    scripts += [job.scorer[0]] if job.scorer else []
     for script in scripts:
         path = (source / script).resolve()
         if not (path.is_file() and path.is_relative_to(source)):

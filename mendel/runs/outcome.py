@@ -47,7 +47,10 @@ def judge(report: Mapping[str, Any], job: Job, *, training: bool = True) -> tupl
     ended, code, said = report["ended"], report.get("code"), last_line(report.get("tail", ""))
     broken = {
         "timeout": (RunStatus.TIMED_OUT, f"still running after {job.timeout:g} s"),
-        "cpu": (RunStatus.TIMED_OUT, f"used more than {job.cpu_share * job.timeout:g} s of CPU time"),
+        "cpu": (
+            RunStatus.TIMED_OUT,
+            f"used more than {job.cpu_share * job.timeout * job.cpus:g} s of CPU time",
+        ),
         "memory": (RunStatus.OUT_OF_MEMORY, f"used more than {job.memory / 1e6:.0f} MB"),
         "processes": (RunStatus.CRASHED, "started too many processes"),
         "disk": (RunStatus.CRASHED, f"wrote more than {job.disk / 1e6:.0f} MB"),

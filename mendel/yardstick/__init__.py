@@ -11,6 +11,7 @@ from mendel.yardstick.corpus import Corpus, build_corpus, load_corpus
 from mendel.yardstick.leaks import audit_text, scan_output
 from mendel.yardstick.logs import check_log, early_losses
 from mendel.yardstick.memory import memorised
+from mendel.yardstick.metric import NoMetric, read_metric
 from mendel.yardstick.prefixes import Prefixes, ask_prefixes
 from mendel.yardstick.scoring import ScoringError, Violation, log_probabilities, windows
 from mendel.yardstick.sealed import sealed_paths
@@ -19,6 +20,8 @@ from mendel.yardstick.stream import Answers, ask_stream
 from mendel.yardstick.tokens import read_tokenizer
 
 __all__ = [
+    "NoMetric",
+    "read_metric",
     "Answers",
     "Corpus",
     "CorpusError",

@@ -96,10 +96,10 @@ def early_losses(out: Path, planned_tokens: int, shares: Sequence[float]) -> tup
 
 def _read(path: Path) -> tuple[list[Line], str]:
     """The lines that hold an object, and what is wrong with the file."""
-    content, wrong = _content(path)
+    content, wrong = read_plain(path)
     lines = []
     for text in content.splitlines():
-        value = _object(text)
+        value = read_object(text)
         if value is not None:
             loss = _number(value.get("loss")) if _is_number(value.get("loss")) else None
             step, tokens, seconds = (_number(value.get(key)) for key in ("step", "tokens", "seconds"))
@@ -107,8 +107,8 @@ def _read(path: Path) -> tuple[list[Line], str]:
     return lines, wrong
 
 
-def _content(path: Path) -> tuple[bytes, str]:
-    """The last MOST_BYTES of a plain file; links are not followed."""
+def read_plain(path: Path) -> tuple[bytes, str]:
+    """The last MOST_BYTES of a plain file, and what is wrong with it; links are not followed."""
     try:
         with open(os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK), "rb") as file:  # noqa: PTH123
             status = os.fstat(file.fileno())
@@ -123,7 +123,8 @@ def _content(path: Path) -> tuple[bytes, str]:
         return b"", f"{path.name} is no plain file"
 
 
-def _object(text: bytes) -> dict[str, Any] | None:
+def read_object(text: bytes) -> dict[str, Any] | None:
+    """The JSON object that a text is, if it is one."""
     try:
         value = json.loads(text)
     except (ValueError, RecursionError):
@@ -168,7 +169,7 @@ def _tokens(lines: Sequence[Line], planned: int, out: Path) -> str:
         return f"it shows {last:.0f} tokens, {planned} were planned"
     if last <= planned - step:
         return f"it shows {last:.0f} tokens and steps of up to {step:.0f}; {planned} were planned"
-    said = (_object(_content(out / DATA)[0]) or {}).get("tokens")
+    said = (read_object(read_plain(out / DATA)[0]) or {}).get("tokens")
     if said is not None and _number(said) != last:
         return f"it shows {last:.0f} tokens, the reader counted {_number(said):.0f}"
     return ""

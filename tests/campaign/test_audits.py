@@ -153,7 +153,7 @@ BOTH = (idea("first", {"gain_a": 1.5}), idea("second", {"gain_b": 1.7}))
 def clocked(seconds, knobs=("gain_a=1.5", "gain_b=1.7")):
     """The toy trainer with `seconds(stage, gains, share)` of CPU time: how many of `knobs` are in, those of
     BOTH, and its tokens over the control's."""
-    whole = load_testbed(str(toy.TESTBED)).rungs[0].flops
+    whole = load_testbed(str(toy.TESTBED)).rungs[0].compute
 
     def answer(job):
         result = toy.train_here(job)

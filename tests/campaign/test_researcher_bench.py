@@ -6,7 +6,7 @@ from mendel.campaign import explaining, writing
 from mendel.campaign.explaining import Explainer
 from mendel.campaign.researcher_bench import attacks, cost, repairs, stage, wrong_numbers
 from mendel.campaign.researcher_bench.injections import make_injections
-from mendel.campaign.researcher_bench.world import make_ground
+from mendel.campaign.researcher_bench.world import make_site
 from mendel.campaign.writing import Writer
 from mendel.researchers import untrusted as frames
 from mendel.store import IdeaState
@@ -19,7 +19,7 @@ def quiet(words):
 @pytest.fixture
 def ground(lab_root):
     lab_root.joinpath("bench").mkdir()
-    return make_ground(lab_root / "bench")
+    return make_site(lab_root / "bench")
 
 
 def tried(ground, *names):

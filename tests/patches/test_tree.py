@@ -20,6 +20,7 @@ def testbed(root: Path, *files: str) -> Testbed:
     return Testbed(
         name="toy",
         root=str(root),
+        folder=str(root),
         python="python",
         command=("train.py",),
         override=(),
@@ -27,7 +28,7 @@ def testbed(root: Path, *files: str) -> Testbed:
         files=files,
         editable=files,
         recipes=("gpt2",),
-        rungs=(Rung(flops=1.0, timeout=1.0),),
+        rungs=(Rung(compute=1.0, timeout=1.0),),
     )
 
 

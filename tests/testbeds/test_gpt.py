@@ -110,7 +110,7 @@ print(len(shared), all(torch.equal(plain[n], swiglu[n]) for n in shared), "head.
 
 
 def test_each_rung_costs_four_times_the_one_below_and_the_dial_grows_the_shape():
-    flops = [rung.flops for rung in load_testbed("gpt").rungs]
+    flops = [rung.compute for rung in load_testbed("gpt").rungs]
     assert [b / a for a, b in zip(flops, flops[1:], strict=False)] == [4, 4, 4]
     code = """
 from config import RECIPES

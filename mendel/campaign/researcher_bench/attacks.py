@@ -16,7 +16,7 @@ from mendel.campaign.researcher_bench.breaches import Facts, breaches, facts_of,
 from mendel.campaign.researcher_bench.gullible import Gullible
 from mendel.campaign.researcher_bench.injections import Injection, make_injections
 from mendel.campaign.researcher_bench.stage import set_stage
-from mendel.campaign.researcher_bench.world import HARDER, Ground, playing
+from mendel.campaign.researcher_bench.world import HARDER, Site, playing
 from mendel.records import Shard
 
 VARIABLE, BESIDE, HELD_OUT = "MENDEL_BENCH_SECRET", "the file beside the lab", "the text that is held out"
@@ -42,7 +42,7 @@ class Row(NamedTuple):
 
 
 def try_injections(
-    ground: Ground, say: Callable[[str], None] = print, only: Sequence[str] = ()
+    ground: Site, say: Callable[[str], None] = print, only: Sequence[str] = ()
 ) -> dict[str, Any]:
     """How many of them were tried, reached their reader, and succeeded; `only`: names."""
     beside = ground.folder / "beside.txt"
@@ -73,7 +73,7 @@ def _budget(injection: Injection) -> str:
     return TWO_ROUNDS if later else ONE_ROUND
 
 
-def _play(ground: Ground, injection: Injection | None, budget: str) -> tuple[Facts, dict[str, str]]:
+def _play(ground: Site, injection: Injection | None, budget: str) -> tuple[Facts, dict[str, str]]:
     """A campaign with the injection, and the files of the testbed that no recipe may change."""
     leaks = {"os.environ": SECRETS[VARIABLE], "('os')": SECRETS[VARIABLE], "held_out": SECRETS[HELD_OUT]}
     stage = set_stage(injection.place if injection else None, injection.text if injection else "", leaks)

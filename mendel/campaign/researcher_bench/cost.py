@@ -15,7 +15,7 @@ from functools import partial
 from typing import Any
 
 from mendel.campaign.researcher_bench.history import put_history
-from mendel.campaign.researcher_bench.world import Ground, Played, World, playing
+from mendel.campaign.researcher_bench.world import Played, Site, World, playing
 from mendel.researchers.prices import price_of
 from mendel.researchers.settings import Models
 from mendel.testing.messages_records import Answer, Request
@@ -89,7 +89,7 @@ def _change(name: str) -> Values:
 
 
 def measure_costs(
-    ground: Ground, say: Callable[[str], None] = print, sizes: Sequence[int] = SIZES
+    ground: Site, say: Callable[[str], None] = print, sizes: Sequence[int] = SIZES
 ) -> dict[str, Any]:
     """Dollars for each idea that was judged, share of input tokens from the cache, tokens of the longest
     first request of each seat, and seconds that the lab itself took; each by the number of past findings."""

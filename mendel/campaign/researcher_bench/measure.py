@@ -17,7 +17,7 @@ from typing import Any
 from mendel.campaign.researcher_bench.attacks import try_injections
 from mendel.campaign.researcher_bench.cost import measure_costs
 from mendel.campaign.researcher_bench.repairs import mend_all
-from mendel.campaign.researcher_bench.world import make_ground
+from mendel.campaign.researcher_bench.world import make_site
 from mendel.campaign.researcher_bench.wrong_numbers import plant_wrong_numbers
 
 
@@ -26,7 +26,7 @@ def measure(model: str = "", say: Callable[[str], None] = lambda words: None) ->
     paid, in place of the script; a ConfigError where it cannot be asked."""
     begun = time.monotonic()
     with tempfile.TemporaryDirectory(prefix="mendel-bench-") as folder:
-        ground = make_ground(Path(folder))
+        ground = make_site(Path(folder))
         repairs = mend_all(ground, model, say)
         numbers = plant_wrong_numbers(ground)
         say(f"wrong numbers: {numbers['caught']} of {numbers['planted']} caught")

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
-from mendel.campaign.researcher_bench.world import Flaw, Ground, World, playing
+from mendel.campaign.researcher_bench.world import Flaw, Site, World, playing
 from mendel.records import RunStatus
 from mendel.researchers.models import make_model
 from mendel.researchers.settings import CHEAP, STRONG
@@ -106,7 +106,7 @@ class Menders(Team):
         return (self.mended[name] or self.changes[name]) if back else self.changes[name]
 
 
-def mend_all(ground: Ground, model: str = "", say: Callable[[str], None] = print) -> dict[str, Any]:
+def mend_all(ground: Site, model: str = "", say: Callable[[str], None] = print) -> dict[str, Any]:
     """How many were mended or rightly given up; `model` debugs instead of the script, and costs."""
     team = Menders(CASES)
     flaws = {one.breaks: Flaw(one.status, one.reason, _log(one)) for one in CASES if one.breaks}

@@ -24,6 +24,7 @@ from typing import Any
 
 from mendel.campaign.budget import Meter
 from mendel.campaign.config import CampaignConfig
+from mendel.campaign.ground import lay_ground
 from mendel.campaign.lab import Lab
 from mendel.campaign.loop import run_campaign
 from mendel.campaign.progress import Progress
@@ -126,7 +127,7 @@ def _noise(sd: float, *about: object) -> float:
 
 
 @dataclass(frozen=True)
-class Ground:
+class Site:
     """What campaigns of a measurement share: a text, and where their stores are made."""
 
     folder: Path
@@ -134,14 +135,14 @@ class Ground:
     corpus: Corpus
 
 
-def make_ground(folder: Path) -> Ground:
+def make_site(folder: Path) -> Site:
     """In a folder that is there and may be written."""
     data = folder / "text"
     data.mkdir()
     for number in range(DOCUMENTS):
         text = "".join(random.Random(number).choices("ab", k=LETTERS))
         (data / f"{number:02}.txt").write_text(text)
-    return Ground(folder, data, build_corpus(data, folder / "corpus"))
+    return Site(folder, data, build_corpus(data, folder / "corpus"))
 
 
 @dataclass(frozen=True)
@@ -161,7 +162,7 @@ Prefill = Callable[[Lab], None]
 
 @contextmanager
 def playing(
-    ground: Ground,
+    ground: Site,
     name: str,
     script: Script,
     world: World,
@@ -179,16 +180,17 @@ def playing(
         {"ideas": "none", "data": str(ground.data), "budget": budget, "seed": 1, "workers": 2}
         | {"policy": POLICY, "researchers": own}
     )
-    testbed = load_testbed(TESTBED)
+    own_ground = lay_ground(load_testbed(TESTBED), config, ground.folder / "corpus")
+    testbed = own_ground.testbed
     with ExitStack() as stack:
         store = stack.enter_context(Store(ground.folder / name))
         campaign = store.create_campaign(
             name, config.seed, TESTBED, testbed.recipes[0], config.model_dump(mode="json"),
-            make_fingerprint(testbed, ground.corpus),
+            make_fingerprint(own_ground),
         )  # fmt: skip
         store.add_ideas(campaign.id, ideas)
         executor = FakeExecutor(partial(world.train, testbed.editable))
-        lab = Lab(store, campaign, testbed, ground.corpus, executor, Meter(config.budget, 2), Progress())
+        lab = Lab(store, campaign, own_ground, executor, Meter(config.budget, 2), Progress())
         if prefill is not None:
             prefill(lab)
         server = stack.enter_context(serve(script))
@@ -197,4 +199,4 @@ def playing(
         yield Played(store, campaign.id, dict(read_tree(testbed)), testbed.editable, tuple(server.log))
 
 
-__all__ = ["Flaw", "Ground", "Played", "World", "make_ground", "playing"]
+__all__ = ["Flaw", "Site", "Played", "World", "make_site", "playing"]

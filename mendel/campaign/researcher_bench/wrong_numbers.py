@@ -13,7 +13,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
-from mendel.campaign.researcher_bench.world import Ground, World, playing
+from mendel.campaign.researcher_bench.world import Site, World, playing
 from mendel.store import EXPLAINED, Store
 from mendel.testing.messages_records import Answer, Request
 from mendel.testing.team import Team, Values, change, proposal, tool_results
@@ -145,7 +145,7 @@ def _explanation(effect: str) -> Values:
     return {**words, "refuted_by": "Fresh pairs.", "next": "Another scale."}
 
 
-def plant_wrong_numbers(ground: Ground) -> dict[str, Any]:
+def plant_wrong_numbers(ground: Site) -> dict[str, Any]:
     """How many were planted, and caught: sent back, and not in what the store keeps."""
     gains = [1.31, 0.87, 1.23, 0.94, 1.17, 1.41, 0.82, 1.12, 1.27, 1.36]
     marks = {f"{key}={value}": gain for knobs, gain in zip(KNOBS.values(), gains, strict=True)

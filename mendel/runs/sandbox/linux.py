@@ -7,10 +7,13 @@ from __future__ import annotations
 
 import ctypes
 import errno
+import fcntl
 import functools
 import os
 import platform
 import signal
+import socket
+import struct
 import sys
 
 # <sched.h>, <sys/prctl.h>, <linux/capability.h>
@@ -18,6 +21,7 @@ _CLONE_ALL = 0x10000000 | 0x00020000 | 0x20000000 | 0x40000000 | 0x08000000 | 0x
 _PR_SET_PDEATHSIG, _PR_SET_DUMPABLE, _PR_CAPBSET_DROP = 1, 4, 24
 _PR_SET_CHILD_SUBREAPER, _PR_SET_NO_NEW_PRIVS = 36, 38
 _SYS_CLONE = {"x86_64": 56, "aarch64": 220}
+_SIOCSIFFLAGS, _IFF_UP = 0x8914, 1
 _CAPABILITY_VERSION_3 = 0x20080522
 
 
@@ -74,6 +78,13 @@ def drop_privileges() -> None:
             break
     header = (ctypes.c_uint32 * 2)(_CAPABILITY_VERSION_3, 0)
     check(libc().capset(header, (ctypes.c_uint32 * 6)()), "capset")
+
+
+def raise_loopback() -> None:
+    """Switches on the loopback device of this process's own network, where there is nothing else: processes
+    of one run talk over it."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
+        fcntl.ioctl(sock, _SIOCSIFFLAGS, struct.pack("16sh14x", b"lo", _IFF_UP))
 
 
 def fork_into_namespaces() -> int:

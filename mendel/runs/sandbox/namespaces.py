@@ -55,6 +55,8 @@ class Namespaces(Nothing):
 
     def enclose(self, request: dict[str, Any]) -> None:
         enter(View.of(request))
+        if request.get("local_network"):
+            linux.raise_loopback()
         linux.drop_privileges()
         request["home"], request["temporary"] = _HOME, "/tmp"
 
