@@ -83,7 +83,7 @@ class Trust(StrEnum):
         """For a reader of a claim."""
         if self is Trust.SCORED:
             return "scored by Mendel from the checkpoint"
-        return "as the run itself reported it"
+        return "reported by the run itself"
 
 
 class Currency(StrEnum):
@@ -113,7 +113,8 @@ class Rung(Record):
 
 
 class Metric(Record):
-    """How the loss is read from what a run prints or writes, where Mendel does not score it itself."""
+    """How the loss is read from what a run prints or writes, where Mendel does not score it itself: a positive
+    number, of which less is better."""
 
     pattern: str = ""
     """Regular expression over the output, one group: the number. The last match counts."""
@@ -122,7 +123,6 @@ class Metric(Record):
     key: str = ""
     unit: str = "loss"
     """What it is counted in, for readers: "nats per token"."""
-    higher_is_better: bool = False
 
     @model_validator(mode="after")
     def _one_way(self) -> Metric:
