@@ -64,7 +64,8 @@ class Ground:
     def values(self, recipe: Recipe, rung: int, seed: int, budget: int, out: Path) -> dict[str, Any]:
         """What the placeholders of a command stand for."""
         values: dict[str, Any] = {"recipe": recipe.base, "rung": rung, "seed": seed, "out": out}
-        values[BUDGETS[self.testbed.budget]] = budget
+        parts = self.testbed.budget.parts
+        values[BUDGETS[self.testbed.budget]] = f"{budget / parts:g}" if parts > 1 else budget
         values["data"] = self.corpus.train_file if self.corpus else ""
         return values | {"device": self.device, "cpus": self.testbed.cpus, "gpus": self.testbed.gpus}
 

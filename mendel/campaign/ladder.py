@@ -118,7 +118,7 @@ def kept_runs(
 ) -> Campaign:
     """The entry that holds this recipe's earlier runs on this machine, or a new one. It has no campaign's
     loop: only runs and costs."""
-    rests_on = testbed.model_dump(mode="json", exclude={"root", "python", "rungs"})
+    rests_on = testbed.model_dump(mode="json", exclude={"root", "folder", "python", "rungs"})
     name = content_hash([rests_on, recipe, fingerprint.id])
     for campaign in store.campaigns():
         if campaign.name == name:
