@@ -13,6 +13,13 @@ from mendel.recipe_commands import Json, open_store, print_json
 
 PIPED = 140
 """Columns of a table that goes into a pipe."""
+TAKE = {
+    "fetch": "First",
+    "branch": "As a branch, where the campaign began",
+    "all": "All, on what is checked out",
+    "one": "One alone",
+}
+"""Commands that take the series, in words."""
 
 
 def export(
@@ -84,6 +91,6 @@ def show_export(console: Console, found: dict[str, Any]) -> None:
         say(f"Patches: {Path(found['patches'][0]).parent}")
     else:
         say(f"Branch {found['branch']} in {found['repository']}")
-    for name, words in (("fetch", "First"), ("all", "All"), ("one", "One alone")):
+    for name, words in TAKE.items():
         if name in found["take"]:
             say(f"{words}: {found['take'][name]}")

@@ -103,7 +103,7 @@ def _export(store: Store, held: Held, asked: Asked) -> dict[str, Any]:
     made = _commits(store, held, repository, series(held, ideas))
     repository.branch(name, made.end)
     applies = _applies(held, repository, made, head, notes)
-    files = _patches(repository, made, name, patches, own) if patches is not None else []
+    files = _patches(repository, made, patches, own) if patches is not None else []
     notes += made.notes + _settings_left(made, asked.patches)
     return _told(held, repository, name, made, files, applies, gone, notes)
 
@@ -168,11 +168,11 @@ def _dates(store: Store, held: Held) -> dict[str, datetime]:
 # --- where they go ------------------------------------------------------------------------------------
 
 
-def _patches(repository: Repository, made: _Series, name: str, folder: Path, own: Path) -> list[Path]:
+def _patches(repository: Repository, made: _Series, folder: Path, own: Path) -> list[Path]:
     if folder == own / "patches":  # Mendel's own place: an earlier export gives way
         for old in folder.glob("*.patch"):
             old.unlink()
-    return repository.patches(made.base, name, folder)
+    return repository.patches([one.commit for one in made.commits if not one.empty], folder)
 
 
 def _applies(
@@ -275,6 +275,7 @@ def _take(
     pick = f"{into} cherry-pick{' --allow-empty' if any(one.empty for one in made.commits) else ''}"
     return {
         "fetch": f"{into} fetch {place} {branch}",
+        "branch": f"{into} branch {branch} FETCH_HEAD",
         "all": f"{pick} {made.base}..FETCH_HEAD",
         "one": f"{pick} {made.end}",
     }

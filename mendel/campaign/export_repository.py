@@ -101,17 +101,14 @@ class Repository:
         """Let a branch be this commit, whatever it was."""
         self.git("update-ref", f"refs/heads/{name}", commit)
 
-    def patches(self, base: str, branch: str, folder: Path) -> list[Path]:
-        """The commits after `base` as files for `git am`, in order; those that change nothing have none."""
+    def patches(self, commits: Sequence[str], folder: Path) -> list[Path]:
+        """Commits as files for `git am`, numbered from 1. Empty ones must be left out: they cannot be read."""
         folder.mkdir(parents=True, exist_ok=True)
-        options = (
-            "--no-signature",
-            "--full-index",
-            "--no-renames",
-            "--output-directory",
-            str(folder.absolute()),
-        )
-        made = self.git("format-patch", *options, f"{base}..refs/heads/{branch}")
+        common = ("--no-signature", "--full-index", "--no-renames", "-o", str(folder.absolute()), "-1")
+        made = ""
+        for number, commit in enumerate(commits, 1):
+            place = (f"--start-number={number}", f"--subject-prefix=PATCH {number}/{len(commits)}")
+            made += self.git("format-patch", *common, *place, commit)
         return [Path(line) for line in made.splitlines()]
 
     def pick(self, onto: str, commits: Sequence[str]) -> list[Picked]:
