@@ -102,7 +102,7 @@ class Repository:
         self.git("update-ref", f"refs/heads/{name}", commit)
 
     def patches(self, commits: Sequence[str], folder: Path) -> list[Path]:
-        """Commits as files for `git am`, numbered from 1. Empty ones must be left out: they cannot be read."""
+        """Commits as files for `git am`, numbered from 1. None may be empty: it could not be read."""
         folder.mkdir(parents=True, exist_ok=True)
         common = ("--no-signature", "--full-index", "--no-renames", "-o", str(folder.absolute()), "-1")
         made = ""

@@ -2,7 +2,6 @@
 
 import re
 import shutil
-from dataclasses import replace
 from pathlib import Path
 
 import exports
@@ -12,67 +11,14 @@ from exports import everything, files_at, git, make_repository
 from test_cli import mendel, one_object
 
 from mendel.campaign import session
-from mendel.campaign.config import ConfigError, Settings
+from mendel.campaign.config import Settings
 from mendel.campaign.export import Asked, export
-from mendel.campaign.export_changes import chosen_campaign, held_by, only_claimed, series
 from mendel.campaign.progress import Progress
 from mendel.campaign.session import ORIGIN
 from mendel.campaign.summary import summarise, trunk_points
 from mendel.store import Store
 
 REAL = ("first", "second", "third", "source")
-
-
-@pytest.fixture(scope="module")
-def ran(toy_data, fast_disk):
-    """A finished campaign: (root of its store, id, folder of its testbed)."""
-    folder = exports.make_testbed(fast_disk / "exported-toy")
-    root = fast_disk / "exported"
-    return root, exports.make_campaign(root, folder, toy_data), folder
-
-
-@pytest.fixture(autouse=True)
-def at_home(monkeypatch, lab_root):
-    """No settings of whoever runs the tests; and what must not count."""
-    (lab_root / "home").mkdir()
-    monkeypatch.setenv("HOME", str(lab_root / "home"))
-    monkeypatch.setenv("XDG_CONFIG_HOME", str(lab_root / "home"))
-    monkeypatch.setenv("GIT_AUTHOR_NAME", "Somebody Else")
-    monkeypatch.setenv("GIT_DIR", str(lab_root / "nowhere"))
-
-
-@pytest.fixture
-def place(ran, lab_root):
-    """place(prefix, commit=True): a store of its own for the campaign, and a user's folder with its source:
-    (store, campaign, top of the user's folder, folder of the source)."""
-    opened = []
-
-    def make(prefix="", commit=True):
-        root, id, testbed = ran
-        top = lab_root / "user"
-        shutil.copytree(testbed, top / prefix)
-        (top / "notes.txt").write_text("mine\n")
-        if commit:
-            make_repository(top)
-        shutil.copytree(root, lab_root / ".mendel")
-        opened.append(Store(lab_root / ".mendel"))
-        return opened[-1], id, top, top / prefix
-
-    yield make
-    for store in opened:
-        store.close()
-
-
-@pytest.fixture
-def taken(place):
-    """taken(prefix): the same, and the campaign has noted where its source lies."""
-
-    def make(prefix=""):
-        store, id, top, folder = place(prefix)
-        exports.came_from(store, id, folder)
-        return store, id, top, folder
-
-    return make
 
 
 def trunk_tree(store, id):
@@ -113,8 +59,7 @@ def test_the_users_repository_is_left_as_it_was(taken):
     store, _, top, _ = taken()
     (top / "train.py").touch()  # git would like to refresh its index
     before = everything(top)
-    make_repository_calls = [Asked(), Asked(patches=True), Asked(claimed=True)]
-    for asked in make_repository_calls:
+    for asked in (Asked(), Asked(patches=True), Asked(claimed=True)):
         export(store, None, asked)
     assert everything(top) == before
     assert not (top / "hook-ran").exists()
@@ -230,8 +175,7 @@ def test_what_was_not_committed_is_the_first_commit(place, lab_root):
     (folder / "score.py").chmod(0o755)
     make_repository(top)
     git(top, "rm", "--quiet", "--cached", "score.py")
-    make_repository_commit = git(top, "-c", "core.hooksPath=/dev/null", "commit", "--quiet", "-m", "without")
-    assert make_repository_commit == ""
+    git(top, "-c", "core.hooksPath=/dev/null", "commit", "--quiet", "-m", "without")
     (folder / "train.py").write_text(text)
     exports.came_from(store, id, folder)
     found = export(store, None, Asked(patches=True))
@@ -315,88 +259,6 @@ def test_conflicts_are_reported_commit_by_commit(taken):
     assert re.search(r"'Adopt source: .*' conflicts there in train.py", notes)
     assert re.search(r"'Adopt first: .*' is there already", notes)
     assert "'Adopt second" not in notes
-
-
-# --- only what is claimed -----------------------------------------------------------------------------
-
-
-def test_what_is_not_claimed_can_be_left_out(taken):
-    store, id, _, _ = taken()
-    found = export(store, None, Asked(claimed=True))
-    carried = summarise(store, store.campaign(id))["carried"]
-    assert found["left_out"] == carried and len(found["commits"]) == 3
-    assert all(row["claimed"] for row in found["commits"]) and found["branch"] == f"mendel/{id}-claimed"
-    assert any("not measured as a whole" in note for note in found["notes"])
-
-
-def test_what_a_claim_is_built_on_stays_and_is_named(taken):
-    store, _, _, _ = taken()
-    held = held_by(store, chosen_campaign(store, None))
-    below = toy.idea("below", edits=[("EFFICIENCY = 1.0", "EFFICIENCY = 1.1")])
-    above = toy.idea("above", edits=[("EFFICIENCY = 1.1", "EFFICIENCY = 1.2")])
-    beside = toy.idea("beside", {"gain_a": 2.0})
-    finding = next(iter(held.findings.values())).model_copy(update={"idea": above})
-    trunk = held.trunk.model_copy(update={"adopted": (below, beside, above)})
-    ideas, stay, gone = only_claimed(replace(held, trunk=trunk, findings={"above": finding}))
-    assert ([idea.name for idea in ideas], gone) == (["below", "above"], ["beside"])
-    assert "above" in stay["below"]
-    with pytest.raises(ConfigError, match="nothing that its trunk holds is claimed.*below, beside, above"):
-        only_claimed(replace(held, trunk=trunk, findings={}))
-
-
-def test_a_default_that_a_later_change_makes_ambiguous_is_not_written_at_all(taken):
-    store, _, _, _ = taken()
-    held = held_by(store, chosen_campaign(store, None))
-    knob = toy.idea("knob", {"gain_a": 2.0})
-    twice = toy.idea("twice", edits=[("TEMPERATURE = 1.0", "TEMPERATURE = 1.0\nother = dict(gain_a=3.0)")])
-    first, second = series(held, (knob, twice))
-    assert first.left["gain_a"].startswith("gain_a gets a value in more than one place (train.py:")
-    assert first.tree == held.base and exports.DEFAULT in second.tree["train.py"]
-    (first,) = series(held, (knob,))
-    assert not first.left and "gain_a = 2.0" in first.tree["train.py"]
-
-
-# --- what it refuses ----------------------------------------------------------------------------------
-
-
-def test_what_cannot_be_exported_is_said_with_what_is_there(taken, lab_root, toy_data, monkeypatch):
-    store, id, top, _ = taken()
-    (lab_root / "full").mkdir()
-    (lab_root / "full" / "x").write_text("")
-    (lab_root / "file").write_text("")
-    for asked, message in (
-        (Asked(to=lab_root / "full"), "full: it is not empty; --to takes a folder"),
-        (Asked(to=lab_root / "full", patches=True), "full: it is not empty; --to takes a folder"),
-        (Asked(to=lab_root / "file"), "file: it is a file; --to takes a folder"),
-        (Asked(branch="a b"), "branch: 'a b' is no name of a branch; allowed are"),
-    ):
-        with pytest.raises(ConfigError, match=message):
-            export(store, id, asked)
-    with Store(lab_root / "empty") as empty, pytest.raises(ConfigError, match="no campaign here yet"):
-        export(empty, None, Asked())
-    ideas = toy.write_ideas(lab_root / "null.toml", toy.NULL)
-    other, idle, _ = toy.run_fake(toy.config(ideas, toy_data, budget="60runs"), lab_root / "idle")
-    with other:
-        with pytest.raises(ConfigError, match=f"adopted anything; the latest: {idle.id} .*1 dropped"):
-            export(other, None, Asked())
-        with pytest.raises(ConfigError, match=f"campaign {idle.id} adopted nothing: .*ideas: 1 dropped"):
-            export(other, idle.id, Asked())
-    monkeypatch.setenv("PATH", str(lab_root))
-    with pytest.raises(ConfigError, match="git is not installed"):
-        export(store, id, Asked())
-    assert not (store.root / "exports").exists()
-
-
-def test_a_commit_or_a_repository_that_is_gone_is_named(taken):
-    store, id, top, _ = taken()
-    commit = git(top, "rev-parse", "HEAD")
-    shutil.rmtree(top / ".git")
-    make_repository(top, "begun anew")
-    with pytest.raises(ConfigError, match=f"user: commit {commit} is gone from it"):
-        export(store, id, Asked())
-    shutil.rmtree(top)
-    with pytest.raises(ConfigError, match="user: the repository is gone; the campaign began on commit"):
-        export(store, id, Asked())
 
 
 # --- from the start of a campaign to the command ------------------------------------------------------
