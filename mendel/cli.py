@@ -32,6 +32,7 @@ from mendel.campaign.progress import Progress
 from mendel.campaign.session import MissingExtra
 from mendel.campaign.session import run as run_session
 from mendel.campaign.summary import summarise, trunk_points
+from mendel.export_commands import export
 from mendel.ideas.userfile import IdeasError
 from mendel.ideas_commands import ideas_add, ideas_list, ideas_show
 from mendel.recipe_commands import (
@@ -79,7 +80,7 @@ bench_app.command(decisions)
 bench_app.command(ratchet)
 bench_app.command(researchers)
 app.command(bench_app)
-for command in (ablate, probe, ladder, sample, redteam, review, mcp):
+for command in (ablate, export, probe, ladder, sample, redteam, review, mcp):
     app.command(command, group=MORE)
 
 ConfigFile = Annotated[

@@ -34,6 +34,7 @@ from mendel.runs.cards import cards
 from mendel.store import Campaign, CampaignState, IdeaState, Store
 from mendel.testbeds import check_rung, load_testbed
 from mendel.testbeds.environment import versions
+from mendel.testbeds.source import describe
 from mendel.yardstick import sealed_paths
 
 if TYPE_CHECKING:
@@ -216,11 +217,13 @@ def _open(
             _check_unchanged(store.decision(campaign.id, INPUTS) or {}, inputs)
         if same:
             return campaign  # a finished one that asked another question stays, beside the new one
+    source = describe(testbed, read_tree(testbed))
     with store.transaction():
         campaign = store.create_campaign(
             config.id, config.seed, config.testbed, recipe, config.model_dump(mode="json"), fingerprint
         )
         store.decide(campaign.id, INPUTS, inputs)
+        store.decide(campaign.id, ORIGIN, source.model_dump(mode="json"))
         store.add_ideas(campaign.id, ideas)
         store.add_blanks(campaign.id, blanks)
         for name, earlier in duplicates(ideas):
@@ -231,6 +234,8 @@ def _open(
 INPUTS = "inputs"
 """Under this key a campaign keeps the hashes of what it was started with."""
 SOURCE = "the testbed's source"
+ORIGIN = "source"
+"""Under this key it keeps where its source lay: `mendel.testbeds.source.Source` as JSON."""
 
 
 def make_inputs(testbed: Testbed, ideas: Sequence[Idea]) -> dict[str, str]:
