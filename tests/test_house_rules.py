@@ -50,7 +50,7 @@ MAY_IMPORT = {
     },
     "ablate_commands.py": {*SERVICES, "campaign", "recipe_commands", "terminal"},
     "agents_commands.py": {"agents", "campaign", "ideas", "recipe_commands"},
-    "bench_commands.py": {"bench", "campaign", "recipe_commands", "report"},
+    "bench_commands.py": {"bench", "campaign", "recipe_commands", "report", "terminal"},
     "export_commands.py": {"campaign", "recipe_commands"},
     "ideas_commands.py": {"campaign", "ideas", "recipe_commands"},
     "recipe_commands.py": {*SERVICES, "campaign", "terminal"},
