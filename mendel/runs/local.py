@@ -375,10 +375,8 @@ def _check(job: Job) -> None:
     """Raises ValueError for a job whose files are not there: that is the caller's mistake, not the run's."""
     source = job.source.resolve()
     for script in (*(job.argv[:1] or ("",)), *([job.scorer[0]] if job.scorer else [])):
-        if script == "-m":
-            continue
         path = (source / script).resolve()
-        if not (path.is_file() and path.is_relative_to(source)):
+        if script != "-m" and not (path.is_file() and path.is_relative_to(source)):
             raise ValueError(f"job {job.id}: {script!r} is not a file in {job.source}")
     if not job.out.is_dir():
         raise ValueError(f"job {job.id}: out = {job.out} is not a folder")
