@@ -26,7 +26,7 @@ def message(store: Store, held: Held, change: Change, empty: bool) -> str:
     words = [
         paragraph("Hypothesis", idea.hypothesis),
         paragraph("Mechanism", idea.mechanism),
-        paragraph("Source", f"{idea.citation} (proposed by: {idea.proposer})"),
+        paragraph("Source", f"{idea.citation or 'none given'} (proposed by: {idea.proposer})"),
     ]
     numbers = _claimed(store, held, finding) if finding else _carried(held)
     knobs = _knobs(change, empty)

@@ -124,7 +124,7 @@ def _numbers(found: Facts, finding: Finding, confirm: Plan | None, fresh: Plan |
     expected = cm_text(_forecast(finding))
     rows.append(("Forecast", f"CM {expected} by {idea.proposer}"))
     rows.append(("Class", f"{idea.idea_class}, {source_of(idea)}"))
-    rows.append(("Source", idea.citation))
+    rows.append(("Source", idea.citation or "none given"))
     rows.append(("At higher rungs", finding.transfer.value))
     rows.append(("Refuted by", finding.refuted_by))
     if finding.evicted:
