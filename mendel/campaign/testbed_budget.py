@@ -1,0 +1,167 @@
+"""Whether the loss of a testbed falls with compute; if it does not, whether its runs ignore their budget."""
+
+from __future__ import annotations
+
+import math
+from typing import NamedTuple
+
+from mendel.campaign import testbed_hints as hints
+from mendel.campaign.testbed_noise import Spread
+from mendel.campaign.testbed_seen import Point, Seen, good, loss_of, weak, wrong
+from mendel.records import Currency, RunStatus
+
+GROWS = 0.05
+"""Share of what the budget promises by which a run must take longer: what a start takes hides the rest."""
+SURE = 2.0
+"""Standard deviations of a difference beyond which it is believed."""
+START = 0.2
+"""Share of a run's time beside its training from which on it is called a waste."""
+NOISY = 0.1
+"""log2 CM that repeats may differ by before runs at the same time are advised against."""
+
+
+class Ends(NamedTuple):
+    """The same seed with the smallest and with the largest budget."""
+
+    budgets: tuple[int, int]
+    losses: tuple[float, float]
+    seconds: tuple[float, float]
+
+    @property
+    def fall(self) -> float:
+        return self.losses[0] - self.losses[1]
+
+    @property
+    def doublings(self) -> float:
+        return math.log2(self.budgets[1] / self.budgets[0])
+
+
+def ends_of(seen: Seen) -> Ends | None:
+    """None unless two budgets were trained with the first seed."""
+    seed = seen.seeds[0]
+    done = {
+        multiple: result
+        for (multiple, own), result in seen.runs.items()
+        if own == seed and result.status is RunStatus.DONE
+    }
+    if len(done) < 2:
+        return None
+    low, high = done[min(done)], done[max(done)]
+    # CPU time is steadier than the clock, which others share; but only a clock tells what a card did.
+    by_clock = seen.testbed.gpus or seen.testbed.budget is Currency.SECONDS
+    seconds = [one.train_seconds if by_clock else one.cpu_seconds for one in (low, high)]
+    return Ends(
+        (seen.budgets[min(done)], seen.budgets[max(done)]),
+        (loss_of(low), loss_of(high)),
+        (seconds[0], seconds[1]),
+    )
+
+
+def slope_of(seen: Seen, spread: Spread) -> float | None:
+    """Loss per doubling of compute at the rung; None where it was not measured, or may be noise."""
+    ends = ends_of(seen)
+    return ends.fall / ends.doublings if ends and ends.fall > _doubt(spread) else None
+
+
+def _doubt(spread: Spread) -> float:
+    """How far two runs may be apart by chance."""
+    return SURE * math.sqrt(2) * spread.noise
+
+
+def budget_point(seen: Seen, spread: Spread) -> Point | None:
+    """The same seed with less and with more compute."""
+    ends = ends_of(seen)
+    if ends is None:
+        return None
+    words, unit = seen.testbed.budget.words, seen.unit
+    (less, more), (first, last), (short, long) = ends
+    shown = f"{less:,} and {more:,} {words} end at {first:.5g} and {last:.5g} {unit}"
+    took = f"took {short:.2g} and {long:.2g} s{'' if seen.testbed.gpus else ' of CPU'}"
+    if seen.testbed.budget is Currency.SECONDS:
+        took = f"took {short:.3g} and {long:.3g} s"
+    numbers = {
+        "budgets": ends.budgets,
+        "losses": ends.losses,
+        "seconds": ends.seconds,
+        "slope": slope_of(seen, spread),
+    }
+    grows, noise = _grows(seen, ends), _doubt(spread)
+    if ends.fall > noise and first != last:
+        return good("budget", f"{shown}: {ends.fall / ends.doublings:.3g} less for each doubling", **numbers)
+    if not grows and (first == last or abs(ends.fall) <= noise or ends.fall < 0):
+        return wrong("budget", f"the run ignores its budget: {shown}, and {took}", _ignores(seen), **numbers)
+    if first == last:
+        change = (
+            "metric: it finds a number that training does not change; find the loss at the end of the run"
+        )
+        return wrong("budget", f"{shown}, although they {took}", change, **numbers)
+    if ends.fall < -noise:
+        change = (
+            "metric: a number of which less is better is needed, and this one grows with training: print a "
+            "loss, not an accuracy; or the model overfits, and needs more data or a smaller rung"
+        )
+        return wrong("budget", f"the metric goes the wrong way: {shown}, and {took}", change, **numbers)
+    change = (
+        f"rungs.{seen.rung}: a larger budget, or less noise: from one seed the fall cannot be told from noise"
+    )
+    return weak("budget", f"{shown}, within the noise of {spread.noise:.2g}", change, **numbers)
+
+
+def start_seconds(seen: Seen) -> float | None:
+    """Seconds by the clock that a run takes beside its training, by the two budgets; None where unknown."""
+    seed, own = seen.seeds[0], seen.budgets
+    took = {
+        own[multiple]: result.train_seconds
+        for (multiple, of), result in seen.runs.items()
+        if of == seed and result.status is RunStatus.DONE
+    }
+    if len(took) < 2:
+        return None
+    less, more = min(took), max(took)
+    each = max(0.0, took[more] - took[less]) / (more - less)
+    return max(0.0, took[less] - each * less)
+
+
+def _grows(seen: Seen, ends: Ends) -> bool:
+    """Whether more budget took more time."""
+    (less, more), (short, long) = ends.budgets, ends.seconds
+    if seen.testbed.budget is Currency.SECONDS:
+        return long - short > (more - less) / 2
+    return long - short > GROWS * (more / less - 1) * short
+
+
+def _ignores(seen: Seen) -> str:
+    told = hints.where_said(seen.testbed, seen.placeholder.strip("{}"))
+    places = hints.length_lines(seen.testbed)
+    change = f"{seen.placeholder} is passed by {told}, and the run does not end by it"
+    return change + (f"; an entry of `edits` can set it, perhaps here: {places}" if places else "")
+
+
+def clock_point(seen: Seen, spread: Spread) -> Point | None:
+    """Of a testbed whose budget is time: what a start takes, and what sharing the machine means."""
+    if seen.testbed.budget is not Currency.SECONDS or not seen.finished:
+        return None
+    asked = seen.budgets[1.0]
+    took = [result.train_seconds for result in seen.finished.values()]
+    mean = sum(took) / len(took)
+    start = max(0.0, mean - asked) / mean
+    said = (
+        f"a fixed-time testbed: {asked} s asked, {mean:.3g} s taken ({start:.0%} start-up and evaluation); "
+        "what makes a step slower costs steps"
+    )
+    numbers = {"asked": asked, "taken": took, "start_share": start, "workers": seen.workers}
+    changes = []
+    if start > START:
+        changes.append(
+            f"rungs.{seen.rung}.seconds: longer runs waste a smaller share; or `preload` what is imported"
+        )
+    slope = slope_of(seen, spread)
+    repeat = spread.repeat.value if spread.repeat else 0.0
+    if seen.workers > 1 and repeat and (slope is None or repeat / slope > NOISY):
+        changes.append(
+            f"workers = 1 (now {seen.workers}): runs at the same time share the machine, and repeats differ "
+            f"by sd {repeat:.2g}"
+        )
+    if changes:
+        return weak("clock", said, "; ".join(changes), **numbers)
+    return good("clock", said, **numbers)
