@@ -67,7 +67,8 @@ def schema() -> None:
 def show_check(console: Console, found: dict[str, Any]) -> None:
     """One line for each check, what to change, and what to do next."""
     console.print(
-        f"{found['testbed']}, rung {found['rung']}: a smoke run and {found['runs']} runs, losses in {found['unit']}",
+        f"{found['testbed']}, rung {found['rung']}: a smoke run and {found['runs']} runs, losses in "
+        f"{found['unit']}",
         markup=False, highlight=False,
     )  # fmt: skip
     table = Table(box=None, show_header=False, pad_edge=False, padding=(0, 2, 0, 0))

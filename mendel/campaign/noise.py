@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -30,7 +31,8 @@ def measured_noise(round: Round, differences: Sequence[Sequence[float | None]]) 
     that differ."""
     pairs = [[one for one in own if one is not None] for own in differences]
     pairs = [own for own in pairs if len(set(own)) > 1]  # what changes nothing says nothing of the others
-    freedom = len(round.points) - len({flops for flops, _ in round.points})
+    # The same seeds at each budget: what a seed does, it may do at all of them.
+    freedom = max(Counter(flops for flops, _ in round.points).values(), default=0) - 1
     if not pairs or freedom < 1:
         return None
     run = run_noise(round.points, round.flops * 2**round.ahead)

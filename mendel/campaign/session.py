@@ -306,9 +306,11 @@ def check_installed(testbed: Testbed) -> None:
     for name, version in _libraries(testbed).items():
         if version is None:
             where = "" if testbed.python == sys.executable else f" for {testbed.python}"
+            remedy = "install it there, or leave it out of preload"
+            if testbed.name == catalog.TESTBED:
+                remedy = "for the built-in trainer: pip install 'mendel[gpt]'"
             raise MissingExtra(
-                f"{testbed.folder}/testbed.toml: preload: {name!r} is not installed{where}; "
-                f"for the built-in trainer: pip install 'mendel[gpt]'"
+                f"{testbed.folder}/testbed.toml: preload: {name!r} is not installed{where}; {remedy}"
             )
 
 

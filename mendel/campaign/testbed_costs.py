@@ -4,20 +4,22 @@ from __future__ import annotations
 
 from pathlib import Path
 from statistics import fmean
-from typing import Any
 
 from mendel.campaign.config import Policy
 from mendel.campaign.loop import ENTRY_PRICE, PLANNED_SHARE
 from mendel.campaign.rounds import CURVE
+from mendel.campaign.testbed_budget import start_seconds
 from mendel.campaign.testbed_failures import failure
 from mendel.campaign.testbed_noise import Spread
 from mendel.campaign.testbed_seen import Above, Point, Seen, good, loss_of, weak, wrong
-from mendel.records import RunStatus
+from mendel.records import Currency, RunResult, RunStatus
 
 IDEAS = 10
 """Of the campaign whose time is estimated."""
 LEAST_RATIO, MOST_RATIO = 2.5, 8.0
 """Of the costs of neighbouring rungs: about four is advised."""
+MOST_START = 0.4
+"""Share of a run that its start may take."""
 
 
 def seconds_by_rung(seen: Seen) -> dict[str, float]:
@@ -38,8 +40,8 @@ def seconds_by_rung(seen: Seen) -> dict[str, float]:
     return found
 
 
-def _whole(result: Any) -> float:
-    return float(result.train_seconds + result.score_seconds)
+def _whole(result: RunResult) -> float:
+    return result.train_seconds + result.score_seconds
 
 
 def rungs_point(seen: Seen, spread: Spread) -> Point | None:
@@ -75,7 +77,11 @@ def _compared(seen: Seen, above: Above, spread: Spread) -> Point:
         change = f"rungs.{above.rung}: its loss is not clearly lower; more budget, or a shape that uses it"
         return weak("rungs", said, change, **numbers)
     if not LEAST_RATIO <= ratio <= MOST_RATIO:
-        change = f"rungs.{above.rung}: about four times the cost of the rung below is advised"
+        low, high = (seen.testbed.rungs[number].compute for number in (seen.rung, above.rung))
+        change = (
+            f"rungs.{above.rung}: about four times the cost of the rung below is advised; its budget is "
+            f"{high / low:g} times as large, and what a start takes counts in both"
+        )
         return weak("rungs", said, change, **numbers)
     return good("rungs", said, **numbers)
 
@@ -105,14 +111,20 @@ def cost_point(seen: Seen) -> Point:
         "campaign_runs": runs,
         "campaign_seconds": campaign,
     }
+    start = numbers["start_seconds"] = start_seconds(seen) or 0.0
     limit = seen.testbed.rungs[seen.rung].timeout
     longest = max(one.train_seconds for one in seen.finished.values())
+    changes = []
     if longest > limit / 2:
-        change = (
+        changes.append(
             f"rungs.{seen.rung}.timeout = {limit:g}: a busy machine needs more room; about {3 * longest:.0f}"
         )
-        return weak("cost", said, change, **numbers)
-    return good("cost", said, **numbers)
+    if start > MOST_START * own and seen.testbed.budget is not Currency.SECONDS:  # `clock` says it of these
+        changes.append(
+            f"a start takes about {clock(start)} of the {clock(own)}: `preload` more of what is imported, or "
+            f"a larger rung {seen.rung}"
+        )
+    return weak("cost", said, "; ".join(changes), **numbers) if changes else good("cost", said, **numbers)
 
 
 def _size(folder: Path) -> int:

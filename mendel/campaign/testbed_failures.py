@@ -67,8 +67,8 @@ def _crashed(testbed: Testbed, result: RunResult, shown: list[str], out: Path) -
     text = " ".join([result.reason, *shown])
     if module := re.search(r"No module named '?([\w.]+)", text):
         return (
-            f"python: {testbed.python} does not have {module[1]}, or `files` does not hold it; install it there, "
-            "or name an interpreter that has it (python, or requirements)"
+            f"python: {testbed.python} does not have {module[1]}, or `files` does not hold it; install it "
+            "there, or name an interpreter that has it (python, or requirements)"
         )
     if _WALLS.search(text):
         return "a run may write {out} and its temporary folder only: pass {out} on, in command or edits"

@@ -163,7 +163,8 @@ def _needs(pairs: dict[str, Any] | None) -> str:
     if pairs is None:
         return ""
     each = [
-        f"of {gain} log2 CM takes {_count(row['unpaired'])} pairs [{_count(row['low'])}, {_count(row['high'])}]"
+        f"of {gain} log2 CM takes {_count(row['unpaired'])} pairs "
+        f"[{_count(row['low'])}, {_count(row['high'])}]"
         for gain, row in pairs.items()
     ]
     return f"; if they save nothing, a gain {', '.join(each)}"
