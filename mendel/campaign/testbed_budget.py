@@ -10,8 +10,8 @@ from mendel.campaign.testbed_noise import Spread
 from mendel.campaign.testbed_seen import Point, Seen, good, loss_of, weak, wrong
 from mendel.records import Currency, RunStatus
 
-GROWS = 0.05
-"""Share of what the budget promises by which a run must take longer: what a start takes hides the rest."""
+GROWS, LEAST_GROWTH = 0.1, 0.05
+"""Share of the promised growth by which a run must take longer, as a start hides the rest; and seconds."""
 SURE = 2.0
 """Standard deviations of a difference beyond which it is believed."""
 START = 0.2
@@ -88,7 +88,9 @@ def budget_point(seen: Seen, spread: Spread) -> Point | None:
     grows, noise = _grows(seen, ends), _doubt(spread)
     if ends.fall > noise and first != last:
         return good("budget", f"{shown}: {ends.fall / ends.doublings:.3g} less for each doubling", **numbers)
-    if not grows and (first == last or abs(ends.fall) <= noise or ends.fall < 0):
+    # A loss that stays to the last digit is believed before a clock.
+    stays = first == last and long < short * math.sqrt(more / less)
+    if stays or (not grows and ends.fall <= noise):
         return wrong("budget", f"the run ignores its budget: {shown}, and {took}", _ignores(seen), **numbers)
     if first == last:
         change = (
@@ -127,7 +129,7 @@ def _grows(seen: Seen, ends: Ends) -> bool:
     (less, more), (short, long) = ends.budgets, ends.seconds
     if seen.testbed.budget is Currency.SECONDS:
         return long - short > (more - less) / 2
-    return long - short > GROWS * (more / less - 1) * short
+    return long - short > max(LEAST_GROWTH, GROWS * (more / less - 1) * short)
 
 
 def _ignores(seen: Seen) -> str:

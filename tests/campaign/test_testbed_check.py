@@ -116,6 +116,12 @@ def test_a_metric_that_goes_the_wrong_way_is_told_with_its_numbers(make, checked
     assert "not an accuracy" in budget["change"] and "overfits" in budget["change"]
 
 
+def test_a_number_that_training_does_not_change_is_no_loss(make, checked):
+    found, points = checked(make(("val loss {loss:", "val loss {2.5:")))
+    assert not found["ok"] and points["seeds"]["grade"] == points["budget"]["grade"] == "error"
+    assert "it finds a number that training does not change" in points["budget"]["change"]
+
+
 def test_a_loss_below_zero_is_an_error(make, checked):
     found, points = checked(make(("val loss {loss", "val loss {-loss"), ("([\\d.]+)", "([-\\d.]+)")))
     assert not found["ok"] and points["metric"]["grade"] == "error"
