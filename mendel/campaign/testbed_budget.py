@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import math
+from statistics import linear_regression
 from typing import NamedTuple
 
 from mendel.campaign import testbed_hints as hints
 from mendel.campaign.testbed_noise import Spread
 from mendel.campaign.testbed_seen import Point, Seen, good, loss_of, weak, wrong
-from mendel.records import Currency, RunStatus
+from mendel.records import Currency, RunResult, RunStatus
 
 GROWS, LEAST_GROWTH = 0.1, 0.05
 """Share of the promised growth by which a run must take longer, as a start hides the rest; and seconds."""
@@ -47,13 +48,10 @@ def ends_of(seen: Seen) -> Ends | None:
     if len(done) < 2:
         return None
     low, high = done[min(done)], done[max(done)]
-    # CPU time is steadier than the clock, which others share; but only a clock tells what a card did.
-    by_clock = seen.testbed.gpus or seen.testbed.budget is Currency.SECONDS
-    seconds = [one.train_seconds if by_clock else one.cpu_seconds for one in (low, high)]
     return Ends(
         (seen.budgets[min(done)], seen.budgets[max(done)]),
         (loss_of(low), loss_of(high)),
-        (seconds[0], seconds[1]),
+        (_seconds(seen, low), _seconds(seen, high)),
     )
 
 
@@ -109,19 +107,23 @@ def budget_point(seen: Seen, spread: Spread) -> Point | None:
     return weak("budget", f"{shown}, within the noise of {spread.noise:.2g}", change, **numbers)
 
 
-def start_seconds(seen: Seen) -> float | None:
-    """Seconds by the clock that a run takes beside its training, by the two budgets; None where unknown."""
-    seed, own = seen.seeds[0], seen.budgets
-    took = {
-        own[multiple]: result.train_seconds
-        for (multiple, of), result in seen.runs.items()
-        if of == seed and result.status is RunStatus.DONE
-    }
-    if len(took) < 2:
+def start_share(seen: Seen) -> float | None:
+    """Share of a run's time that does not grow with its budget: the intercept of a line through all runs, the
+    smoke run among them. None where it is not known."""
+    clock = [(seen.smoke_budget, seen.smoke)] * (not seen.testbed.count_flops)  # counting takes its time
+    clock += [(seen.budgets[multiple], result) for (multiple, _), result in seen.runs.items()]
+    done = [(budget, _seconds(seen, one)) for budget, one in clock if one.status is RunStatus.DONE]
+    if len({budget for budget, _ in done}) < 2:
         return None
-    less, more = min(took), max(took)
-    each = max(0.0, took[more] - took[less]) / (more - less)
-    return max(0.0, took[less] - each * less)
+    each, start = linear_regression([x for x, _ in done], [y for _, y in done])
+    whole = start + each * seen.budgets[1.0]
+    return min(1.0, max(0.0, start / whole)) if whole > 0 else None
+
+
+def _seconds(seen: Seen, result: RunResult) -> float:
+    """CPU time is steadier than the clock, which others share; but only a clock tells what a card did."""
+    by_clock = seen.testbed.gpus or seen.testbed.budget is Currency.SECONDS
+    return result.train_seconds if by_clock else result.cpu_seconds
 
 
 def _grows(seen: Seen, ends: Ends) -> bool:

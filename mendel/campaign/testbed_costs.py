@@ -8,10 +8,10 @@ from statistics import fmean
 from mendel.campaign.config import Policy
 from mendel.campaign.loop import ENTRY_PRICE, PLANNED_SHARE
 from mendel.campaign.rounds import CURVE
-from mendel.campaign.testbed_budget import start_seconds
+from mendel.campaign.testbed_budget import start_share
 from mendel.campaign.testbed_failures import failure
 from mendel.campaign.testbed_noise import Spread
-from mendel.campaign.testbed_seen import Above, Point, Seen, good, loss_of, weak, wrong
+from mendel.campaign.testbed_seen import Above, Point, Seen, counted, good, loss_of, weak, wrong
 from mendel.records import Currency, RunResult, RunStatus
 
 IDEAS = 10
@@ -101,8 +101,8 @@ def cost_point(seen: Seen) -> Point:
     kept = fmean(_size(seen.outs[1.0, seed].parent) for seed in seen.finished)
     each = ", ".join(f"rung {number}: {clock(value)}" for number, value in seconds.items())
     said = (
-        f"a run takes {each}; {hour:,.0f} an hour with {seen.workers} workers; {disk / 1e6:.3g} MB written, "
-        f"{kept / 1e6:.2g} MB kept; {IDEAS} ideas take about {runs:.0f} runs, {clock(campaign)}"
+        f"a run takes {each}; {hour:,.0f} an hour with {counted(seen.workers, 'worker')}; "
+        f"{disk / 1e6:.3g} MB written, {kept / 1e6:.2g} MB kept; {IDEAS} ideas take about {runs:.0f} runs, {clock(campaign)}"
     )
     numbers = {
         "per_hour": hour,
@@ -111,7 +111,7 @@ def cost_point(seen: Seen) -> Point:
         "campaign_runs": runs,
         "campaign_seconds": campaign,
     }
-    start = numbers["start_seconds"] = start_seconds(seen) or 0.0
+    start = numbers["start_share"] = start_share(seen) or 0.0
     limit = seen.testbed.rungs[seen.rung].timeout
     longest = max(one.train_seconds for one in seen.finished.values())
     changes = []
@@ -119,10 +119,10 @@ def cost_point(seen: Seen) -> Point:
         changes.append(
             f"rungs.{seen.rung}.timeout = {limit:g}: a busy machine needs more room; about {3 * longest:.0f}"
         )
-    if start > MOST_START * own and seen.testbed.budget is not Currency.SECONDS:  # `clock` says it of these
+    if start > MOST_START and seen.testbed.budget is not Currency.SECONDS:  # `clock` says it of these
         changes.append(
-            f"a start takes about {clock(start)} of the {clock(own)}: `preload` more of what is imported, or "
-            f"a larger rung {seen.rung}"
+            f"about {start:.0%} of a run's time is its start: `preload` more of what is imported, or a "
+            f"larger rung {seen.rung}"
         )
     return weak("cost", said, "; ".join(changes), **numbers) if changes else good("cost", said, **numbers)
 

@@ -16,7 +16,7 @@ from mendel.campaign.testbed_budget import budget_point, clock_point, slope_of
 from mendel.campaign.testbed_costs import cost_point, rungs_point, seconds_by_rung
 from mendel.campaign.testbed_failures import failure
 from mendel.campaign.testbed_noise import noise_fields, noise_points, spread_of
-from mendel.campaign.testbed_seen import Grade, Point, Seen, good, loss_of, weak, wrong
+from mendel.campaign.testbed_seen import Grade, Point, Seen, counted, good, loss_of, weak, wrong
 from mendel.records import RunStatus, Trust
 from mendel.testbeds.files import git
 
@@ -92,8 +92,8 @@ def _contract(seen: Seen) -> Point:
     testbed = seen.testbed
     first = testbed.rungs[0].compute
     ladder = " ".join(f"{rung.compute / first:g}x" for rung in testbed.rungs)
-    words = testbed.budget.words
-    said = f"{testbed.folder}/testbed.toml; {len(testbed.rungs)} rungs from {first:g} {words} ({ladder})"
+    count, words = counted(len(testbed.rungs), "rung"), testbed.budget.words
+    said = f"{testbed.folder}/testbed.toml; {count} from {first:g} {words} ({ladder})"
     ratios = [high.compute / low.compute for low, high in zip(testbed.rungs, testbed.rungs[1:], strict=False)]
     if len(testbed.rungs) < 2:
         change = "rungs: add a second one of about four times the budget, to see whether gains survive scale"
@@ -109,7 +109,9 @@ def _source(seen: Seen) -> Point:
     count = len(seen.testbed.files)
     if not commit:
         return good(
-            "source", f"{count} files in {root}, in no git repository: known by their content", commit=""
+            "source",
+            f"{counted(count, 'file')} in {root}, in no git repository: known by their content",
+            commit="",
         )
     listed = (git(root, "status", "--porcelain", "--", ".") or "").splitlines()
     # Names are quoted where they are odd; those few count as changed somewhere else.
@@ -119,7 +121,7 @@ def _source(seen: Seen) -> Point:
         if changed
         else ", nothing changed since"
     )
-    said = f"{count} files in {root}, commit {commit}{dirty}; each run keeps them all"
+    said = f"{counted(count, 'file')} in {root}, commit {commit}{dirty}; each run keeps them all"
     return good("source", said, commit=commit, dirty=bool(changed), changed=changed)
 
 
@@ -128,7 +130,7 @@ def _environment(seen: Seen) -> Point:
     listed = ", ".join(f"{name} {version}" for name, version in libraries.items()) or "nothing preloaded"
     parts = [f"{seen.testbed.python}: {listed}"]
     if seen.testbed.inputs:
-        parts.append(f"{len(seen.testbed.inputs)} inputs are there")
+        parts.append(f"found {counted(len(seen.testbed.inputs), 'input')}")
     if seen.testbed.prepare:
         parts.append("[prepare] made its files")
     said = "; ".join(parts)
@@ -159,9 +161,9 @@ def _protected(seen: Seen) -> Point:
     counts = (
         (others, "other file"),
         (len(testbed.protected), "protected span"),
-        (len(testbed.edits), "place of `edits`"),
+        (len(testbed.edits), "searched text"),
     )
-    held = [f"{count} {what}{'s' * (count > 1)}" for count, what in counts if count] or ["nothing else"]
+    held = [counted(count, what) for count, what in counts if count] or ["nothing else"]
     said = (
         f"patches may change {', '.join(testbed.editable[:4])}{', ...' * (len(testbed.editable) > 4)}; what "
         f"touches {' or '.join(held)} is refused (each is there once)"

@@ -121,6 +121,11 @@ class Seen:
         return len(self.losses) > 1 and len(set(self.losses)) == 1
 
 
+def counted(number: int, what: str) -> str:
+    """A number of things: `1 worker`, `2 workers`."""
+    return f"{number:,} {what}{'' if number == 1 else 's'}"
+
+
 def loss_of(result: RunResult) -> float:
     """Of a run that ended well."""
     assert result.bits_per_byte is not None

@@ -1,5 +1,6 @@
 """A campaign says once how noisy its runs and pairs are, as soon as pairs have shown it."""
 
+import pytest
 import toy
 from toy import idea
 
@@ -21,6 +22,8 @@ def test_the_noise_is_told_once_with_its_intervals(campaign):
         assert noise["unit"] == "bits per byte" and noise["curve_runs"] == 12 and noise["pairs"] >= 4
         for key in ("run", "pair", "pairing"):
             assert noise[key]["low"] < noise[key]["value"] < noise[key]["high"]
+        # Three seeds, the same at each budget: two degrees of freedom, by chi-squared.
+        assert noise["run"]["high"] / noise["run"]["value"] == pytest.approx((2 / 0.0506356) ** 0.5)
         # The toy's own noise is shared by a pair but for 0.004 of each run.
         assert noise["pair"]["low"] < 0.004 * 2**0.5 < noise["pair"]["high"]
         assert noise["run"]["low"] < 0.02 < noise["run"]["high"]

@@ -3,6 +3,7 @@
 import json
 
 import pytest
+import toy
 from tiny import TIMED, TIMED_TOML, TOML, TRAIN, runs
 
 from mendel.campaign.config import CampaignConfig, Settings
@@ -66,6 +67,14 @@ def test_a_working_testbed_is_proved_with_seven_runs(make, checked):
     json.dumps(found, allow_nan=False)
 
 
+def test_a_testbed_that_mendel_scores_is_checked_the_same_way(checked, toy_data):
+    found, points = checked(toy.TESTBED, data=str(toy_data))
+    assert found["ok"] and (found["trust"], found["unit"]) == ("scored", "bits per byte")
+    assert points["trust"]["grade"] == "good" and "to the last bit" in points["repeats"]["said"]
+    assert found["noise"]["slope"] == pytest.approx((2 * 0.5**-0.3 - 2 * 2**-0.3) / 2, abs=0.03)
+    assert "metric" not in points
+
+
 def test_a_check_trains_nothing_twice_but_when_it_is_told_to(make, checked, lab_root):
     folder = make()
     first, _ = checked(folder)
@@ -74,7 +83,7 @@ def test_a_check_trains_nothing_twice_but_when_it_is_told_to(make, checked, lab_
     again, _ = checked(folder)
     assert runs(lab_root) == before
     assert again["noise"] == first["noise"] and again["seconds"] == first["seconds"]
-    make(("timeout = 20", "timeout = 30"))
+    make(("timeout = 20", "timeout = 30"), ("memory = 4e8", "memory = 5e8"))
     checked(folder)
     assert runs(lab_root) == before, "a limit is no part of what a loss depends on"
     make(("+ extra", "+ 0.0"))
