@@ -102,7 +102,8 @@ def cost_point(seen: Seen) -> Point:
     each = ", ".join(f"rung {number}: {clock(value)}" for number, value in seconds.items())
     said = (
         f"a run takes {each}; {hour:,.0f} an hour with {counted(seen.workers, 'worker')}; "
-        f"{disk / 1e6:.3g} MB written, {kept / 1e6:.2g} MB kept; {IDEAS} ideas take about {runs:.0f} runs, {clock(campaign)}"
+        f"{disk / 1e6:.3g} MB written, {kept / 1e6:.2g} MB kept; {IDEAS} ideas take about {runs:.0f} runs, "
+        f"{clock(campaign)}"
     )
     numbers = {
         "per_hour": hour,
@@ -120,8 +121,14 @@ def cost_point(seen: Seen) -> Point:
             f"rungs.{seen.rung}.timeout = {limit:g}: a busy machine needs more room; about {3 * longest:.0f}"
         )
     if start > MOST_START and seen.testbed.budget is not Currency.SECONDS:  # `clock` says it of these
+        preload = seen.testbed.preload
+        dear = (
+            " (torch._dynamo, which optimisers import)"
+            if "torch" in preload and "torch._dynamo" not in preload
+            else ""
+        )
         changes.append(
-            f"about {start:.0%} of a run's time is its start: `preload` more of what is imported, or a "
+            f"about {start:.0%} of a run's time is its start: `preload` more of what is imported{dear}, or a "
             f"larger rung {seen.rung}"
         )
     return weak("cost", said, "; ".join(changes), **numbers) if changes else good("cost", said, **numbers)
