@@ -50,6 +50,8 @@ from mendel.research_commands import review
 from mendel.runs import ExecutorError
 from mendel.store import Campaign, Store, StoreError
 from mendel.terminal import show_climbs, show_forecasts, show_summary, watching
+from mendel.testbed_commands import check as check_testbed
+from mendel.testbed_commands import schema
 from mendel.testbeds import TestbedError
 from mendel.trust_commands import redteam
 from mendel.yardstick import CorpusError
@@ -80,6 +82,12 @@ bench_app.command(decisions)
 bench_app.command(ratchet)
 bench_app.command(researchers)
 app.command(bench_app)
+testbed_app = App(
+    name="testbed", group=MORE, help="Prove a testbed.toml.", default_parameter=Parameter(negative=())
+)
+testbed_app.command(check_testbed, name="check")
+testbed_app.command(schema)
+app.command(testbed_app)
 for command in (ablate, export, probe, ladder, sample, redteam, review, mcp):
     app.command(command, group=MORE)
 

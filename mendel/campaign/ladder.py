@@ -119,7 +119,8 @@ def kept_runs(
     """The entry that holds this recipe's earlier runs on this machine, or a new one. It has no campaign's
     loop: only runs and costs."""
     rests_on = testbed.model_dump(mode="json", exclude={"root", "folder", "python", "rungs"})
-    name = content_hash([rests_on, recipe, fingerprint.id])
+    shapes = [rung.set for rung in testbed.rungs]
+    name = content_hash([rests_on, recipe, fingerprint.id, *([shapes] if any(shapes) else [])])
     for campaign in store.campaigns():
         if campaign.name == name:
             return campaign

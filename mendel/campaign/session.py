@@ -28,7 +28,7 @@ from mendel.ideas.blanks import make_blanks
 from mendel.ideas.triage import duplicates
 from mendel.ideas.userfile import load_ideas
 from mendel.patches import read_tree
-from mendel.records import Fingerprint, Idea, Testbed, Trust, content_hash, tree_hash
+from mendel.records import Currency, Fingerprint, Idea, Testbed, Trust, content_hash, tree_hash
 from mendel.runs import executor_class
 from mendel.runs.cards import cards
 from mendel.store import Campaign, CampaignState, IdeaState, Store
@@ -165,6 +165,13 @@ def _introduce(lab: Lab, warning: str) -> None:
             "start",
             f"losses are {testbed.trust.words}, in {testbed.unit}: there is no held-out text, and no audit "
             "of what a model answers; a score file would give both (docs/testbed.md)",
+        )
+    if testbed.budget is Currency.SECONDS:
+        lab.say(
+            "clock",
+            "start",
+            f"budgets are in seconds: no run repeats exactly, and {lab.executor.workers} at a time share the "
+            "machine; `mendel testbed check` measures what that costs",
         )
     if warning:
         lab.say("sandbox", "start", f"warning: {warning}")
@@ -311,9 +318,11 @@ def check_installed(testbed: Testbed) -> None:
     for name, version in _libraries(testbed).items():
         if version is None:
             where = "" if testbed.python == sys.executable else f" for {testbed.python}"
+            remedy = "install it there, or leave it out of preload"
+            if testbed.name == catalog.TESTBED:
+                remedy = "for the built-in trainer: pip install 'mendel[gpt]'"
             raise MissingExtra(
-                f"{testbed.folder}/testbed.toml: preload: {name!r} is not installed{where}; "
-                f"for the built-in trainer: pip install 'mendel[gpt]'"
+                f"{testbed.folder}/testbed.toml: preload: {name!r} is not installed{where}; {remedy}"
             )
 
 

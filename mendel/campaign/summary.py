@@ -10,6 +10,7 @@ from mendel.campaign.audits import terse
 from mendel.campaign.blank_account import blank_account
 from mendel.campaign.early_stop import early_stop_account
 from mendel.campaign.forecasts import forecast_scores
+from mendel.campaign.noise import NOISE
 from mendel.campaign.transfers import transfer_summary
 from mendel.records import Interval, PlanKind, Shard, VerdictKind
 from mendel.store import CARRIES, Campaign, IdeaState, RunState, Store, Usage
@@ -75,6 +76,7 @@ def summarise(store: Store, campaign: Campaign) -> dict[str, Any]:
         "forecasts": forecast_scores(store, campaign),
         "researchers": model_account(store, campaign),
         "early_stops": early_stop_account(store, campaign),
+        "noise": store.decision(campaign.id, NOISE),
         "runs": len(store.runs(campaign.id, RunState.FINISHED)),
         "loop_seconds": loop.get("seconds"),
         "overhead_fraction": loop.get("overhead_fraction"),

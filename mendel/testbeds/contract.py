@@ -7,6 +7,7 @@ import tomllib
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from string import Formatter
+from typing import Any
 
 from pydantic import Field, ValidationError
 
@@ -101,6 +102,13 @@ def parse_testbed(text: str, path: Path) -> Testbed:
         return _resolve(table, path.parent)
     except (_Refused, FilesError) as error:
         raise TestbedError(f"{path}: {error}") from None
+
+
+def schema() -> dict[str, Any]:
+    """The JSON schema of a testbed.toml, as editors read it."""
+    written = TestbedTable.model_json_schema()
+    written["title"] = FILE
+    return {"$schema": "https://json-schema.org/draft/2020-12/schema", **written}
 
 
 class _Refused(ValueError):
@@ -232,7 +240,13 @@ def _placeholders(text: str) -> Iterator[str]:
 
 
 def _check_source(testbed: Testbed) -> None:
-    """That what is searched for in the source is there, once."""
+    """That the script is there, and what is searched for in the source, once."""
+    script = testbed.command[0]
+    if script != "-m" and "{" not in script and Path(script).as_posix() not in testbed.files:
+        raise _Refused(
+            f"command: {script!r} is none of the files ({', '.join(testbed.files[:8])}); "
+            "allowed are one of these, or -m and a module"
+        )
     for number, edit in enumerate(testbed.edits):
         count = _text(testbed, f"edits.{number}", edit.path).count(edit.search)
         if count != 1:
