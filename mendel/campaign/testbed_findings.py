@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import math
 from dataclasses import asdict
-from pathlib import Path
 from statistics import fmean
 from typing import Any
 
@@ -17,8 +16,9 @@ from mendel.campaign.testbed_costs import cost_point, rungs_point, seconds_by_ru
 from mendel.campaign.testbed_failures import failure
 from mendel.campaign.testbed_noise import noise_fields, noise_points, spread_of
 from mendel.campaign.testbed_seen import Grade, Point, Seen, counted, good, loss_of, weak, wrong
+from mendel.patches import read_tree
 from mendel.records import RunStatus, Trust
-from mendel.testbeds.files import git
+from mendel.testbeds.source import describe
 
 
 def result(seen: Seen) -> dict[str, Any]:
@@ -104,24 +104,19 @@ def _contract(seen: Seen) -> Point:
 
 
 def _source(seen: Seen) -> Point:
-    root = Path(seen.testbed.root)
-    commit = (git(root, "rev-parse", "--short=12", "HEAD") or "").strip()
-    count = len(seen.testbed.files)
-    if not commit:
-        return good(
-            "source",
-            f"{counted(count, 'file')} in {root}, in no git repository: known by their content",
-            commit="",
-        )
-    listed = (git(root, "status", "--porcelain", "--", ".") or "").splitlines()
-    # Names are quoted where they are odd; those few count as changed somewhere else.
-    changed = [line[3:] for line in listed if line[3:].rpartition(" -> ")[2] in seen.testbed.files]
+    testbed = seen.testbed
+    found = describe(testbed, read_tree(testbed))
+    where = f"{counted(len(testbed.files), 'file')} in {testbed.root}"
+    if found.commit is None:
+        return good("source", f"{where}, in no git repository: known by their content", commit="")
+    changed = list(found.dirty)
     dirty = (
         f", {len(changed)} of them changed since ({', '.join(changed[:3])})"
         if changed
         else ", nothing changed since"
     )
-    said = f"{counted(count, 'file')} in {root}, commit {commit}{dirty}; each run keeps them all"
+    commit = found.commit[:12]
+    said = f"{where}, commit {commit}{dirty}; each run keeps them all"
     return good("source", said, commit=commit, dirty=bool(changed), changed=changed)
 
 
