@@ -24,7 +24,7 @@ NOISY = 0.1
 class Ends(NamedTuple):
     """The same seed with the smallest and with the largest budget."""
 
-    budgets: tuple[int, int]
+    budgets: tuple[float, float]
     losses: tuple[float, float]
     seconds: tuple[float, float]
 

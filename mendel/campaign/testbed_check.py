@@ -124,19 +124,19 @@ class _Check:
         seen = Seen(
             testbed=lab.testbed, fingerprint=lab.campaign.fingerprint, recipe=lab.campaign.recipe, rung=rung,
             sandbox=sandbox.name, warning=sandbox.warning, workers=lab.executor.workers, seeds=self.seeds,
-            smoke=smoke, smoke_budget=lab.smoke_budget(rung), out=out,
+            smoke=smoke, smoke_budget=self._told(lab.smoke_budget(rung)), out=out,
         )  # fmt: skip
         if smoke.status is not RunStatus.DONE:
             lab.once(SPOILED, lambda: smoke.reason)
             return seen
         try:
-            seen.budgets[1.0] = tokens_at(lab, self.line, rung)
+            seen.budgets[1.0] = self._told(tokens_at(lab, self.line, rung))
         except Refused as error:
             seen.refused = str(error)
             return seen
         for multiple in MULTIPLES:
             with contextlib.suppress(Refused):  # half of it is less than a smoke run
-                seen.budgets[multiple] = tokens_at(lab, self.line, rung, multiple)
+                seen.budgets[multiple] = self._told(tokens_at(lab, self.line, rung, multiple))
         self._train(seen, [(1.0, seed) for seed in self.seeds])
         if any(result.status is RunStatus.DONE for result in seen.runs.values()):
             self._repeat(seen)
@@ -151,7 +151,7 @@ class _Check:
 
     def _train(self, seen: Seen, wanted: Sequence[tuple[float, int]]) -> None:
         specs = {
-            key: validation_spec(self.lab, self.line, self.rung, key[1], seen.budgets[key[0]])
+            key: validation_spec(self.lab, self.line, self.rung, key[1], self._whole(seen.budgets[key[0]]))
             for key in wanted
         }
         results = _complete(self.lab, list(specs.values()))
@@ -163,7 +163,7 @@ class _Check:
         done = [one for one in self.seeds if seen.runs[1.0, one].status is RunStatus.DONE]
         for seeds in (done[:1], done[1:]):
             specs = {
-                seed: validation_spec(self.lab, self.line, self.rung, seed, seen.budgets[1.0])
+                seed: validation_spec(self.lab, self.line, self.rung, seed, self._whole(seen.budgets[1.0]))
                 for seed in seeds
             }
             results = _complete(self.again, list(specs.values()))
@@ -189,6 +189,14 @@ class _Check:
             return above
         spec = validation_spec(lab, self.line, rung, self.seeds[0], budget)
         return replace(above, result=_complete(lab, [spec])[spec.id], out=lab.out(spec.id))
+
+    def _told(self, budget: int) -> float:
+        """A run's budget as it is told to the run."""
+        parts = self.lab.testbed.budget.parts
+        return budget if parts == 1 else budget / parts
+
+    def _whole(self, told: float) -> int:
+        return round(told * self.lab.testbed.budget.parts)
 
     def _estimate(self, seen: Seen, smoke: RunResult, smoke_budget: int, budget: int) -> float:
         """Seconds of a run at the next rung: by compute, and by its smoke run less what a start takes."""

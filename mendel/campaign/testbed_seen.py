@@ -71,10 +71,10 @@ class Seen:
     workers: int
     seeds: tuple[int, ...]
     smoke: RunResult
-    smoke_budget: int
+    smoke_budget: float
     out: Path
     """What the smoke run wrote."""
-    budgets: dict[float, int] = field(default_factory=dict)
+    budgets: dict[float, float] = field(default_factory=dict)
     """Multiple of the rung's budget -> what a run is told."""
     refused: str = ""
     """Why the rung's budget cannot be met."""
