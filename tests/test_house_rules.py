@@ -43,6 +43,7 @@ MAY_IMPORT = {
         "agents_commands",
         "bench_commands",
         "ideas_commands",
+        "init_commands",
         "recipe_commands",
         "research_commands",
         "trust_commands",
@@ -51,6 +52,7 @@ MAY_IMPORT = {
     "agents_commands.py": {"agents", "campaign", "ideas", "recipe_commands"},
     "bench_commands.py": {"bench", "campaign", "recipe_commands", "report"},
     "ideas_commands.py": {"campaign", "ideas", "recipe_commands"},
+    "init_commands.py": {"campaign", "ideas", "recipe_commands", "runs", "testbeds"},
     "recipe_commands.py": {*SERVICES, "campaign", "terminal"},
     "research_commands.py": {*SERVICES, "campaign", "recipe_commands", "report"},
     "trust_commands.py": {"campaign", "recipe_commands", "terminal"},
@@ -94,7 +96,14 @@ HARD_DEPENDENCIES = {
     "scipy": ("scipy", ("bench", "plans", "report", "verdicts", "yardstick")),
     "cyclopts": (
         "cyclopts",
-        ("ablate_commands.py", "bench_commands.py", "cli.py", "recipe_commands.py", "trust_commands.py"),
+        (
+            "ablate_commands.py",
+            "bench_commands.py",
+            "cli.py",
+            "init_commands.py",
+            "recipe_commands.py",
+            "trust_commands.py",
+        ),
     ),
     "rich": (
         "rich",
