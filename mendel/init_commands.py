@@ -37,6 +37,8 @@ def init(
         The ready-made testbed.toml to use: nanogpt-char, nanogpt-124m, nanochat, nanochat-cpu, autoresearch.
     """
     folder = Path(testbed)
+    if os.path.lexists(folder) and not folder.exists():
+        raise ConfigError(f"--testbed: {testbed!r} is a link that leads nowhere")
     if testbed in BUILT_IN or not folder.is_dir() or (folder / TESTBED).exists():
         if ready:
             raise ConfigError(f"--as: {testbed!r} has a testbed.toml of its own; leave --as out")
@@ -112,6 +114,7 @@ def _ideas(proposal: Proposal) -> str:
     try:
         parse_ideas(proposal.ideas, ".toml", IDEAS)
     except IdeasError:
+        proposal.notes.append(f"{IDEAS} has no idea yet: no knob of a known name was found; write one")
         return "".join(f"# {row}".replace("# # ", "# ") for row in proposal.ideas.splitlines(keepends=True))
     return proposal.ideas
 

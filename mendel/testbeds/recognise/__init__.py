@@ -45,7 +45,10 @@ def propose(repo: Repository, ready: str = "") -> Proposal:
     if ready:
         if ready not in READY:
             raise ValueError(f"--as: {ready!r} is unknown; allowed are {', '.join(READY)}")
-        return filled(repo, ready, f"--as {ready}")
+        try:
+            return filled(repo, ready, f"--as {ready}")
+        except RecursionError:
+            raise UnknownTrainer(f"{repo.root}: its source is nested too deeply to be read") from None
     if not repo.python:
         raise UnknownTrainer(
             f"{repo.root}: there is no Python file in it; give the folder of a training repository"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
+from mendel.testbeds.recognise.configs import CONFIGS
 from mendel.testbeds.recognise.data import Data, find_data
 from mendel.testbeds.recognise.entry import Entry
 from mendel.testbeds.recognise.knob import Knob, Knobs
@@ -22,7 +23,7 @@ from mendel.testbeds.recognise.lengths import (
     small,
 )
 from mendel.testbeds.recognise.metric import Said, find_metric
-from mendel.testbeds.recognise.proposal import Proposal
+from mendel.testbeds.recognise.proposal import SOURCE, Proposal
 from mendel.testbeds.recognise.repository import Repository
 from mendel.testbeds.recognise.roles import find_roles
 from mendel.testbeds.recognise.seeding import Edit, Seeding, find_seeding
@@ -48,7 +49,7 @@ class Study:
 def study(repo: Repository, entry: Entry) -> Study:
     """Look at everything."""
     knobs = find_knobs(repo, entry)
-    out = knobs.find(OUT, constants=False) or knobs.find(OUT[:FOLDERS])
+    out = knobs.find(OUT, constants=False) or knobs.find(OUT[:FOLDERS]) or _configured(knobs.find(OUT))
     return Study(
         repo=repo,
         entry=entry,
@@ -62,6 +63,11 @@ def study(repo: Repository, entry: Entry) -> Study:
     )
 
 
+def _configured(knob: Knob | None) -> Knob | None:
+    """A knob of a configuration file, whose names mean what they say more often than those of constants."""
+    return knob if knob and knob.path.endswith(CONFIGS) else None
+
+
 def compose(found: Study, kind: str, evidence: list[str]) -> Proposal:
     """The proposal: every key with its reason, TODO where the user's hand is needed."""
     proposal = Proposal(kind, evidence=[*evidence, found.entry.why, *found.knobs.evidence])
@@ -69,7 +75,7 @@ def compose(found: Study, kind: str, evidence: list[str]) -> Proposal:
     cards = found.repo.machine.cards if _knows_cuda(found) else 0
     edits: list[Edit] = []
     proposal.put("name", _name(found.repo))
-    proposal.put("source", "SOURCE", "Only read, never written.")
+    proposal.put("source", SOURCE, "Only read, never written.")
     _environment(found, proposal)
     command, why = _command(found, edits, proposal)
     proposal.put("command", command, why)
@@ -90,7 +96,12 @@ def compose(found: Study, kind: str, evidence: list[str]) -> Proposal:
     _metric(found, edits, proposal)
     _seed(found, edits)
     if edits:
-        proposal.put("edits", fitting(found.repo, edits), EDITS)
+        fit, lost = fitting(found.repo, edits)
+        for edit in lost:
+            proposal.say(
+                todo=f"in {edit['path']}, {edit['search']!r:.60} is to become {edit['replace']!r:.60}"
+            )
+        proposal.put("edits", fit, EDITS)
     if needs_cuda and not found.repo.machine.cards:
         proposal.notes.append(
             f"it needs CUDA ({needs_cuda}) and there is no card here: it cannot run on this machine"
@@ -129,7 +140,7 @@ def _environment(found: Study, proposal: Proposal) -> None:
     """Its own interpreter where it has one."""
     for place in (".venv/bin/python", "venv/bin/python", "env/bin/python"):
         if found.repo.exists(place):
-            proposal.put("python", f"SOURCE/{place}", "The trainer's own interpreter.")
+            proposal.put("python", f"{SOURCE}/{place}", "The trainer's own interpreter.")
             break
     else:
         lists = [one for one in ("requirements.txt", "uv.lock", "pyproject.toml") if found.repo.has(one)]
@@ -282,16 +293,32 @@ def _seed(found: Study, edits: list[Edit]) -> None:
     edits += found.seeding.edits
 
 
-def fitting(repo: Repository, edits: list[Edit]) -> list[Edit]:
-    """The edits that can be made one after the other: each search occurs once when its turn comes."""
+def fitting(repo: Repository, edits: list[Edit]) -> tuple[list[Edit], list[Edit]]:
+    """The edits that can be made one after the other, each search occurring once when its turn comes; and
+    those that cannot. One that holds another takes it in."""
+    kept: list[Edit] = []
+    lost: list[Edit] = []
+    for edit in edits:
+        within = [one for one in kept if one["path"] == edit["path"] and one["search"] in edit["search"]]
+        for inner in within:
+            both = edit["replace"].replace(literal(inner["search"]), inner["replace"], 1)
+            edit = {**edit, "replace": both}
+        before = [one for one in kept if one not in within]
+        if _each_once(repo, [*before, edit]):
+            kept = [*before, edit]
+        else:
+            lost.append(edit)
+    return kept, lost
+
+
+def _each_once(repo: Repository, edits: list[Edit]) -> bool:
     texts: dict[str, str] = {}
-    kept = []
     for edit in edits:
         text = texts.get(edit["path"], repo.text(edit["path"]))
-        if text.count(edit["search"]) == 1 and repo.text(edit["path"]).count(edit["search"]) == 1:
-            texts[edit["path"]] = text.replace(edit["search"], edit["replace"])
-            kept.append(edit)
-    return kept
+        if text.count(edit["search"]) != 1 or repo.text(edit["path"]).count(edit["search"]) != 1:
+            return False
+        texts[edit["path"]] = text.replace(edit["search"], edit["replace"])
+    return True
 
 
 def _knows_cuda(found: Study) -> bool:

@@ -55,8 +55,9 @@ def find_entry(repo: Repository) -> Entry | None:
     best: tuple[float, str] | None = None
     for path in repo.python:
         said = max((5.0 - 0.1 * place for place, one in enumerate(shown) if one.path == path), default=0.0)
-        score = _score(repo, path) + (max(said, 1.0) if said else 0.0) + (3.0 if path in scripts else 0.0)
-        if score > 0 and (best is None or score > best[0]):
+        looks = _score(repo, path)
+        score = looks + (max(said, 1.0) if said else 0.0) + (3.0 if path in scripts else 0.0)
+        if looks > 0 and (best is None or score > best[0]):
             best = (score, path)
     if best is None or best[0] < 3.0:
         return None
@@ -179,10 +180,9 @@ def _instructions(repo: Repository) -> list[Entry]:
     found = []
     for name, text in texts:
         for line in text.replace("\\\n", " ").splitlines():
-            if "train" in line.lower() or "main" in line:
-                entry = _typed(repo, line.strip().strip("`$> "), name)
-                found += [entry] if entry else []
-    return found[:60]
+            entry = _typed(repo, line.strip().strip("`$> "), name)
+            found += [entry] if entry else []
+    return found[:100]
 
 
 def _typed(repo: Repository, line: str, where: str) -> Entry | None:

@@ -9,7 +9,7 @@ from typing import Any
 
 TODO = "# TODO"
 WIDTH = 106
-SOURCE = "SOURCE"
+SOURCE = "@SOURCE@"
 """Stands for the path of the repository until it is known where the file will lie."""
 
 
@@ -44,8 +44,9 @@ class Proposal:
     def render(self, source: str) -> str:
         """The file's text, with the source at a path as the user will read it."""
         if self.text:
+            example = re.findall(r'(?m)^source = "(.*?)"', self.text)[0]
             text = re.sub(r"(?m)^source = .*$", lambda _: f"source = {toml(source)}", self.text, count=1)
-            return text.replace(SOURCE, source)
+            return text.replace(f'"{example}/', f'"{_quoted(source)[1:-1]}/')
         head = f"# What Mendel knows of this trainer ({self.kind}): a proposal, so read it once.\n"
         head += "# docs/testbed.md has all keys. Then: mendel testbed check\n"
         body = [line.render() for line in self.lines if not line.table]

@@ -28,9 +28,11 @@ def filled(repo: Repository, name: str, kind: str) -> Proposal:
     """A ready-made file as a proposal for a repository."""
     text = (FOLDER / f"{name}.toml").read_text(encoding="utf-8")
 
+    example = re.findall(r'(?m)^source = "(.*?)"', text)[0]
+
     def there(line: re.Match[str]) -> str:
         named = re.findall(r'"([^"]+)"', line[1])
-        return line[1] if all(repo.exists(one.removeprefix("SOURCE/")) for one in named) else line[0]
+        return line[1] if all(repo.exists(one.removeprefix(f"{example}/")) for one in named) else line[0]
 
     proposal = Proposal(kind, text=WHERE_THERE.sub(there, text))
     proposal.ideas = starters(repo, find_knobs(repo, READY[name]), re.findall(r'(?m)^search = "(.*)"$', text))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 
 from mendel.testbeds.recognise.knob import Knob, Knobs
 from mendel.testbeds.recognise.proposal import plain, toml, toml_key
@@ -26,6 +27,7 @@ ACTIVATIONS = (
 def starters(repo: Repository, knobs: Knobs, taken: list[str]) -> str:
     """Text of ideas.toml: two or three ideas where the trainer has knobs for them, and one as a comment."""
     found = []
+    knobs = replace(knobs, constants=[one for one in knobs.constants if not _touched(one, taken)])
     rate = _numeric(knobs, RATES)
     if rate:
         found.append(
@@ -56,6 +58,11 @@ def starters(repo: Repository, knobs: Knobs, taken: list[str]) -> str:
     return HEAD + "".join(
         f"\n{one}" for one in found or ["".join(f"# {row}\n" for row in EXAMPLE.splitlines())]
     )
+
+
+def _touched(knob: Knob, taken: list[str]) -> bool:
+    """Whether the testbed's own edits are made of the same text, which no patch may then change."""
+    return any(knob.search in one or one in knob.search for one in taken)
 
 
 EXAMPLE = """\
