@@ -171,6 +171,24 @@ def test_caches_below_the_home_are_inputs_that_the_user_makes(proposed):
     assert any("run prepare.py once" in one for one in proposal.notes)
 
 
+def test_a_condition_with_a_number_in_it_is_made_to_hold_in_a_short_run(proposed, tmp_path):
+    old = trainers.ARGPARSE["train.py"].replace(
+        "step % args.eval_every == 0 or last", "step > 0 and step % 500 == 0"
+    )
+    old = old.replace('    parser.add_argument("--eval-every", type=int, default=1000)\n', "")
+    proposal, testbed = proposed({**trainers.ARGPARSE, "train.py": old})
+    assert [edit.replace for edit in testbed.edits] == ["step > 0 and step % 20 == 0"]
+    assert any("every 20 steps" in one for one in proposal.notes)
+    assert 0 < start(testbed, tmp_path, 1) < 1
+
+
+def test_an_evaluation_that_may_miss_the_end_is_made_often(proposed, tmp_path):
+    old = trainers.ARGPARSE["train.py"].replace(" or last", "")
+    _, testbed = proposed({**trainers.ARGPARSE, "train.py": old})
+    assert testbed.set["eval-every"] == 20 and "--eval-every={steps}" not in testbed.command
+    assert 0 < start(testbed, tmp_path, 1) < 1
+
+
 # --- those that are known by name -------------------------------------------------------------------------
 
 

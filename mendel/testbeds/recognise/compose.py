@@ -20,6 +20,7 @@ from mendel.testbeds.recognise.lengths import (
     evaluates_last,
     find_length,
     horizons,
+    literal_interval,
     small,
 )
 from mendel.testbeds.recognise.metric import Said, find_metric
@@ -72,6 +73,8 @@ def compose(found: Study, kind: str, evidence: list[str]) -> Proposal:
     """The proposal: every key with its reason, TODO where the user's hand is needed."""
     proposal = Proposal(kind, evidence=[*evidence, found.entry.why, *found.knobs.evidence])
     needs_cuda = _needs_cuda(found)
+    if found.entry.others:
+        proposal.notes.append(f"other files train too, such as {', '.join(found.entry.others)}")
     cards = found.repo.machine.cards if _knows_cuda(found) else 0
     edits: list[Edit] = []
     proposal.put("name", _name(found.repo))
@@ -208,7 +211,15 @@ def _takes_device(knob: Knob) -> bool:
 def _evaluation(found: Study, command: list[str], edits: list[Edit], proposal: Proposal) -> dict[str, int]:
     """Evaluations at the end alone where the loop makes one there, and otherwise often enough."""
     knob = found.knobs.find(EVALUATE)
-    if not knob or not found.length or found.length.budget != "steps" or found.length.epochs:
+    if not found.length or found.length.budget != "steps" or found.length.epochs:
+        return {}
+    first = int(budgets(found.length, found.repo.machine.cards)[0])
+    often = max(1, first // 10)
+    if not knob:
+        edit = literal_interval(found.repo, found.metric, often) if found.metric else {}
+        if edit:
+            edits.append(edit)
+            proposal.notes.append(f"it evaluates at {edit['search']!r:.50}, and now every {often} steps")
         return {}
     if evaluates_last(found.repo, found.entry, knob, found.length.knob):
         if knob.is_argument:
@@ -216,8 +227,6 @@ def _evaluation(found: Study, command: list[str], edits: list[Edit], proposal: P
         else:
             edits.append(as_edit(knob, "{steps}"))
         return {}
-    first = int(budgets(found.length, found.repo.machine.cards)[0])
-    often = max(1, first // 10)
     if isinstance(knob.default, int) and 0 < knob.default <= often:
         return {}
     proposal.notes.append(
@@ -326,19 +335,16 @@ def _knows_cuda(found: Study) -> bool:
 
 
 def _needs_cuda(found: Study) -> str:
-    """The line that asks for a card without asking whether there is one; empty without."""
-    for path in _read(found):
-        text = found.repo.text(path)
-        if "is_available" in text:
-            needed = re.search(r"assert torch\.cuda\.is_available", text)
-            if needed:
-                return f"{path}: {needed[0]}"
-            continue
-        for number, line in enumerate(text.splitlines(), 1):
-            if re.search(r"torch\.device\(f?['\"]cuda|\.cuda\(\)|^\s*device ?= ?['\"]cuda", line):
-                given = found.device is not None and found.device.is_argument and found.device.name in line
-                if not given and not (found.device and found.device.path == path):
-                    return f"{path}, line {number}"
+    """The line of the entry that asks for a card without asking whether there is one; empty without."""
+    path, text = found.entry.path, found.repo.text(found.entry.path)
+    asks = "is_available" in text and not re.search(r"(?m)^assert torch\.cuda\.is_available", text)
+    if asks or (found.device and found.device.path == path):
+        return ""
+    asked = re.compile(r"torch\.device\(f?['\"]cuda|\.cuda\(\)|^\s*device ?= ?['\"]cuda|^assert torch\.cuda")
+    given = found.device.name if found.device and found.device.is_argument else "\0"
+    for number, line in enumerate(text.splitlines(), 1):
+        if asked.search(line) and given not in line:
+            return f"{path}, line {number}"
     return ""
 
 

@@ -28,6 +28,10 @@ NOWHERE = (
     "evals",
     "agent_tooling",
 )
+LEAST = 3.0
+"""Score of the least likely entry."""
+NEAR = 1.5
+"""Difference of scores below which two files look alike."""
 RUNNERS = ("python", "python3", "torchrun", "accelerate", "deepspeed", "uv")
 
 
@@ -44,6 +48,8 @@ class Entry:
     why: str = ""
     pythonpath: str = ""
     """Folder that modules are found in, where it is not the one that runs start in."""
+    others: tuple[str, ...] = ()
+    """Files that look as much like an entry."""
     torchrun: bool = False
     """It needs the environment that torchrun makes."""
 
@@ -52,20 +58,23 @@ def find_entry(repo: Repository) -> Entry | None:
     """The most likely way to start a training; None where no file of the repository looks like one."""
     shown = _instructions(repo)
     scripts = _scripts(repo)
-    best: tuple[float, str] | None = None
+    ranked: list[tuple[float, str]] = []
     for path in repo.python:
         said = max((5.0 - 0.1 * place for place, one in enumerate(shown) if one.path == path), default=0.0)
         looks = _score(repo, path)
         score = looks + (max(said, 1.0) if said else 0.0) + (3.0 if path in scripts else 0.0)
-        if looks > 0 and (best is None or score > best[0]):
-            best = (score, path)
-    if best is None or best[0] < 3.0:
+        if looks > 0 and score >= LEAST:
+            ranked.append((-score, path))
+    if not ranked:
         return None
-    path = best[1]
+    (best, path), *others = sorted(ranked, key=lambda one: one[0])
+    near = tuple(other for score, other in others[:3] if score - best <= NEAR)
     found = next((one for one in shown if one.path == path), None) or as_started(repo, path)
     places = "" if found.command[0] == "-m" else found.path.rpartition("/")[0]
     needs = _needs_torchrun(repo, path)
-    return replace(found, pythonpath=found.pythonpath or _roots(repo, found, places), torchrun=needs)
+    return replace(
+        found, pythonpath=found.pythonpath or _roots(repo, found, places), torchrun=needs, others=near
+    )
 
 
 def _needs_torchrun(repo: Repository, path: str) -> bool:

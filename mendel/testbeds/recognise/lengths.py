@@ -9,7 +9,9 @@ from dataclasses import dataclass
 
 from mendel.testbeds.recognise.entry import Entry
 from mendel.testbeds.recognise.knob import Knob, Knobs
+from mendel.testbeds.recognise.metric import Said
 from mendel.testbeds.recognise.repository import Repository
+from mendel.testbeds.recognise.source import literal, once
 
 STEPS = (
     *(
@@ -43,7 +45,13 @@ STEPS = (
         "num_opt_steps",
     ),
     *("max_training_steps", "stop_iter", "train_iterations", "num_train_iters", "n_train_steps", "niters"),
-    *("num_scheduled_iterations", "training_iterations", "num_training_iterations", "max_optimizer_steps"),
+    *(
+        "num_scheduled_iterations",
+        "training_iterations",
+        "num_training_iterations",
+        "max_optimizer_steps",
+        "num_batches",
+    ),
 )
 TOKENS = (
     *(
@@ -231,6 +239,24 @@ def evaluates_last(repo: Repository, entry: Entry, interval: Knob, steps: Knob |
             if re.search(past, text):
                 return True
     return False
+
+
+def literal_interval(repo: Repository, metric: Said, often: int) -> dict[str, str]:
+    """An edit of a condition such as `step % 500 == 0` around what tells the loss, where a short run does not
+    meet it; empty where it would, or evaluates at the end."""
+    tree, text = repo.tree(metric.path), repo.text(metric.path)
+    tests = [node for node in ast.walk(tree) if isinstance(node, ast.If)] if tree else []
+    around = [node for node in tests if node.lineno <= metric.line <= (node.end_lineno or 0)]
+    for node in reversed(around):
+        said = ast.unparse(node.test)
+        found = re.findall(r"% (\d+) ==", said)
+        if not found or re.search(r"last|final|done|\bor\b", said) or int(found[0]) <= 2 * often:
+            continue
+        search = once(text, node.test)
+        replaced = re.sub(rf"%\s*{found[0]}\b", f"% {often}", search, count=1)
+        if search and replaced != search:
+            return {"path": metric.path, "search": search, "replace": literal(replaced)}
+    return {}
 
 
 def _tests(tree: ast.AST | None, text: str, name: str) -> Iterator[str]:

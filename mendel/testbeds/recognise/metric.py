@@ -69,7 +69,7 @@ def find_metric(repo: Repository, entry: Entry, has_out: bool) -> Said | None:
     added = _added(repo, files)
     if added:
         return added
-    training = _best(shown, lambda one: bool(LOSS.search(_label(one))))
+    training = _best(shown, lambda one: LOSS.search(_label(one)) and not NOT_LOSS.search(_label(one)))
     return training and Said(
         training.table, training.why, False, {}, training.expression, training.path, training.line
     )

@@ -31,28 +31,35 @@ def _configurator(repo: Repository, files: list[str], found: Knobs) -> None:
     found.evidence.append(f"{files[0]}: constants that {by} sets from --key=value")
 
 
+WHOLE = 5
+"""Options of the entry, from which on those of the modules that it imports are taken to be their own."""
+
+
 def _parser(repo: Repository, files: list[str], found: Knobs) -> None:
     """argparse and click."""
     for path in files:
         tree = repo.tree(path)
+        if len(found.arguments) >= WHOLE:
+            break
         inside = _only_alone(tree) if tree and path != files[0] else set()
+        before = len(found.arguments)
         for node in ast.walk(tree) if tree else ():
             options = isinstance(node, ast.Call) and dotted(node.func).endswith((".add_argument", ".option"))
             if isinstance(node, ast.Call) and options and node.lineno not in inside:
                 knob = _option(node)
                 if knob and all(one.key != knob.key for one in found.arguments):
                     found.arguments.append(knob)
-        if found.arguments:
+        if len(found.arguments) > before:
             found.override = ("--{key}={value}",)
-            found.evidence.append(f"{path}: {len(found.arguments)} command-line options")
-            return
+            found.evidence.append(f"{path}: {len(found.arguments) - before} command-line options")
 
 
 def _only_alone(tree: ast.Module) -> set[int]:
     """Lines of a module that are for when it is run itself."""
     found: set[int] = set()
     for node in tree.body:
-        if isinstance(node, ast.If) and "__name__" in ast.unparse(node.test):
+        main = isinstance(node, ast.FunctionDef) and node.name in ("main", "cli", "_main")
+        if main or (isinstance(node, ast.If) and "__name__" in ast.unparse(node.test)):
             found |= set(range(node.lineno, (node.end_lineno or node.lineno) + 1))
     return found
 

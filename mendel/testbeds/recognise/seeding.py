@@ -103,9 +103,10 @@ def _calls(repo: Repository, files: list[str]) -> list[tuple[str, ast.Call, ast.
             if name.rpartition(".")[2] not in SEEDERS and name not in EXACT:
                 continue
             given = [*node.args[:1], *(word.value for word in node.keywords if "seed" in (word.arg or ""))]
-            inside = [
-                one for argument in given for one in ast.walk(argument) if isinstance(one, ast.Constant)
-            ]
+            parts = [one for argument in given for one in ast.walk(argument)]
+            if any(re.fullmatch(r"(\w*_)?seed", dotted(one).rpartition(".")[2], re.I) for one in parts):
+                continue  # the number is added to a seed that comes from elsewhere
+            inside = [one for one in parts if isinstance(one, ast.Constant)]
             numbers = [one for one in inside if type(one.value) is int]
             if numbers and not re.search(r"sampl|eval|val_", name) and not _within_evaluation(tree, node):
                 found.append((path, node, numbers[0]))

@@ -33,6 +33,12 @@ def constant(node: ast.AST | None, depth: int = 0) -> bool | int | float | str |
     if isinstance(node, ast.UnaryOp) and isinstance(node.op, ast.USub):
         inner = constant(node.operand, depth + 1)
         return -inner if isinstance(inner, int | float) else None
+    if isinstance(node, ast.Call) and dotted(node.func) in ("int", "float") and len(node.args) == 1:
+        inner = constant(node.args[0], depth + 1)
+        whole = isinstance(inner, int | float) and abs(inner) < 1e15
+        return (
+            int(inner) if whole and dotted(node.func) == "int" and isinstance(inner, int | float) else inner
+        )
     if isinstance(node, ast.BinOp):
         left, right = constant(node.left, depth + 1), constant(node.right, depth + 1)
         if isinstance(left, int | float) and isinstance(right, int | float):
