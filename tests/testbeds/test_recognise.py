@@ -71,7 +71,9 @@ def test_what_is_proposed_trains_and_says_its_loss_by_seed(proposed, tmp_path, n
     first, second = (start(testbed, tmp_path, seed, budget=budget == "seconds" and 1) for seed in (1, 2))
     assert 0 < first < 1 and 0 < second < 1 and first != second
     if name != "jsonl":  # it has no knob that anybody would know
-        assert len(parse_ideas(proposal.ideas, ".toml", "ideas.toml")) >= 2
+        ideas = parse_ideas(proposal.ideas, ".toml", "ideas.toml")
+        assert len(ideas) >= 2
+        assert {edit.path for idea in ideas for edit in idea.patch.edits} <= set(testbed.editable)
     ratio = testbed.rungs[1].compute / testbed.rungs[0].compute
     assert ratio == 4
 

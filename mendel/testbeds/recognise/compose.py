@@ -94,7 +94,7 @@ def compose(found: Study, kind: str, evidence: list[str]) -> Proposal:
     if cards:
         proposal.put("gpus", 1, "Cards of one run.")
         proposal.put("memory", 6.4e10, "Bytes one run may use.")
-    _files(found, proposal)
+    editable = _files(found, proposal)
     _inputs(found, proposal)
     _metric(found, edits, proposal)
     _seed(found, edits)
@@ -110,7 +110,7 @@ def compose(found: Study, kind: str, evidence: list[str]) -> Proposal:
             f"it needs CUDA ({needs_cuda}) and there is no card here: it cannot run on this machine"
         )
     proposal.evidence += _summary(found)
-    proposal.ideas = starters(found.repo, found.knobs, [edit["search"] for edit in edits])
+    proposal.ideas = starters(found.repo, found.knobs, [edit["search"] for edit in edits], editable)
     return proposal
 
 
@@ -254,7 +254,8 @@ def _rungs(found: Study, cards: int, proposal: Proposal) -> None:
         proposal.put("smoke", min(10, int(first)), "Steps that show that a patch works.")
 
 
-def _files(found: Study, proposal: Proposal) -> None:
+def _files(found: Study, proposal: Proposal) -> list[str]:
+    """What may be patched, and what may not; the editable files."""
     roles = find_roles(found.repo, found.entry, found.knobs, found.metric)
     if not found.repo.countable:
         names = sorted({*roles.editable, *(one for one in roles.protected if isinstance(one, str))})
@@ -263,6 +264,7 @@ def _files(found: Study, proposal: Proposal) -> None:
     proposal.put("editable", roles.editable, "What a patch may touch; add what you want researched.")
     if roles.protected:
         proposal.put("protected", roles.protected, "What it may not: evaluation, data.")
+    return roles.editable
 
 
 def _inputs(found: Study, proposal: Proposal) -> None:

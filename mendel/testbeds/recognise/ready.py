@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import tomllib
 from pathlib import Path
 
 from mendel.testbeds.recognise.entry import Entry
@@ -35,7 +36,9 @@ def filled(repo: Repository, name: str, kind: str) -> Proposal:
         return line[1] if all(repo.exists(one.removeprefix(f"{example}/")) for one in named) else line[0]
 
     proposal = Proposal(kind, text=WHERE_THERE.sub(there, text))
-    proposal.ideas = starters(repo, find_knobs(repo, READY[name]), re.findall(r'(?m)^search = "(.*)"$', text))
+    table = tomllib.loads(proposal.text)
+    taken = [edit["search"] for edit in table["edits"]]
+    proposal.ideas = starters(repo, find_knobs(repo, READY[name]), taken, list(table["editable"]))
     for place in re.findall(r"(?m)^inputs = \[(.*)\]", proposal.text):
         for one in re.findall(r'"([^"]+)"', place):
             if not (Path(one).expanduser().exists() if one.startswith("~") else repo.exists(one)):

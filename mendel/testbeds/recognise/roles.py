@@ -7,6 +7,7 @@ import ast
 import re
 from dataclasses import dataclass, field
 
+from mendel.testbeds.recognise.configs import CONFIGS
 from mendel.testbeds.recognise.entry import Entry
 from mendel.testbeds.recognise.knob import Knobs
 from mendel.testbeds.recognise.metric import Said
@@ -60,6 +61,8 @@ def find_roles(repo: Repository, entry: Entry, knobs: Knobs, metric: Said | None
     ):
         found.protected += ["configurator.py"] if repo.has("configurator.py") else []
     found.editable = _nearest(found.editable)
+    configs = [one.path for one in knobs.constants if one.path.endswith(CONFIGS)]
+    found.editable += list(dict.fromkeys(configs))  # its knobs are changed there
     for path in found.editable:
         found.protected += _evaluations(repo, path, metric)
     found.why = "files of the model and its training may be patched; what evaluates and reads data may not"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from dataclasses import replace
 
 from mendel.testbeds.recognise.knob import Knob, Knobs
@@ -24,10 +23,12 @@ ACTIVATIONS = (
 )
 
 
-def starters(repo: Repository, knobs: Knobs, taken: list[str]) -> str:
+def starters(repo: Repository, knobs: Knobs, taken: list[str], editable: list[str]) -> str:
     """Text of ideas.toml: two or three ideas where the trainer has knobs for them, and one as a comment."""
     found = []
-    knobs = replace(knobs, constants=[one for one in knobs.constants if not _touched(one, taken)])
+    knobs = replace(
+        knobs, constants=[one for one in knobs.constants if one.path in editable and not _touched(one, taken)]
+    )
     rate = _numeric(knobs, RATES)
     if rate:
         found.append(
@@ -54,7 +55,7 @@ def starters(repo: Repository, knobs: Knobs, taken: list[str]) -> str:
                 "beta2-95", "optimiser", "A shorter second moment follows gradients faster.", {beta.key: 0.95}
             )
         )
-    found += _activation(repo, taken) if len(found) < 3 else []
+    found += _activation(repo, taken, editable) if len(found) < 3 else []
     return HEAD + "".join(
         f"\n{one}" for one in found or ["".join(f"# {row}\n" for row in EXAMPLE.splitlines())]
     )
@@ -124,12 +125,10 @@ def idea(
     return "\n".join(rows) + "\n"
 
 
-def _activation(repo: Repository, taken: list[str]) -> list[str]:
+def _activation(repo: Repository, taken: list[str], editable: list[str]) -> list[str]:
     """Another activation, where the source names one in exactly one place."""
-    for path in repo.python[:60]:
+    for path in editable:
         text = repo.text(path)
-        if re.search(r"(^|/)tests?/", path):
-            continue
         for old, new, name, word in ACTIVATIONS:
             if text.count(old) == 1 and not any(old in one for one in taken):
                 said = f"{word} learns faster than the activation that is there."
