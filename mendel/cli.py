@@ -20,7 +20,6 @@ from mendel.ablate_commands import ablate
 from mendel.agents_commands import mcp
 from mendel.bench_commands import BENCH_ERRORS, decisions, ratchet, researchers
 from mendel.campaign.config import (
-    TEMPLATE,
     CampaignConfig,
     ConfigError,
     read_config,
@@ -35,6 +34,7 @@ from mendel.campaign.summary import summarise, trunk_points
 from mendel.export_commands import export
 from mendel.ideas.userfile import IdeasError
 from mendel.ideas_commands import ideas_add, ideas_list, ideas_show
+from mendel.init_commands import init
 from mendel.recipe_commands import (
     Json,
     Unsafe,
@@ -125,25 +125,7 @@ refused."""
 DEMO_POLICY: dict[str, Any] = {"curve_seeds": 2, "verify_pairs": 8}
 
 
-@app.command(group=MAIN, sort_key=2)
-def init(*, testbed: str = "gpt", json: Json = False) -> None:
-    """Write a commented mendel.toml into the working folder.
-
-    Parameters
-    ----------
-    testbed
-        Name of a built-in testbed, or a folder with a testbed.toml.
-    """
-    from mendel.testbeds import load_testbed
-
-    found = load_testbed(testbed)
-    path = Path("mendel.toml")
-    if path.exists():
-        raise ConfigError(f"{path}: it exists already; edit it, or move it away first")
-    path.write_text(
-        TEMPLATE.format(testbed=testbed, recipes=", ".join(found.recipes), rungs=len(found.rungs) - 1)
-    )
-    print_result(json, {"config": str(path)}, f"Wrote {path}. Next: mendel run --budget 20m")
+app.command(init, group=MAIN, sort_key=2)
 
 
 @app.command(group=MAIN, sort_key=3)

@@ -44,6 +44,7 @@ MAY_IMPORT = {
         "bench_commands",
         "export_commands",
         "ideas_commands",
+        "init_commands",
         "recipe_commands",
         "research_commands",
         "testbed_commands",
@@ -54,6 +55,7 @@ MAY_IMPORT = {
     "bench_commands.py": {"bench", "campaign", "recipe_commands", "report", "terminal"},
     "export_commands.py": {"campaign", "recipe_commands"},
     "ideas_commands.py": {"campaign", "ideas", "recipe_commands"},
+    "init_commands.py": {"campaign", "ideas", "recipe_commands", "runs", "testbeds"},
     "recipe_commands.py": {*SERVICES, "campaign", "terminal"},
     "research_commands.py": {*SERVICES, "campaign", "recipe_commands", "report"},
     "testbed_commands.py": {"campaign", "recipe_commands", "terminal", "testbeds"},
@@ -98,7 +100,14 @@ HARD_DEPENDENCIES = {
     "scipy": ("scipy", ("bench", "plans", "report", "verdicts", "yardstick")),
     "cyclopts": (
         "cyclopts",
-        ("ablate_commands.py", "bench_commands.py", "cli.py", "recipe_commands.py", "trust_commands.py"),
+        (
+            "ablate_commands.py",
+            "bench_commands.py",
+            "cli.py",
+            "init_commands.py",
+            "recipe_commands.py",
+            "trust_commands.py",
+        ),
     ),
     "rich": (
         "rich",
