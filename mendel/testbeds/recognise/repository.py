@@ -10,7 +10,8 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 
-from mendel.testbeds.files import FilesError, git, source_files
+from mendel.testbeds.files import FilesError, source_files
+from mendel.testbeds.git import GitError, git
 
 MOST_PYTHON = 600
 """Python files that are read; a repository with more is looked at from the top."""
@@ -98,8 +99,14 @@ class Repository:
     @cached_property
     def ignored(self) -> list[str]:
         """Files and folders that are there and git passes by: data are often among them. Folders end in /."""
-        said = git(self.root, "ls-files", "-z", "--others", "--ignored", "--exclude-standard", "--directory")
-        return [one for one in (said or "").split("\0") if one][:500]
+        try:
+            said = git(
+                *["ls-files", "-z", "--others", "--ignored", "--exclude-standard", "--directory"],
+                folder=self.root,
+            )
+        except GitError:  # in no repository, or no git here
+            return []
+        return [one for one in said.split("\0") if one][:500]
 
     @cached_property
     def readme(self) -> str:
