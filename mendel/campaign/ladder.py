@@ -150,7 +150,7 @@ class _Climb:
         top = None
         if ask.measure:
             lab.progress.say(
-                f"rung {ask.predict} predicted: {predicted.value:.4f} bits per byte "
+                f"rung {ask.predict} predicted: {predicted.value:.4f} {lab.testbed.unit} "
                 f"[{predicted.low:.4f}, {predicted.high:.4f}]"
             )
             (top,) = self.measure([ask.predict])
@@ -158,7 +158,7 @@ class _Climb:
         return {
             "recipe": lab.campaign.recipe,
             "testbed": lab.testbed.name,
-            "currency": lab.testbed.budget.words,
+            **lab.campaign.fingerprint.losses,
             "rungs": rows,
             "fit": _fit_fields(fit),
             "predict": ask.predict,
