@@ -18,7 +18,7 @@ from rich.table import Table
 from mendel import __version__
 from mendel.ablate_commands import ablate
 from mendel.agents_commands import mcp
-from mendel.bench_commands import BENCH_ERRORS, decisions, researchers
+from mendel.bench_commands import BENCH_ERRORS, decisions, ratchet, researchers
 from mendel.campaign.config import (
     TEMPLATE,
     CampaignConfig,
@@ -76,6 +76,7 @@ bench_app = App(
     name="bench", group=MORE, help="Measure Mendel itself.", default_parameter=Parameter(negative=())
 )
 bench_app.command(decisions)
+bench_app.command(ratchet)
 bench_app.command(researchers)
 app.command(bench_app)
 for command in (ablate, probe, ladder, sample, redteam, review, mcp):

@@ -122,6 +122,17 @@ class Currency(StrEnum):
         """One of these."""
         return self.told.removesuffix("s")
 
+    def amount(self, budget: float) -> str:
+        """A run's budget in words: 400 steps, 12.5 seconds."""
+        number = f"{budget:,}" if self.parts == 1 else f"{budget / self.parts:,g}"
+        return f"{number} {self.told}"
+
+    @property
+    def parts(self) -> int:
+        """A run's budget is a whole number: of FLOPs' tokens, of tokens, of steps, or of thousandths of a
+        second, so many to the unit."""
+        return 1000 if self is Currency.SECONDS else 1
+
 
 class Rung(Record):
     """One scale of the ladder: a compute budget and one dial that the recipe maps to shapes and tokens."""
@@ -135,8 +146,8 @@ class Rung(Record):
 
 
 class Metric(Record):
-    """How the loss is read from what a run prints or writes, where Mendel does not score it itself: a
-    positive number, of which less is better."""
+    """How the loss is read from what a run prints or writes, where Mendel does not score it itself: it is a
+    positive number, and less is better."""
 
     pattern: str = ""
     """Regular expression over the output, one group: the number. The last match counts."""

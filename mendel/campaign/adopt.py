@@ -139,7 +139,7 @@ def _try(
 
 def _beyond_charge(round: Round, plan: Plan, pairs: Sequence[tuple[RunResult, RunResult]]) -> float:
     """How many times its charge a treatment takes to train, in CPU seconds; 0 where no audit minds."""
-    train = audit_costs(round, plan, pairs)[0]
+    train, *_ = audit_costs(round, plan, pairs)
     return 0.0 if train.passed else float(train.evidence["ratio"])
 
 

@@ -156,8 +156,8 @@ def smoke_budget(testbed: Testbed, rung: int) -> int:
     if testbed.budget in (Currency.FLOPS, Currency.TOKENS):
         own = testbed.smoke or SMOKE_TOKENS
     else:
-        own = testbed.smoke or max(1.0, SMOKE_SHARE * testbed.rungs[0].compute)
-    return int(own) << rung
+        own = testbed.smoke or SMOKE_SHARE * testbed.rungs[0].compute
+    return max(1, int(own * testbed.budget.parts)) << rung
 
 
 def within(testbed: Testbed, result: RunResult, planned: int) -> RunResult:

@@ -225,10 +225,11 @@ class Lab:
     def flops_per_token(self, recipe: str, rung: int) -> float:
         """Counted training FLOPs per token of a recipe that passed its smoke run, optimiser included.
 
-        A testbed whose FLOPs are not counted has its budgets in tokens, steps or seconds: each costs one.
+        A testbed whose FLOPs are not counted has its budgets in tokens, steps or seconds: each costs one, or
+        in the case of seconds each thousandth of one.
         """
         if not self.testbed.count_flops:
-            return 1.0
+            return 1 / self.testbed.budget.parts
         cost = self.store.cost(self.campaign.id, recipe, rung)
         if cost is None or not cost.flops_per_token:
             raise LabError(f"recipe {recipe} has no measured cost at rung {rung}")

@@ -54,6 +54,7 @@ from mendel.campaign.trunk import Line, Refused, Shelf, differences, must_run, r
 from mendel.patches import read_tree
 from mendel.plans.seeds import seed_block
 from mendel.records import (
+    Currency,
     Idea,
     Interval,
     PlanKind,
@@ -99,10 +100,21 @@ def run_campaign(lab: Lab, config: CampaignConfig, desk: Desk | None = None) -> 
     Raises Interrupted, OutOfMoney, LabError; all that was done until then is stored.
     """
     try:
-        return _run(lab, config, desk)
+        return _run(lab, _one_by_one(lab, config), desk)
     except OutOfMoney as error:
         lab.say(OUT_OF_MONEY, "end", f"ended before its last check: {error}")
         raise
+
+
+def _one_by_one(lab: Lab, config: CampaignConfig) -> CampaignConfig:
+    """The settings as they suit the testbed. In a fixed time no run repeats: one that is kept was lucky too,
+    and on top of each other its luck would count against all that is tried next."""
+    if lab.testbed.budget is not Currency.SECONDS or not config.goes_forward:
+        return config
+    lab.say(
+        "fixed time", "start", "runs of a fixed time do not repeat: ideas are tried each alone on the trunk"
+    )
+    return config.model_copy(update={"policy": config.policy.model_copy(update={"forward": 0})})
 
 
 def _run(lab: Lab, config: CampaignConfig, desk: Desk | None) -> Outcome:

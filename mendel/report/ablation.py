@@ -188,7 +188,7 @@ def _cells(found: Found) -> Html:
                 cell["name"] + reference,
                 "–" if cell["mean"] is None else f"{cell['mean']:.4f}",
                 "–" if compute is None else signed(compute[place]),
-                quantity(cell["tokens"]),
+                quantity(cell["tokens"] if told == "tokens" else cell["tokens"] * cell["flops_per_token"]),
                 f"{cell['seconds']:.1f}",
                 join(losses, el("br"), el("span", cell["failure"], cls="bad")) if cell["failed"] else losses,
             ]

@@ -79,7 +79,8 @@ def evidence(facts: Facts, fresh: Plan, selected: Plan | None, names: tuple[str,
     """Curves of the `fresh` plan's pairs, and the scored differences of both plans."""
     pairs = [pair for pair in facts.pairs(fresh) if pair.control_loss is not None]
     per_token = facts.flops_per_token(fresh.control, fresh.rung)
-    cost, told = per_token or 1.0, facts.fingerprint.currency.told
+    counted = per_token if facts.fingerprint.counts_flops else None
+    cost, told = counted or 1.0, facts.fingerprint.currency.told
     verdicts = [v for v in facts.verdicts_of(fresh.id) if v.difference is not None]
     shown = verdicts[-1].difference if verdicts else None
     return Evidence(
@@ -87,7 +88,7 @@ def evidence(facts: Facts, fresh: Plan, selected: Plan | None, names: tuple[str,
         treatment_name=names[1],
         control=_curves(facts, [p.control for p in pairs], cost),
         treatment=_curves(facts, [p.treatment for p in pairs], cost * fresh.cost_ratio),
-        compute="FLOPs" if facts.fingerprint.counts_flops and per_token else f"{told} of the control",
+        compute="FLOPs" if counted else f"{told} of the control",
         unit=facts.fingerprint.unit,
         reported=facts.fingerprint.reported,
         selected=_differences(facts.pairs(selected)) if selected else (),

@@ -153,13 +153,11 @@ class Facts:
     @cached_property
     def compute(self) -> float:
         """Of all finished runs, in the currency: counted FLOPs, or else what they were told to spend."""
-        total = 0.0
+        total, counts = 0.0, self.fingerprint.counts_flops
         for run in self.finished:
-            per_token = self.flops_per_token(run.spec.recipe, run.spec.rung)
-            if run.result and self.fingerprint.counts_flops:
-                total += run.result.tokens * (per_token or 0.0)
-            elif run.result:
-                total += run.spec.tokens * (run.result.stopped.at if run.result.stopped else 1.0)
+            if run.result and (per_token := self.flops_per_token(run.spec.recipe, run.spec.rung)):
+                share = run.result.stopped.at if run.result.stopped else 1.0
+                total += per_token * (run.result.tokens if counts else share * run.spec.tokens)
         return total
 
     @cached_property
@@ -209,7 +207,7 @@ class Facts:
     def flops_per_token(self, recipe: str, rung: int) -> float | None:
         """As counted, None where it was not; of another currency each costs one."""
         if not self.fingerprint.counts_flops:
-            return 1.0
+            return 1 / self.fingerprint.currency.parts
         if (recipe, rung) not in self.per_token:
             cost = self.store.cost(self.campaign.id, recipe, rung)
             self.per_token[recipe, rung] = cost.flops_per_token if cost else None

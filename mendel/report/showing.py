@@ -146,7 +146,7 @@ def _loss(loss: float | None, status: str) -> str:
 def _render_run(console: Console, found: Mapping[str, Any]) -> None:
     spec, result = found["spec"], found["result"]
     _say(console, "for", f"{found['stage']}, {found['idea'] or 'control'}")
-    budget = f"{spec['tokens']:,} {_currency(found).told}"
+    budget = _currency(found).amount(spec["tokens"])
     what = f"recipe {spec['recipe']}, rung {spec['rung']}, seed {spec['seed']}, {budget}"
     shard = f", scored on the {spec['shard']} shard" if spec["shard"] else ", and reports its loss"
     scored = "" if result and result["stopped"] else shard

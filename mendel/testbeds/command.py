@@ -14,7 +14,8 @@ def run_values(
 ) -> dict[str, Any]:
     """What the placeholders of a command stand for."""
     values: dict[str, Any] = {"recipe": recipe.base, "rung": rung, "seed": seed, "out": out, "data": data}
-    values[testbed.budget.told] = budget
+    parts = testbed.budget.parts
+    values[testbed.budget.told] = f"{budget / parts:g}" if parts > 1 else budget
     device = "cuda" if testbed.gpus else "cpu"
     return values | {"device": device, "cpus": testbed.cpus, "gpus": testbed.gpus}
 
