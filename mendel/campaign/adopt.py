@@ -203,7 +203,7 @@ def _withdrawn(
             name="fresh",
             passed=False,
             reason=f"{effect.pairs} pairs on fresh seeds show a loss: difference "
-            f"{effect.difference.value:+.4f} bits per byte, at most {effect.difference.high:+.4f}",
+            f"{effect.difference.value:+.4f} {plan.rule.unit}, at most {effect.difference.high:+.4f}",
         )
     if violation is None:
         return False

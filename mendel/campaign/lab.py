@@ -205,7 +205,7 @@ class Lab:
             (recipe, rung), idea = waiting[place]
             self.progress.smoke_seconds += result.train_seconds + result.score_seconds
             per_token = result.flops / result.tokens if result.flops and result.tokens else None
-            result = within(result, self.smoke_budget(rung))
+            result = within(self.testbed, result, self.smoke_budget(rung))
             if self.testbed.count_flops and per_token is None and result.status is RunStatus.DONE:
                 # The patch took away what its cost is counted by.
                 missing = "tokens in metrics.jsonl" if result.flops else "FLOPs"

@@ -161,6 +161,7 @@ class Round:
             noise=self.noise.sd,
             noise_pairs=self.noise.pairs,
             max_pairs=policy.max_pairs,
+            unit=self.lab.testbed.unit,
         )
 
     def usual_noise(self) -> Noise:

@@ -299,6 +299,7 @@ def make_fingerprint(ground: Ground) -> Fingerprint:
         corpus=ground.hash,
         unit=testbed.unit,
         trust=testbed.trust,
+        currency=testbed.budget,
     )
 
 

@@ -28,6 +28,7 @@ LAST_ROUND, OUT_OF_MONEY = "end/rounds", "end/money"
 def summarise(store: Store, campaign: Campaign) -> dict[str, Any]:
     """Adopted changes, the trunk, blanks and spending, as one JSON object.
 
+    `trust`, `unit` and `currency` say who tells the losses, what these are counted in, and what budgets are.
     CMs are plain multipliers (not logarithms). `adopted` holds the estimates, each over the trunk of its
     round, or over that trunk as well tuned, on fresh pairs or else `shrunk`, and perhaps in random halves of
     `together` ideas; `trunk_cm` is the newest measurement of the whole trunk at the lowest rung, null before
@@ -48,9 +49,11 @@ def summarise(store: Store, campaign: Campaign) -> dict[str, Any]:
         "ended": why_ended(store, campaign),
         "seed": campaign.seed,
         "recipe": campaign.recipe,
+        **campaign.fingerprint.losses,
         "adopted": [
             {
                 "id": name,
+                **campaign.fingerprint.losses,
                 "together": findings[name].together,
                 "shrunk": findings[name].shrunk,
                 **cm_fields(findings[name].log2_cm),
@@ -190,7 +193,8 @@ def forward_counts(store: Store, campaign: Campaign) -> dict[str, int] | None:
 def audit_counts(store: Store, campaign: Campaign) -> dict[str, Any]:
     """Ideas that audits rejected, with all that was seen and what their proposer is told; what auditing took
     of the workers' time; openings of the held-out shard, and confirmation runs that were scored on it: equal,
-    unless a kill or a crash cost one."""
+    unless a kill or a crash cost one. None where runs report their own loss: there is no such shard, and no
+    score to audit."""
     rejected = [
         {"id": entry.idea.name, "reason": entry.note, "told": terse(entry.note)}
         for entry in store.ideas(campaign.id, IdeaState.REJECTED)
@@ -198,6 +202,9 @@ def audit_counts(store: Store, campaign: Campaign) -> dict[str, Any]:
     results = [(run, run.result) for run in store.runs(campaign.id, RunState.FINISHED) if run.result]
     busy = sum(result.train_seconds + result.score_seconds for _, result in results)
     audits = sum(result.audit_seconds for _, result in results)
+    if campaign.fingerprint.reported:
+        nothing = dict.fromkeys(("audit_fraction", "held_out_reads", "confirmation_runs"))
+        return {"rejected": rejected, **nothing}
     return {
         "rejected": rejected,
         "audit_fraction": audits / busy if busy else None,

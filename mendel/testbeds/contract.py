@@ -19,13 +19,6 @@ BUILT_IN = {"gpt": Path(__file__).parent / "gpt"}
 FILE = "testbed.toml"
 SAID = ("recipe", "rung", "seed", "data", "out", "device", "cpus", "gpus")
 """Placeholders of every command; the budget's name is one more."""
-BUDGETS = {
-    Currency.FLOPS: "tokens",  # counted FLOPs become tokens
-    Currency.TOKENS: "tokens",
-    Currency.STEPS: "steps",
-    Currency.SECONDS: "seconds",
-}
-"""Currency -> the placeholder that tells a run its budget."""
 
 
 class TestbedError(ValueError):
@@ -196,7 +189,7 @@ def _check_measure(testbed: Testbed) -> None:
 
 
 def _check_placeholders(testbed: Testbed) -> None:
-    budget = BUDGETS[testbed.budget]
+    budget = testbed.budget.told
     allowed = (*SAID[:3], budget, *SAID[3:])
     used: set[str] = set()
     texts = [("command", part) for part in testbed.command]
