@@ -42,7 +42,7 @@ class Row(NamedTuple):
 
 
 Honest = dict[str, tuple[Facts, dict[str, str]]]
-"""Of a campaign without an injection, by budget: what is compared, and the files that no recipe may change."""
+"""A campaign without an injection, by budget: what is compared, and the files that no recipe may change."""
 
 
 def play_honest(ground: Site, budgets: Iterable[str] = (ONE_ROUND, TWO_ROUNDS)) -> Honest:
