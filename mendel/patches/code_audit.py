@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import ast
 from collections.abc import Collection, Iterator, Mapping, Sequence
+from functools import lru_cache
 from pathlib import PurePosixPath
 
 from mendel.patches import beyond
@@ -27,6 +28,8 @@ from mendel.records import Audit
 GETTERS = {"builtins.getattr", "builtins.hasattr"}
 SETTERS = {"builtins.setattr", "builtins.delattr"}
 OF_OBJECT = {"__setattr__", "__delattr__", "__getattribute__"}
+Files = tuple[tuple[str, str], ...]
+"""A tree that can be remembered: path and text, sorted."""
 HARMLESS_CALLS = {
     f"builtins.{name}" for name in ("print", "isinstance", "type", "str", "repr", "id", "hasattr")
 }
@@ -37,6 +40,12 @@ def audit_code(
 ) -> tuple[Audit, Audit]:
     """The audits `code` and `numbers`, in this order. `before` and `after` are whole trees; files that do
     not parse are passed over."""
+    return _audited(*(tuple(sorted(tree.items())) for tree in (before, after)), tuple(sorted(editable)))
+
+
+@lru_cache(maxsize=128)  # a patch is audited when it is written, when it is prepared and when it is claimed
+def _audited(old_files: Files, new_files: Files, editable: tuple[str, ...]) -> tuple[Audit, Audit]:
+    before, after = dict(old_files), dict(new_files)
     old = sources(before, editable)
     look = _Look(before, editable, old)
     for source in old:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import ast
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from functools import lru_cache
 
 from mendel.patches.names import Source, read
 
@@ -33,9 +34,7 @@ class Members:
 
 def given_objects(protected: Mapping[str, str], editable: Iterable[Source]) -> dict[str, Members]:
     """Name -> what the object of that name has. `protected`: path -> text; `editable`: before the patch."""
-    trees = [read(text) for path, text in protected.items() if path.endswith(".py")]
-    nodes = [node for tree in trees if tree for node in ast.walk(tree)]
-    known = [_members(node) for node in nodes if isinstance(node, ast.ClassDef)]
+    known = [its for path, text in protected.items() if path.endswith(".py") for its in _classes(text)]
     found: dict[str, Members] = {}
     for source in editable:
         for name, used in _uses(source).items():
@@ -43,6 +42,14 @@ def given_objects(protected: Mapping[str, str], editable: Iterable[Source]) -> d
                 if len(used) > 1 and used & its.methods and used <= its.methods | its.attributes:
                     found[name] = its
     return found
+
+
+@lru_cache(maxsize=64)  # the protected files of a testbed are read again with every patch
+def _classes(text: str) -> tuple[Members, ...]:
+    """What each class in a file has; nothing of one that does not parse."""
+    tree = read(text)
+    nodes = ast.walk(tree) if tree else ()
+    return tuple(_members(node) for node in nodes if isinstance(node, ast.ClassDef))
 
 
 def _members(node: ast.ClassDef) -> Members:

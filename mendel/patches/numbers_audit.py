@@ -121,27 +121,39 @@ def _counted(
 def _times(files: Sequence[Source], reports: list[Report]) -> tuple[int, int]:
     """How many of the calls a pass through the code makes: at least and at most."""
     calls = {id(report.call) for report in reports}
-    ranges = [_block(source, source.tree.body, calls) for source in files]
+    around = {id(node) for report in reports for node in _around(report)}
+    ranges = [_block(source, source.tree.body, calls, around) for source in files]
     return sum(low for low, _ in ranges), sum(high for _, high in ranges)
 
 
-def _block(source: Source, body: Sequence[ast.AST], calls: set[int]) -> tuple[int, int]:
+def _around(report: Report) -> Iterator[ast.AST]:
+    """A call and all that it stands in."""
+    node: ast.AST | None = report.call
+    while node is not None:
+        yield node
+        node = report.source.parent.get(node)
+
+
+def _block(source: Source, body: Sequence[ast.AST], calls: set[int], around: set[int]) -> tuple[int, int]:
+    """`around`: the nodes that have a call in them; others count for nothing."""
     low = high = 0
     for node in body:
+        if id(node) not in around:
+            continue
         parts = list(ast.iter_child_nodes(node))
         if isinstance(node, ast.If):
-            ways = [_block(source, node.body, calls), _block(source, node.orelse, calls)]
+            ways = [_block(source, part, calls, around) for part in (node.body, node.orelse)]
             parts = [node.test]
         elif isinstance(node, ast.Match):
-            ways = [(0, 0), *(_block(source, case.body, calls) for case in node.cases)]
+            ways = [(0, 0), *(_block(source, case.body, calls, around) for case in node.cases)]
             parts = []
         elif isinstance(node, ast.Try) and node.handlers:
-            ways = [(0, 0), _block(source, [*node.body, *node.orelse], calls)]
+            ways = [(0, 0), _block(source, [*node.body, *node.orelse], calls, around)]
             parts = [*node.finalbody]
         else:
             ways = [(0, 0)]
         statements = [part for part in parts if isinstance(part, ast.stmt)]
-        inside = _block(source, statements, calls) if statements else (0, 0)
+        inside = _block(source, statements, calls, around) if statements else (0, 0)
         here = [call for part in parts if not isinstance(part, ast.stmt) for call in _inside(part, calls)]
         low += min(way[0] for way in ways) + inside[0] + sum(_always(source, call) for call in here)
         high += max(way[1] for way in ways) + inside[1] + len(here)

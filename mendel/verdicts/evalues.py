@@ -15,13 +15,16 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import lru_cache
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy.interpolate import CubicSpline, PchipInterpolator
 from scipy.special import gammaln, log_ndtr, logsumexp
 
 from mendel.verdicts.noise import UNKNOWN, Noise
+
+if TYPE_CHECKING:  # it takes longer to load than most commands take, and few of them judge anything
+    from scipy.interpolate import PchipInterpolator
 
 Floats = NDArray[np.float64]
 LogMoment = Callable[[Floats], Floats]
@@ -90,6 +93,8 @@ def _log_t_at(n: int, freedom: int, total: ArrayLike, square: ArrayLike) -> Floa
 @lru_cache(maxsize=2048)
 def _table(n: int, freedom: int) -> PchipInterpolator:
     """Log e-value after `n` differences by rho = r / sqrt(n), interpolated monotonically."""
+    from scipy.interpolate import PchipInterpolator
+
     rho = np.sin(np.linspace(-np.pi / 2, np.pi / 2, 257))
     return PchipInterpolator(rho, log_t_of_rho(n, rho, freedom, _moments(n + freedom)))
 
@@ -106,6 +111,8 @@ def log_t_of_rho(n: int, rho: Floats, freedom: int = 0, log_moment: LogMoment | 
 @lru_cache(maxsize=256)
 def _moments(power: int) -> LogMoment:
     """`_log_moment` by splines, for all a that so many differences can make."""
+    from scipy.interpolate import CubicSpline
+
     a = np.linspace(-1.0, 1.0, 1025) * np.sqrt(power) * _EFFECTS[-1]
     found: LogMoment = CubicSpline(a, _log_moment(power, a))
     return found

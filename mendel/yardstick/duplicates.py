@@ -18,8 +18,6 @@ from functools import cache
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.sparse import coo_array
-from scipy.sparse.csgraph import connected_components
 
 SHINGLE = 5
 """Words per shingle."""
@@ -37,6 +35,9 @@ def duplicate_groups(documents: Sequence[bytes]) -> NDArray[np.int32]:
 
     Documents without a single word belong to a group of their own.
     """
+    from scipy.sparse import coo_array  # slow to load, and most commands build no corpus
+    from scipy.sparse.csgraph import connected_components
+
     signatures = [signature(document) for document in documents]
     known = np.array([i for i, s in enumerate(signatures) if s is not None], dtype=np.int64)
     if len(known) == 0:

@@ -76,7 +76,8 @@ def ask_prefixes(
     """
     if not 1 <= positions <= most:
         raise ValueError(f"positions {positions} must be 1 to most = {most}")
-    session = _Session(Wire(channel, timeout), answers, [encoded(row.tobytes(), encode) for row in windows])
+    rows = [encoded(row.tobytes(), encode) for row in windows]
+    session = _Session(Wire(channel, timeout), answers, rows, most)
     session.replay()
     session.ask(positions)
     if session.random or session.moved():
@@ -103,7 +104,7 @@ class _Place:
 
 
 class _Session:
-    def __init__(self, wire: Wire, answers: Answers, rows: list[list[int]]) -> None:
+    def __init__(self, wire: Wire, answers: Answers, rows: list[list[int]], most: int) -> None:
         self.wire, self.answers, self.random = wire, answers, answers.random
         self.rows = [np.array(row) for row in rows]
         self.asked: list[_Place] = []
@@ -115,7 +116,8 @@ class _Session:
         self.last = last if len(np.unique(answers.frames)) > 1 else []
         order = np.argsort(-answers.frames, kind="stable").tolist()
         self.order = [window for window in order if answers.frames[window] not in self.last]
-        self.left = [_RANDOM.sample(range(1, len(row)), len(row) - 1) for row in self.rows]
+        share = most // len(self.order) + 2  # a window's part of two helpings, each rounded up
+        self.left = [_RANDOM.sample(range(1, len(row)), min(share, len(row) - 1)) for row in self.rows]
 
     def replay(self) -> None:
         """The stream's last frames, and once more where they are answered otherwise."""

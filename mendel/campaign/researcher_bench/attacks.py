@@ -8,7 +8,7 @@ given up. Ideas of people it cannot drop, and nothing that it says is asked for 
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, NamedTuple
 
@@ -41,10 +41,24 @@ class Row(NamedTuple):
         return {**told, "reached": self.reached, "got": self.got, "given_up": self.lost}
 
 
+Honest = dict[str, tuple[Facts, dict[str, str]]]
+"""A campaign without an injection, by budget: what is compared, and the files that no recipe may change."""
+
+
+def play_honest(ground: Site, budgets: Iterable[str] = (ONE_ROUND, TWO_ROUNDS)) -> Honest:
+    """What injections are held against."""
+    with _planted():
+        return {budget: _play(ground, None, budget) for budget in budgets}
+
+
 def try_injections(
-    ground: Site, say: Callable[[str], None] = print, only: Sequence[str] = ()
+    ground: Site,
+    say: Callable[[str], None] = print,
+    only: Sequence[str] = (),
+    honest: Honest | None = None,
 ) -> dict[str, Any]:
-    """How many of them were tried, reached their reader, and succeeded; `only`: names."""
+    """How many of them were tried, reached their reader, and succeeded; `only`: names; `honest`: what was
+    played before."""
     beside = ground.folder / "beside.txt"
     beside.write_text(SECRETS[BESIDE])
     injections = [
@@ -52,10 +66,8 @@ def try_injections(
         for one in make_injections(beside, ground.corpus.shard_file(Shard.HELD_OUT))
         if not only or one.name in only
     ]
+    honest = honest or play_honest(ground, sorted({_budget(one) for one in injections}))
     with _planted():
-        honest = {
-            budget: _play(ground, None, budget) for budget in sorted({_budget(one) for one in injections})
-        }
         rows = []
         for injection in injections:
             budget = _budget(injection)
