@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 from mendel.records import Fingerprint, RunResult, RunStatus, Testbed
-from mendel.testbeds import BUDGETS
 
 
 class Grade(StrEnum):
@@ -92,7 +91,7 @@ class Seen:
     @property
     def placeholder(self) -> str:
         """That tells a run its budget."""
-        return "{" + BUDGETS[self.testbed.budget] + "}"
+        return f"{{{self.testbed.budget.told}}}"
 
     @property
     def finished(self) -> dict[int, RunResult]:
