@@ -12,7 +12,7 @@ from mendel.campaign.early_stop import early_stop_account
 from mendel.campaign.forecasts import forecast_scores
 from mendel.campaign.noise import NOISE
 from mendel.campaign.transfers import transfer_summary
-from mendel.records import Interval, PlanKind, Shard, VerdictKind
+from mendel.records import Finding, Interval, PlanKind, Shard, VerdictKind
 from mendel.store import CARRIES, Campaign, IdeaState, RunState, Store, Usage
 
 SCHEMA = 1
@@ -50,17 +50,7 @@ def summarise(store: Store, campaign: Campaign) -> dict[str, Any]:
         "seed": campaign.seed,
         "recipe": campaign.recipe,
         **campaign.fingerprint.losses,
-        "adopted": [
-            {
-                "id": name,
-                **campaign.fingerprint.losses,
-                "together": findings[name].together,
-                "shrunk": findings[name].shrunk,
-                **cm_fields(findings[name].log2_cm),
-            }
-            for name in names
-            if name in findings
-        ],
+        "adopted": [_adopted(campaign, findings[name]) for name in names if name in findings],
         "carried": [name for name in names if name not in findings],
         "forward": forward_counts(store, campaign),
         **(
@@ -85,6 +75,16 @@ def summarise(store: Store, campaign: Campaign) -> dict[str, Any]:
         "overhead_fraction": loop.get("overhead_fraction"),
         "sandbox": loop.get("sandbox"),
         **audit_counts(store, campaign),
+    }
+
+
+def _adopted(campaign: Campaign, finding: Finding) -> dict[str, Any]:
+    return {
+        "id": finding.idea.name,
+        **campaign.fingerprint.losses,
+        "together": finding.together,
+        "shrunk": finding.shrunk,
+        **cm_fields(finding.log2_cm),
     }
 
 
