@@ -1,13 +1,13 @@
-"""The real `mendel` command in processes of its own: output, exit codes, bad input, Ctrl-C."""
+"""The `mendel` command, mostly in processes of its own: output, exit codes, bad input."""
 
 import contextlib
+import io
 import json
 import os
 import shutil
 import sqlite3
 import subprocess
 import sys
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -15,7 +15,10 @@ import toy
 
 from mendel import __version__
 from mendel.campaign.config import read_config
-from mendel.store import Store
+from mendel.campaign.session import INPUTS, make_inputs
+from mendel.cli import main
+from mendel.store import CampaignState, Store
+from mendel.testbeds import load_testbed
 
 IDEAS = (*toy.GOOD, *toy.NULL, toy.idea("crashing", {"fail": "crash"}))
 SETTINGS = """\
@@ -55,6 +58,17 @@ def mendel(folder: Path, *arguments: str, **environment: str) -> tuple[int, str,
     return process.returncode, out, err
 
 
+def mendel_here(folder: Path, *arguments: str) -> tuple[int, str, str]:
+    """The same of the command in this process: a new one takes a second to load what is loaded here."""
+    out, err, code = io.StringIO(), io.StringIO(), 0
+    with inside(folder), contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
+        try:
+            main(list(arguments))
+        except SystemExit as end:
+            code = end.code or 0
+    return code, out.getvalue(), err.getvalue()
+
+
 def one_object(out: str) -> dict:
     found = json.loads(out)  # fails if anything else stands there
     assert found["schema"] == 1
@@ -88,10 +102,16 @@ def inside(folder: Path):
 
 
 def with_campaign(folder: Path) -> str:
-    """A campaign of the folder's own settings, as `mendel run` there would find it; its id."""
+    """A campaign of the folder's own settings, that `mendel run` there finds, all its runs done; its id."""
     with inside(folder):
-        store, campaign, _ = toy.run_fake(read_config(None, {}), folder / ".mendel")
-        store.close()
+        settings = read_config(None, {})
+        store, campaign, _ = toy.run_fake(settings, folder / ".mendel")
+        with store:
+            inputs = make_inputs(
+                load_testbed(settings.testbed), [one.idea for one in store.ideas(campaign.id)]
+            )
+            store.decide(campaign.id, INPUTS, inputs)
+            store.set_state(campaign.id, CampaignState.STOPPED)
     return campaign.id
 
 
@@ -140,8 +160,10 @@ def test_every_command_prints_one_object_with_json(finished, tmp_path):
         "doctor": (folder, "doctor", "--json"),
         "init": (tmp_path, "init", "--testbed", str(toy.TESTBED), "--json"),
     }
-    with ThreadPoolExecutor(2) as pool:
-        ran = dict(zip(commands, pool.map(lambda command: mendel(*command), commands.values()), strict=True))
+    ran = {
+        name: (mendel if name in ("again", "doctor") else mendel_here)(*command)
+        for name, command in commands.items()
+    }
     assert {name: (code, err) for name, (code, _, err) in ran.items()} == dict.fromkeys(ran, (0, ""))
     objects = {name: one_object(out) for name, (_, out, _) in ran.items()}
     assert objects["again"] == found, "a finished campaign says the same again"
@@ -255,9 +277,7 @@ def _bad(place, tmp_path_factory) -> dict[str, tuple]:
 @pytest.fixture(scope="module")
 def refused(place, tmp_path_factory):
     cases = _bad(place, tmp_path_factory)
-    with ThreadPoolExecutor(2) as pool:
-        ran = pool.map(lambda case: mendel(*case[2:]), cases.values())
-        return dict(zip(cases, zip(cases.values(), ran, strict=True), strict=True))
+    return {name: (case, mendel_here(*case[2:])) for name, case in cases.items()}
 
 
 BAD = (
@@ -306,7 +326,8 @@ def test_a_corpus_that_changed_under_a_campaign_stops_it_and_nothing_is_lost(pla
     with Store(folder / ".mendel") as store:
         assert [found.id for found in store.campaigns()] == [campaign]
     if what == "source":
-        assert mendel(folder, "run", "--json")[0] == 0
+        code, out, err = mendel(folder, "run", "--json")
+        assert (code, err, one_object(out)["campaign"]) == (0, "", campaign)
 
 
 def test_a_locked_database_is_told_with_who_holds_it(place):

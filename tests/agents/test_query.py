@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import sqlite3
-import time
 
 import pytest
 
@@ -75,12 +74,11 @@ def test_one_statement_at_a_time(desk: Desk):
 
 
 def test_a_query_that_runs_for_ever_is_ended(desk: Desk, monkeypatch):
+    """Nothing else would end this one."""
     monkeypatch.setattr(query, "SECONDS", 0.3)
-    began = time.monotonic()
     for_ever = "WITH RECURSIVE c(x) AS (SELECT 1 UNION ALL SELECT x + 1 FROM c) SELECT count(*) FROM c"
     with pytest.raises(ConfigError, match="it took more than 0.3 seconds; ask for less"):
         sql(desk, for_ever)
-    assert time.monotonic() - began < 5
 
 
 def test_a_value_that_fills_the_memory_is_refused(desk: Desk):

@@ -4,7 +4,6 @@ import json
 import os
 import shutil
 import signal
-import time
 from dataclasses import replace
 
 import pytest
@@ -226,9 +225,8 @@ def test_a_killed_ladder_continues(testbed, toy_data, fast_disk):
     process.communicate()
     toy.wait_until(lambda: not any(map(toy.alive, family)), 10)
     before = runs(folder / ".mendel")
-    began = time.monotonic()
     code, out, err = mendel(folder, *command)
-    assert (code, err) == (0, ""), time.monotonic() - began
+    assert (code, err) == (0, "")
     assert one_object(out)["top"]["runs"] == 2
     after = runs(folder / ".mendel")
     assert {run: after[run] for run in before} == before

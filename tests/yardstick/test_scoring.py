@@ -139,7 +139,7 @@ def test_no_scorer_gets_more_than_its_time(behaviour):
         pytest.raises(ScoringError, match=r"no full answer within 0\.5 s"),
     ):
         ask_stream(channel, sent, timeout=0.5)
-    assert time.monotonic() - started < 3
+    assert time.monotonic() - started < 30, "each of them would go on for about a minute"
 
 
 @pytest.mark.parametrize(
