@@ -170,13 +170,12 @@ def ratchet(
     campaign
         A finished campaign (default: the latest); its planted ideas are left out.
     """
-    from mendel.campaign.factors import finished_campaign
-    from mendel.campaign.ratchet import beside
+    from mendel.campaign.ratchet import beside, finished
 
     changes = ({"workers": workers} if workers is not None else {}) | sandbox_of(unsafe)
     progress, settings = Progress(), read_settings()
     with open_store() as store, watching(progress, Console(stderr=True), quiet=json):
-        found = beside(store, finished_campaign(store, campaign), settings, progress, changes)
+        found = beside(store, finished(store, campaign), settings, progress, changes)
     print_json(found) if json else show_ratchet(Console(), found)
 
 

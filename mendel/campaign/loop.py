@@ -318,8 +318,11 @@ def _extend_curve(round: Round, gains: Sequence[float]) -> None:
         if not lab.once(key, lambda: lab.meter.remaining() >= price):  # noqa: B023
             return
         seeds = round.seeds(PlanKind.CURVE, CURVE_SEEDS)
+        before = round.points
         try:
-            round.points += measure_curve(lab, round.original, round.rung, (multiple,), seeds)
-        except CurveError:  # too long for the rung's time limit, say: the curve stays as it is
+            round.points = before + measure_curve(lab, round.original, round.rung, (multiple,), seeds)
+            round.slope()
+        except CurveError:  # too long for the rung's time limit, say, or for the recipe: the curve stays
+            round.points = before
             return
         multiple *= 2

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from mendel.campaign.budget import Budget, Meter
-from mendel.campaign.config import CampaignConfig, Settings
+from mendel.campaign.config import CampaignConfig, ConfigError, Settings
 from mendel.campaign.factors import adopted_names, check_source
 from mendel.campaign.jobs import Request
 from mendel.campaign.lab import Lab, LabError
@@ -22,7 +22,7 @@ from mendel.campaign.trunk import prepare as make_ready
 from mendel.patches import read_tree
 from mendel.plans.seeds import seed_block
 from mendel.records import Idea, PlanKind, Recipe, RunStatus, Trunk, Verdict, content_hash, tree_hash
-from mendel.store import Campaign, Store
+from mendel.store import Campaign, CampaignState, Store
 
 ENDLESS = Budget(runs=10**9)
 FOLDER = "ratchet"
@@ -111,6 +111,16 @@ def make_shelf(lab: Lab) -> Shelf:
     """Recipes of a lab's testbed, from its source as it is."""
     tree = read_tree(lab.testbed)
     return Shelf(lab, tree, Recipe(testbed=lab.testbed.name, tree=tree_hash(tree), base=lab.campaign.recipe))
+
+
+def finished(store: Store, campaign: str | None) -> Campaign:
+    """The campaign of this id, or the last finished one with ideas. ConfigError: there is none."""
+    if campaign is not None:
+        return store.campaign(campaign)
+    done = [one for one in store.campaigns() if one.state is CampaignState.FINISHED and store.ideas(one.id)]
+    if not done:
+        raise ConfigError(f"{store.root}: no finished campaign here; the loop takes the ideas of one")
+    return done[-1]
 
 
 def beside(

@@ -144,7 +144,7 @@ SMALL = {
         ),
         64,
     ),
-    **dict.fromkeys(("batch_size", "device_batch_size", "micro_batch_size", "train_batch_size"), 8),
+    **dict.fromkeys(("batch_size", "device_batch_size", "micro_batch_size", "train_batch_size"), 32),
     **dict.fromkeys(("eval_iters", "eval_batches", "val_batches", "max_val_steps", "eval_max_batches"), 20),
     **dict.fromkeys(("warmup_iters", "warmup_steps", "lr_warmup_steps", "num_warmup_steps"), 20),
 }
