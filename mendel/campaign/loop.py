@@ -111,9 +111,6 @@ def _one_by_one(lab: Lab, config: CampaignConfig) -> CampaignConfig:
     and on top of each other its luck would count against all that is tried next."""
     if lab.testbed.budget is not Currency.SECONDS or not config.goes_forward:
         return config
-    lab.say(
-        "fixed time", "start", "runs of a fixed time do not repeat: ideas are tried each alone on the trunk"
-    )
     return config.model_copy(update={"policy": config.policy.model_copy(update={"forward": 0})})
 
 
