@@ -181,7 +181,7 @@ def _row(store: Store, campaign: Campaign, one: Try) -> dict[str, Any]:
     finding = next((found for found in store.findings(campaign.id) if found.idea.name == one.idea), None)
     verdicts = verdicts_of(store, campaign, one.idea)
     last = verdicts[-1] if verdicts else None
-    # What screening says of one idea shares its control's luck with all others: no number to put beside another.
+    # What screening says of one idea shares its control with all others: no number to put beside another.
     log2_cm = finding.log2_cm if finding else None
     return {
         "idea": one.idea,

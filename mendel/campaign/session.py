@@ -170,8 +170,8 @@ def _introduce(lab: Lab, warning: str) -> None:
         lab.say(
             "clock",
             "start",
-            "budgets are in seconds: no run repeats, and runs at the same time share the machine, so ideas are "
-            "tried each alone; `mendel testbed check` measures the noise",
+            "budgets are in seconds: no run repeats, and runs at the same time share the machine, so ideas "
+            "are tried each alone; `mendel testbed check` measures the noise",
         )
     if warning:
         lab.say("sandbox", "start", f"warning: {warning}")
