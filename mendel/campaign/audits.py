@@ -10,8 +10,8 @@ from collections.abc import Mapping, Sequence
 
 from mendel.campaign.lab import Lab
 from mendel.patches import audit_code, audit_seed
+from mendel.patches.kept import audit_kept
 from mendel.records import AUDITS, Audit, Recipe, Scalar, Testbed
-from mendel.testbeds import span_text
 from mendel.yardstick import audit_text
 
 
@@ -24,23 +24,22 @@ def audit_patch(lab: Lab, control: str, treatment: str) -> tuple[Audit, ...]:
         *audit_code(old, new, lab.testbed.editable),
         audit_seed(old, new, new_overrides(before, after)),
         audit_kept(lab.testbed, old, new),
+        audit_command(lab.testbed, new_overrides(before, after)),
     ]
     if lab.ground.corpus:
         audits.append(audit_text(text, lab.ground.corpus))
     return tuple(audits)
 
 
-def audit_kept(testbed: Testbed, old: Mapping[str, str], new: Mapping[str, str]) -> Audit:
-    """Whether the lines that a testbed protects, and those that it edits in every run, are as they were."""
-    for span in testbed.protected:
-        if new[span.path].count(lines := span_text(old[span.path], span)) != old[span.path].count(lines):
-            reason = f"{span.path}: the lines from {span.first!r:.60} to {span.last!r:.60} are protected"
-            return Audit(name="protected", passed=False, reason=reason)
-    for edit in testbed.edits:
-        if new[edit.path].count(edit.search) != 1:
-            reason = f"{edit.path}: {edit.search!r:.60} must stay: each run has its seed or its budget there"
-            return Audit(name="protected", passed=False, reason=reason)
-    return Audit(name="protected", passed=True, reason="what the testbed protects is as it was")
+def audit_command(testbed: Testbed, overrides: Mapping[str, Scalar]) -> Audit:
+    """Whether an idea sets what the testbed's command says, such as a run's budget: the last word counts."""
+    for key in overrides:
+        for part in testbed.override:
+            begins = part.format(key=key, value="\0").partition("\0")[0]
+            if key in begins and any(word.startswith(begins) for word in testbed.command):
+                reason = f"{key}: the testbed's command sets it for every run"
+                return Audit(name="protected", passed=False, reason=reason)
+    return Audit(name="protected", passed=True, reason="what the command sets is as it was")
 
 
 def new_overrides(before: Recipe, after: Recipe) -> dict[str, Scalar]:

@@ -126,7 +126,7 @@ def audit_costs(round: Round, plan: Plan, pairs: Results, granted: Grants = ()) 
     nothing else is in its runs."""
     both = zip(pairs, granted or [(1.0, grant(round.lab, plan.idea))] * len(pairs), strict=True)
     good = [(c, t, shares) for (c, t), shares in both if c.status is t.status is RunStatus.DONE]
-    slack = COST_SLACK * (BLIND if round.lab.meter.counts_runs else 1.0)
+    slack = COST_SLACK * (1.0 if round.lab.by_clock else BLIND)
     clock = round.lab.seconds
     train = audit_cost([(clock(c) / mine, clock(t) / its) for c, t, (mine, its) in good], slack)
     if round.lab.testbed.trust is not Trust.SCORED:

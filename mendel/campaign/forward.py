@@ -298,7 +298,7 @@ class _Walk:
         be as dear as its FLOPs, and many of them still take several times the original's seconds."""
         lab = self.round.lab
         original, own = (lab.seconds(self._train(one)) for one in (self.round.original, line))
-        slack = BLIND if lab.meter.counts_runs else COST_SLACK
+        slack = COST_SLACK if lab.by_clock else BLIND
         if not original or own <= slack * original:
             return line
         ratio = own / original / slack

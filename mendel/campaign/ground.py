@@ -19,7 +19,7 @@ from typing import Any
 from mendel.campaign.config import CampaignConfig
 from mendel.patches import read_tree, write_tree
 from mendel.records import Recipe, RunEdit, Testbed, content_hash, tree_hash
-from mendel.testbeds import TestbedError
+from mendel.testbeds import TestbedError, placeholders
 from mendel.testbeds.command import run_command, run_env, run_values
 from mendel.testbeds.environment import interpreter
 from mendel.testbeds.files import matches
@@ -41,8 +41,8 @@ class Ground:
     """Path in a run's source, and the file or folder that is to be found there."""
     readable: tuple[Path, ...] = ()
     """What runs may read besides their source."""
-    home: str = ""
-    """The user's home, where runs read below it."""
+    at_home: tuple[tuple[str, Path], ...] = ()
+    """The same for paths below a run's own home."""
     hash: str = ""
     """Of the content of all that."""
     device: str = "cpu"
@@ -74,7 +74,7 @@ class Ground:
 
     def env(self, values: Mapping[str, Any]) -> dict[str, str]:
         """Environment variables of a run."""
-        return {**({"HOME": self.home} if self.home else {}), **run_env(self.testbed, values)}
+        return run_env(self.testbed, values)
 
 
 def edited(text: str, edit: RunEdit, values: Mapping[str, Any]) -> str:
@@ -117,7 +117,7 @@ def lay_ground(testbed: Testbed, config: CampaignConfig, root: Path) -> Ground:
         corpus=corpus,
         links=tuple(links),
         readable=tuple(readable),
-        home=str(Path.home()) if any(one.startswith("~") for one in testbed.inputs) else "",
+        at_home=tuple((one.removeprefix("~/"), path) for one, path in inputs if one.startswith("~/")),
         hash=corpus.hash if corpus and len(parts) == 1 else content_hash(parts),
         device="cuda" if testbed.gpus else "cpu",
     )
@@ -125,11 +125,17 @@ def lay_ground(testbed: Testbed, config: CampaignConfig, root: Path) -> Ground:
 
 def _asks_for_data(testbed: Testbed) -> bool:
     texts = [*testbed.command, *(edit.replace for edit in testbed.edits), *testbed.env.values()]
-    return any("{data}" in text for text in (*texts, *(testbed.prepare.command if testbed.prepare else ())))
+    texts += testbed.prepare.command if testbed.prepare else ()
+    return any("data" in placeholders(text) for text in texts)
 
 
 def _input(testbed: Testbed, one: str) -> tuple[str, Path]:
     path = Path(testbed.root, Path(one).expanduser())
+    if ".." in Path(one).parts and not Path(one).is_absolute():
+        raise TestbedError(
+            f"{testbed.folder}/testbed.toml: inputs: {one!r} leaves the source; give an absolute path, or "
+            "one below ~, and the trainer the same"
+        )
     if not path.exists():
         raise TestbedError(
             f"{testbed.folder}/testbed.toml: inputs: {one!r} does not exist ({path}); make it as the "
@@ -163,7 +169,8 @@ def _prepare(
     preparation = testbed.prepare
     assert preparation is not None
     tree = read_tree(testbed)
-    key = content_hash([tree_hash(tree), preparation.model_dump(mode="json"), inputs, testbed.python])
+    about = [preparation.model_dump(mode="json"), testbed.env, inputs, testbed.python]
+    key = content_hash([tree_hash(tree), *about])
     folder = root / "prepared" / key
     source, done = folder / "source", folder / "made.json"
     if done.exists():
@@ -171,7 +178,7 @@ def _prepare(
     shutil.rmtree(folder, ignore_errors=True)
     write_tree(tree, source)
     for relative, target in links:
-        _link(source / relative, target)
+        _copy(source / relative, target)
     values = {"data": corpus.train_file if corpus else "", "out": folder}
     try:
         command = [testbed.python, *(part.format(**values) for part in preparation.command)]
@@ -185,7 +192,7 @@ def _prepare(
         try:
             code = subprocess.run(
                 command, cwd=source, stdout=output, stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL,
-                timeout=preparation.timeout, env={**os.environ, **testbed.env},
+                timeout=preparation.timeout, env=dict(os.environ),
             ).returncode  # fmt: skip
         except (OSError, subprocess.TimeoutExpired) as error:
             raise TestbedError(f"{where}: {error}") from None
@@ -219,6 +226,19 @@ def _files(folder: Path) -> Iterator[Path]:
     for path in folder.rglob("*"):
         if path.is_file() and not path.is_symlink():
             yield path
+
+
+def _copy(place: Path, target: Path) -> None:
+    """What a preparation finds at `place`: a copy, as it may write there; of very large files a link."""
+    if target.is_dir():
+        for below in sorted(target.iterdir()):
+            _copy(place / below.name, below)
+    elif not place.exists():
+        place.parent.mkdir(parents=True, exist_ok=True)
+        if target.stat().st_size > WHOLE:
+            place.symlink_to(target)
+        else:
+            shutil.copyfile(target, place)
 
 
 def _link(place: Path, target: Path) -> None:

@@ -91,15 +91,17 @@ class Jobs:
         metric = self._testbed.metric
         if metric is None:
             return self._scorings.pop(job).complete(result)
+        out = self._outs.pop(job)
         if result.status is not RunStatus.DONE:
             return result
-        out = self._outs.pop(job)
         try:
             loss = read_metric(metric, out, out / LOG)
         except NoMetric as error:
             return crashed(result, str(error))
         if not math.isfinite(loss):
             return crashed(result, f"the loss that it reported is {loss}", RunStatus.DIVERGED)
+        if loss <= 0:
+            return crashed(result, f"the loss that it reported is {loss:g}; a loss is above 0")
         return result.model_copy(update={"bits_per_byte": loss})
 
     def completed(self, request: Request, result: RunResult) -> RunResult:
@@ -129,6 +131,7 @@ class Jobs:
             "cpus": testbed.cpus,
             "gpus": testbed.gpus,
             "env": ground.env(values),
+            "at_home": ground.at_home,
         }
 
     def _scorer(

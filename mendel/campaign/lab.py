@@ -56,7 +56,7 @@ class OutOfMoney(Exception):
     """The workers have cost what `max_usd` allows."""
 
 
-CHECKPOINTS = ("*.safetensors", "*.pt")
+CHECKPOINTS = ("*.safetensors", "*.pt", "*.pth", "*.ckpt", "*.bin", "*.npz")
 """Files that a run may leave for `score.py` to load."""
 
 
@@ -221,6 +221,12 @@ class Lab:
     def seconds(self, result: RunResult) -> float:
         """What a run took, as it is charged: CPU seconds, or the time that passed where cards did it."""
         return result.train_seconds if self.testbed.gpus else result.cpu_seconds
+
+    @property
+    def by_clock(self) -> bool:
+        """Whether the clock sets prices: not in a campaign that is to decide the same on any machine, unless
+        nothing else tells a dear step from a cheap one."""
+        return not self.meter.counts_runs or not self.testbed.count_flops
 
     def flops_per_token(self, recipe: str, rung: int) -> float:
         """Counted training FLOPs per token of a recipe that passed its smoke run, optimiser included.

@@ -8,7 +8,7 @@ from typing import Any
 
 from mendel.campaign.rounds import Round
 from mendel.records import Interval
-from mendel.verdicts.effects import pooled_sd, run_noise, sd_interval, variance_ratio
+from mendel.verdicts.effects import pooled_sd, sd_interval, seed_noise, variance_ratio
 
 NOISE = "noise"
 """Under this key a campaign keeps it."""
@@ -35,7 +35,7 @@ def measured_noise(round: Round, differences: Sequence[Sequence[float | None]]) 
     freedom = max(Counter(flops for flops, _ in round.points).values(), default=0) - 1
     if not pairs or freedom < 1:
         return None
-    run = run_noise(round.points, round.place)
+    run = seed_noise(round.points)
     pair, pair_freedom = pooled_sd(pairs), sum(len(own) - 1 for own in pairs)
     # Two unpaired runs differ by sqrt 2 times what one does.
     worth = variance_ratio(2**0.5 * run, freedom, pair, pair_freedom)

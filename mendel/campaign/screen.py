@@ -19,7 +19,7 @@ from mendel.campaign.tuning import prepare_tuned
 from mendel.plans.costs import Charge, charge, cpu_intervals, done_once
 from mendel.plans.index import GAINS
 from mendel.plans.screening import Outlook, Prospect, Subject, entering, price_of_compute, prospects
-from mendel.records import Idea, Plan, PlanKind, RunResult, RunStatus, Shard, Verdict, VerdictKind
+from mendel.records import Currency, Idea, Plan, PlanKind, RunResult, RunStatus, Shard, Verdict, VerdictKind
 from mendel.store import IdeaState
 from mendel.verdicts.effects import paired_interval
 from mendel.verdicts.halves import as_pairs
@@ -273,8 +273,7 @@ def charges(
             for plan in plans
         }
     )
-    # Where nothing else tells a dear step from a cheap one, only the clock can.
-    by_seconds = not round.lab.meter.counts_runs or not round.lab.testbed.count_flops
+    by_seconds = round.lab.by_clock
     prices = {}
     for candidate, plan in zip(ready, plans, strict=True):
         name, ratio = candidate.idea.name, candidate.flops_ratio
@@ -296,4 +295,5 @@ def _smoke_difference(round: Round, candidate: Candidate) -> tuple[float, int]:
     ]
     treatment, control = (cost.result if cost else RunResult(status=RunStatus.DONE) for cost in costs)
     clock = round.lab.seconds
-    return clock(treatment) - clock(control), control.tokens or round.lab.smoke_budget(round.rung)
+    read = control.tokens if round.lab.testbed.budget.told == Currency.TOKENS else 0
+    return clock(treatment) - clock(control), read or round.lab.smoke_budget(round.rung)

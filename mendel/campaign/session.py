@@ -111,12 +111,18 @@ def prepare(config: CampaignConfig, settings: Settings, progress: Progress) -> t
 def start_workers(config: CampaignConfig, ground: Ground, progress: Progress) -> Any:
     """The executor of a session, for the caller to close. ExecutorError where it cannot start."""
     testbed = ground.testbed
+    workers = config.workers or default_workers(testbed)
+    if testbed.gpus * (workers or 1) > len(cards()):
+        raise ConfigError(
+            f"{testbed.folder}/testbed.toml: gpus: {testbed.gpus} for each of {workers or 1} runs at a time; "
+            f"this machine has {len(cards())}"
+        )
     hidden = sealed_paths(testbed.python) if config.data == "default" and ground.corpus else ()
     progress.stage = "starting workers"
     return executor_class("local")(
         testbed.python,
         testbed.preload,
-        config.workers or default_workers(testbed),
+        workers,
         sandbox=config.sandbox,
         image=config.image or testbed.image,
         hidden=hidden,
@@ -329,10 +335,11 @@ def check_installed(testbed: Testbed) -> None:
 
 def _check_unchanged(before: Mapping[str, Any], now: Mapping[str, Any]) -> None:
     """Raise ConfigError if something a campaign rests on is no longer what it began with."""
-    for key, value in before.items():
-        if now[key] != value:
+    for key in dict.fromkeys((*before, *now)):
+        was, is_now = before.get(key), now.get(key)
+        if was != is_now:
             raise ConfigError(
-                f"{key} changed under the campaign: it began with {value!r}, now it is {now[key]!r}; "
+                f"{key} changed under the campaign: it began with {was!r}, now it is {is_now!r}; "
                 "results of the two are never compared: restore it, or begin a new campaign with --fresh"
             )
 

@@ -50,6 +50,8 @@ class Job:
     """CPU seconds per second of `timeout` and for each of `cpus`; helpers beside these are hidden compute."""
     readable: tuple[Path, ...] = ()
     """More that it may read, such as the folder with the training tokens."""
+    at_home: tuple[tuple[str, Path], ...] = ()
+    """What it finds below its own home: relative path, and the readable file or folder that is there."""
     env: dict[str, str] = field(default_factory=dict)
     count_flops: bool = False
     stop: Callable[[], bool] | None = None

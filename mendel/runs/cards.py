@@ -20,8 +20,6 @@ def cards() -> tuple[str, ...]:
 
 
 def with_cards(job: Job, slot: int) -> Job:
-    """The job as a worker runs it, `slot` its number: with cards of its own, if it needs any."""
-    if not job.gpus:
-        return job
+    """The job as a worker runs it, `slot` its number: with cards of its own, or seeing none."""
     own = cards()[slot * job.gpus : (slot + 1) * job.gpus]
     return replace(job, env={**job.env, "CUDA_VISIBLE_DEVICES": ",".join(own)})

@@ -5,7 +5,7 @@ the count of FLOPs (docs/runs.md). Standard library only, as everything the zygo
 """
 
 # Paths are strings here, as the request spells them.
-# ruff: noqa: PTH120, PTH112, PTH113, PTH118, PTH123, PTH202, PTH208
+# ruff: noqa: PTH103, PTH120, PTH211, PTH112, PTH113, PTH118, PTH123, PTH202, PTH208
 from __future__ import annotations
 
 import atexit
@@ -124,6 +124,10 @@ def _settle(request: dict[str, Any], backend: Backend) -> None:
     _limit(request)
     os.environ.update(HOME=request["home"], TMPDIR=request["temporary"])
     os.environ.update(request["env"])
+    for relative, target in request["at_home"]:
+        place = os.path.join(request["home"], relative)
+        os.makedirs(os.path.dirname(place), exist_ok=True)
+        os.symlink(target, place)
     if "torch" in sys.modules:
         sys.modules["torch"].set_num_threads(request["threads"])
     for name in [name for name in os.environ if name.endswith("_NUM_THREADS")]:

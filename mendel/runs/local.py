@@ -203,6 +203,7 @@ class LocalExecutor:
             "writable": [str(job.out.absolute())],
             "hidden": [str(path) for path in self._hidden],
             "env": job.env,
+            "at_home": [(relative, str(path.absolute())) for relative, path in job.at_home],
             "timeout": job.timeout,
             "memory": job.memory,
             "disk": job.disk,

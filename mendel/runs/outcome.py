@@ -49,7 +49,7 @@ def judge(report: Mapping[str, Any], job: Job, *, training: bool = True) -> tupl
         "timeout": (RunStatus.TIMED_OUT, f"still running after {job.timeout:g} s"),
         "cpu": (
             RunStatus.TIMED_OUT,
-            f"used more than {job.cpu_share * job.timeout * job.cpus:g} s of CPU time",
+            f"used more than {job.cpu_seconds:g} s of CPU time",
         ),
         "memory": (RunStatus.OUT_OF_MEMORY, f"used more than {job.memory / 1e6:.0f} MB"),
         "processes": (RunStatus.CRASHED, "started too many processes"),

@@ -9,6 +9,7 @@ from mendel.testbeds.contract import (
     check_rung,
     load_testbed,
     parse_testbed,
+    placeholders,
     span_text,
 )
 
@@ -18,5 +19,6 @@ __all__ = [
     "check_rung",
     "load_testbed",
     "parse_testbed",
+    "placeholders",
     "span_text",
 ]

@@ -15,9 +15,14 @@ def run_values(
     """What the placeholders of a command stand for."""
     values: dict[str, Any] = {"recipe": recipe.base, "rung": rung, "seed": seed, "out": out, "data": data}
     parts = testbed.budget.parts
-    values[testbed.budget.told] = f"{budget / parts:g}" if parts > 1 else budget
+    values[testbed.budget.told] = budget if parts == 1 else _exact(budget / parts)
     device = "cuda" if testbed.gpus else "cpu"
     return values | {"device": device, "cpus": testbed.cpus, "gpus": testbed.gpus}
+
+
+def _exact(seconds: float) -> int | float:
+    """As it is written in a source: 300 and not 300.0."""
+    return int(seconds) if seconds == int(seconds) else seconds
 
 
 def run_command(testbed: Testbed, recipe: Recipe, rung: int, values: Mapping[str, Any]) -> tuple[str, ...]:

@@ -213,7 +213,7 @@ def _check_part(key: str, part: str, allowed: Sequence[str]) -> set[str]:
     """The placeholders in a text."""
     known = " ".join(f"{{{name}}}" for name in allowed)
     try:
-        found = list(_placeholders(part))
+        found = list(placeholders(part))
     except ValueError as error:  # a lone brace
         raise _Refused(
             f"{key}: {error} in {part!r:.80}; allowed are {known}, {{{{ and }}}} for braces"
@@ -224,12 +224,12 @@ def _check_part(key: str, part: str, allowed: Sequence[str]) -> set[str]:
     return set(found)
 
 
-def _placeholders(text: str) -> Iterator[str]:
+def placeholders(text: str) -> Iterator[str]:
     """The names in braces, those within a format such as {seed:{width}} too."""
     for _, name, form, _ in Formatter().parse(text):
         if name is not None:
             yield name
-            yield from _placeholders(form or "")
+            yield from placeholders(form or "")
 
 
 def _check_source(testbed: Testbed) -> None:
@@ -272,7 +272,7 @@ def span_text(text: str, span: Span) -> str:
 def _text(testbed: Testbed, key: str, path: str) -> str:
     if path not in testbed.files:
         raise _Refused(f"{key}.path: {path!r} is none of the files ({', '.join(testbed.files[:8])})")
-    return Path(testbed.root, path).read_text(encoding="utf-8")
+    return Path(testbed.root, path).read_bytes().decode("utf-8")  # line ends as they are
 
 
 def check_rung(testbed: Testbed, number: int) -> None:

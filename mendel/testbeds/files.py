@@ -18,6 +18,22 @@ MOST_BYTES = 1 << 20
 MOST_FILES = 2000
 _PASSED_BY = ("__pycache__", ".*", "*.egg-info", "node_modules", "venv", "out", "out-*", "wandb", "runs")
 """Folders that hold no source, where git does not say which do."""
+_SOURCE = (
+    ".py",
+    ".toml",
+    ".yaml",
+    ".yml",
+    ".json",
+    ".cfg",
+    ".ini",
+    ".txt",
+    ".md",
+    ".sh",
+    ".cu",
+    ".cpp",
+    ".h",
+)
+"""Ends of the names of source files, where git does not say which are."""
 _OWN = ("testbed.toml", "mendel.toml", "ideas.toml")
 
 
@@ -27,7 +43,7 @@ class FilesError(ValueError):
 
 def source_files(root: Path, patterns: Sequence[str]) -> list[str]:
     """Posix paths below `root` of the files that the patterns name, in order and once; without patterns of
-    all text files that git knows (untracked ones that it does not ignore too), or that lie there.
+    all text files that git knows, and Python files that are new to it, or of those that lie there.
     FilesError where there are none, or too many."""
     if not patterns:
         found = [path for path in _known(root) if _is_source(root / path)]
@@ -80,9 +96,10 @@ def _matches(parts: list[str], pattern: list[str]) -> bool:
 
 def _known(root: Path) -> list[str]:
     with contextlib.suppress(GitError):  # in no repository, or no git here
-        listed = git("ls-files", "-z", "--cached", "--others", "--exclude-standard", folder=root)
-        paths = [path for path in listed.split("\0") if path and not _is_ours(path)]
-        return sorted(path for path in paths if (root / path).is_file())
+        listed = git("ls-files", "-z", "--cached", folder=root).split("\0")
+        others = git("ls-files", "-z", "--others", "--exclude-standard", folder=root).split("\0")
+        paths = {*listed, *(path for path in others if path.endswith(".py"))} - {""}
+        return sorted(path for path in paths if (root / path).is_file() and not _is_ours(path))
     found = []
     for folder, below, names in os.walk(root):
         below[:] = sorted(name for name in below if not any(fnmatchcase(name, one) for one in _PASSED_BY))
@@ -92,12 +109,12 @@ def _known(root: Path) -> list[str]:
             raise FilesError(
                 f"files: {root} holds too many files to look through; name those that are the source"
             )
-    return sorted(path for path in found if not _is_ours(path))
+    return sorted(path for path in found if path.endswith(_SOURCE) and not _is_ours(path))
 
 
 def _is_ours(path: str) -> bool:
-    """Whether it is a file of a lab that lies in its testbed's folder."""
-    return path in _OWN or path.split("/", 1)[0] == ".mendel"
+    """Whether it is a file of a lab in its testbed's folder, or one with a dot: secrets are in such."""
+    return path in _OWN or any(part.startswith(".") for part in path.split("/"))
 
 
 def _is_source(path: Path) -> bool:

@@ -211,6 +211,15 @@ def run_noise(curve_points: Sequence[tuple[float, float]], flops: float) -> floa
     return _relative_noise(points, curve)[0] * float(curve.loss(flops))
 
 
+def seed_noise(curve_points: Sequence[tuple[float, float]]) -> float:
+    """Standard deviation from seed to seed within a budget, pooled over budgets with two runs or more; unlike
+    `run_noise` it has nothing of a curve that fits poorly. ValueError where no budget has two runs."""
+    budgets: dict[float, list[float]] = {}
+    for budget, loss in curve_points:
+        budgets.setdefault(budget, []).append(loss)
+    return pooled_sd([losses for losses in budgets.values() if len(losses) > 1])
+
+
 def _relative_noise(points: Floats, curve: ScalingCurve) -> tuple[float, int]:
     """Standard deviation of a control run relative to its loss, and its degrees of freedom.
 

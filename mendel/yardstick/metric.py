@@ -6,6 +6,7 @@ are not followed, and files are read to a limit.
 
 from __future__ import annotations
 
+import math
 import re
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,10 @@ from mendel.records import Metric
 from mendel.yardstick.logs import read_object, read_plain
 
 _SHOWN = 60
+_VALUE = re.compile(
+    r"[-+]?(?:nan|inf(?:inity)?|\d[\d_]*\.?\d*(?:e[-+]?\d+)?|\.\d+(?:e[-+]?\d+)?)", re.IGNORECASE
+)
+"""A number as it is printed."""
 
 
 class NoMetric(ValueError):
@@ -30,10 +35,16 @@ def read_metric(metric: Metric, out: Path, log: Path) -> float:
 
 def _printed(pattern: str, log: Path) -> float:
     text = read_plain(log)[0].decode("utf-8", "replace")
-    found = re.findall(pattern, text, re.MULTILINE)
+    found = list(re.finditer(pattern, text, re.MULTILINE))
     if not found:
         raise NoMetric(f"nothing that it printed matches metric.pattern {pattern!r:.80}")
-    return _number(found[-1], f"metric.pattern {pattern!r:.80}")
+    last = found[-1]
+    # What a group such as [\d.]+ cannot match, nan or the end of 8e-05, is the last value all the same.
+    words = re.split(r"[\d\n]", text[last.start() : last.start(1)])[-1]
+    later = text.rfind(words) + len(words) if any(map(str.isalpha, words)) else 0
+    whole = _VALUE.match(text, max(later, last.start(1)))
+    value = whole[0] if whole else last[1]
+    return _number(value.rstrip(".,;:)"), f"metric.pattern {pattern!r:.80}")
 
 
 def _written(file: str, key: str, out: Path) -> float:
@@ -41,11 +52,11 @@ def _written(file: str, key: str, out: Path) -> float:
     if wrong or not content:
         raise NoMetric(f"metric.file: {wrong or f'it wrote no {file!r}'}")
     objects = _objects(content)
-    values = [value for one in objects if (value := _at(one, key)) is not None]
+    values = [_at(one, key) for one in objects if _has(one, key)]
     if not values:
         keys = ", ".join(list(objects[-1])[:8]) if objects else "no JSON object"
         raise NoMetric(f"metric.key: {key!r} is nowhere in {file!r} ({keys})")
-    return _number(values[-1], f"{file}: {key}")
+    return _number(math.nan if values[-1] is None else values[-1], f"{file}: {key}")
 
 
 def _objects(content: bytes) -> list[dict[str, Any]]:
@@ -54,6 +65,13 @@ def _objects(content: bytes) -> list[dict[str, Any]]:
     if whole is not None:
         return [whole]
     return [value for line in content.splitlines() if (value := read_object(line)) is not None]
+
+
+def _has(value: dict[str, Any], key: str) -> bool:
+    """Whether something is under a key, be it null: JSON has no word for a loss that is not finite."""
+    here, _, last = key.rpartition(".")
+    inner = _at(value, here) if here else value
+    return key in value or (isinstance(inner, dict) and last in inner)
 
 
 def _at(value: dict[str, Any], key: str) -> Any:

@@ -85,6 +85,6 @@ def test_runs_that_take_place_at_once_have_cards_of_their_own(make_job, monkeypa
     assert cards() == ("4", "5", "6", "7")
     own = [with_cards(make_job("", gpus=2), slot).env["CUDA_VISIBLE_DEVICES"] for slot in (0, 1)]
     assert own == ["4,5", "6,7"]
-    assert with_cards(make_job(""), 0).env == {}
+    assert with_cards(make_job(""), 0).env == {"CUDA_VISIBLE_DEVICES": ""}, "one that needs none sees none"
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
     assert cards() == ()

@@ -81,3 +81,22 @@ def test_a_link_is_not_followed(tmp_path):
     (out / "m.jsonl").symlink_to(tmp_path / "secret.json")
     with pytest.raises(NoMetric, match="no plain file"):
         read_metric(Metric(file="m.jsonl", key="val"), out, out / "train.log")
+
+
+@pytest.mark.parametrize(
+    ("log", "value"),
+    [
+        ("step 1: train loss 3.0, val loss 3.2\nstep 2: train loss nan, val loss nan\n", math.nan),
+        ("step 1: train loss 3.0, val loss 3.2\nstep 2: train loss inf, val loss inf\n", math.inf),
+        ("step 1: train loss 3.0, val loss 8.1e-05\n", 8.1e-05),
+        ("step 1: train loss 3.0, val loss 3.25.\n", 3.25),
+        ("step 1: train loss 3.0, val loss 3.25\nbest val loss so far\n", 3.25),
+    ],
+)
+def test_a_pattern_that_knows_digits_alone_hides_no_run_that_diverged(run, log, value):
+    found = run(Metric(pattern=r"step \d+: train loss [\d.]+, val loss ([\d.]+)"), log)
+    assert found == value or (math.isnan(found) and math.isnan(value))
+
+
+def test_a_null_at_the_end_is_a_loss_that_is_not_finite(run):
+    assert math.isnan(run(WRITTEN, m='{"val": 2.5}\n{"train": 1}\n{"val": null}\n'))

@@ -103,12 +103,13 @@ def enter(view: View, *, hosts: bool = False) -> None:
     _mount("none", "/", None, _MS_REC | _MS_PRIVATE)
     shown = plan(view)
     _mount("tmpfs", root, "tmpfs", _MS_NOSUID | _MS_NODEV, "size=4m,mode=755")
+    if hosts:  # first of all: a mount may come on top of it, and must not be written through
+        os.makedirs(root + "/etc")
+        with open(root + "/etc/hosts", "w") as file:
+            file.write(f"127.0.0.1 localhost {socket.gethostname()}\n")
     for path, kind in shown:
         _place(root, path, kind)
     os.makedirs(root + _HOME, exist_ok=True)
-    if hosts:
-        with open(root + "/etc/hosts", "w") as file:
-            file.write(f"127.0.0.1 localhost {socket.gethostname()}\n")
     _place_proc_and_dev(root)
     for point in _mount_points(root):
         if not _may_write(point.removeprefix(root), shown):
