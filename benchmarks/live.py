@@ -30,17 +30,16 @@ from mendel.campaign.config import CampaignConfig, Policy, Settings
 from mendel.campaign.jobs import Request
 from mendel.campaign.lab import Interrupted, Lab
 from mendel.campaign.progress import Progress
+from mendel.campaign.ratchet import ENDLESS, Ratchet, make_shelf, turn
 from mendel.campaign.rounds import CURVE, measure_curve
 from mendel.campaign.session import make_fingerprint, prepare, start_workers, stops_on_signal
 from mendel.campaign.session import queue as ideas_of
 from mendel.campaign.session import run as run_campaign
 from mendel.campaign.summary import summarise, trunk_points
-from mendel.campaign.trunk import Line, Shelf, tokens_at, validation_spec
-from mendel.campaign.trunk import prepare as make_ready
+from mendel.campaign.trunk import Line, tokens_at, validation_spec
 from mendel.ideas.triage import rank
-from mendel.patches import read_tree
 from mendel.plans.seeds import seed_block
-from mendel.records import Interval, PlanKind, Recipe, RunResult, RunStatus, Shard, Trunk, tree_hash
+from mendel.records import Interval, PlanKind, RunResult, Shard, Trunk
 from mendel.store import Campaign, IdeaEntry, Store
 from mendel.verdicts.effects import compute_multiplier, paired_interval
 
@@ -50,7 +49,6 @@ LONG_CURVE = (*CURVE, 8.0)
 """Multiples of the rung's compute at which the original is trained: good trunks lie on its curve then."""
 POLICY = Policy(positive_share=0)
 """Their gain is Mendel's own to give."""
-ENDLESS = Budget(runs=10**9)
 LEAST_SEEDS = 5
 EQUAL = ("FLOPs", "CPU seconds")
 """What a trunk and the original are given alike."""
@@ -119,7 +117,7 @@ def compare(seed: int, arguments: argparse.Namespace) -> dict[str, object]:
         theirs = of_mendel(lab, campaign, original)
         queue = lab.store.ideas(campaign.id)[: len(ideas_of(config, lab.testbed.name)[0])]  # as it began
         tell(f"seed {seed}: greedy, {theirs.flops:.3g} FLOPs as Mendel had with {theirs.runs} runs")
-        ours = greedy(lab, shelf, original, queue, theirs.flops, seed)
+        ours = greedy(lab, original, queue, theirs.flops, seed)
         tell(f"seed {seed}: greedy kept {len(ours.adopted)} of {ours.runs} runs; measuring both")
         planted = {blank.name for blank in lab.store.blanks(campaign.id)}
         told = summarise(lab.store, campaign)
@@ -160,11 +158,6 @@ def laboratory(name: str, seed: int, config: CampaignConfig, settings: Settings)
                 executor.close()
 
 
-def make_shelf(lab: Lab) -> Shelf:
-    tree = read_tree(lab.testbed)
-    return Shelf(lab, tree, Recipe(testbed=lab.testbed.name, tree=tree_hash(tree), base=lab.campaign.recipe))
-
-
 def of_mendel(lab: Lab, campaign: Campaign, original: Line) -> Arm:
     """Where a finished campaign stands, and what it spent on runs, scaling curves and last check included."""
     points = trunk_points(lab.store, campaign)
@@ -181,40 +174,19 @@ def of_mendel(lab: Lab, campaign: Campaign, original: Line) -> Arm:
     return Arm(tuple(points[-1]["adopted"]), points[-1]["recipe"], tokens, len(runs), flops)
 
 
-def greedy(lab: Lab, shelf: Shelf, original: Line, queue: list[IdeaEntry], flops: float, seed: int) -> Arm:
+def greedy(lab: Lab, original: Line, queue: list[IdeaEntry], flops: float, seed: int) -> Arm:
     """Keep any single run that beats the best loss so far; ideas come again when the queue is at its end."""
     (number,) = seed_block(seed, 0, PlanKind.SCREEN, 1, RUNG)
     ideas = [entry.idea for entry in queue]
-    order = [item.name for item in rank(ideas, [], {})]
     by_name = {idea.name: idea for idea in ideas}
-    trunk, adopted, runs, spent = original, [], 0, 0.0
-
-    def train(line: Line, name: str) -> float:
-        nonlocal runs, spent
-        spec = validation_spec(lab, line, RUNG, number, tokens_at(lab, line, RUNG))
-        runs, spent = runs + 1, spent + spec.tokens * lab.flops_per_token(line.recipe, RUNG)
-        result = lab.complete([Request(spec, "greedy", name)])[spec.id]
-        return result.bits_per_byte if result.status is RunStatus.DONE else float("inf")
-
-    lab.smoke([(original.recipe, RUNG, None)])
-    best = train(trunk, "trunk")
-    while True:
-        before = runs
-        for name in order:
-            if spent >= flops:
-                return Arm(tuple(adopted), trunk.recipe, tokens_at(lab, trunk, RUNG), runs, spent)
-            if name in adopted:
-                continue
-            ready, _ = make_ready(lab, shelf, trunk, [by_name[name]], RUNG)
-            if not ready:
-                continue
-            loss = train(ready[0].line, name)
-            if loss < best:
-                tell(f"greedy, run {runs}, {spent / flops:.0%}: keeps {name}, {best:.4f} to {loss:.4f}")
-                best, trunk = loss, ready[0].line
-                adopted = [held.name for held in trunk.trunk.adopted]
-        if runs == before:  # nothing is left that runs
-            return Arm(tuple(adopted), trunk.recipe, tokens_at(lab, trunk, RUNG), runs, spent)
+    ratchet = Ratchet(lab, make_shelf(lab), original, RUNG, number)
+    ratchet.begin()
+    for one in turn(ratchet, [by_name[item.name] for item in rank(ideas, [], {})], flops):
+        if one.kept:
+            spent = f"greedy, run {ratchet.runs}, {ratchet.spent / flops:.0%}"
+            tell(f"{spent}: keeps {one.idea}, {one.best:.4f} to {one.loss:.4f}")
+    tokens = tokens_at(lab, ratchet.trunk, RUNG)
+    return Arm(ratchet.adopted, ratchet.trunk.recipe, tokens, ratchet.runs, ratchet.spent)
 
 
 def measure(

@@ -131,7 +131,7 @@ def compare(args: argparse.Namespace, shape: str, train: Path) -> dict[str, Any]
 def compare_precisions(seeds: int, train: Path, text: Path) -> dict[str, Any]:
     """bfloat16 against float32 at rung 0, paired by seed."""
     config = config_of("rung 0")
-    tokens = int(load_testbed("gpt").rungs[0].flops / config.flops_per_token())
+    tokens = int(load_testbed("gpt").rungs[0].compute / config.flops_per_token())
     losses = {
         precision: [
             reference.own_loss(train, text, precision=precision, seed=seed, tokens=tokens)

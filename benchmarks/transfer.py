@@ -190,7 +190,7 @@ def sweep_recipe(sweep: Sweep, recipe: str, args: argparse.Namespace, workers: T
     jobs = []
     for rung in sorted(args.rungs, reverse=True):  # the longest first
         plan = sweep.plan(recipe, rung)
-        tokens = int(args.share * sweep.testbed.rungs[rung].flops / plan["flops_per_token"])
+        tokens = int(args.share * sweep.testbed.rungs[rung].compute / plan["flops_per_token"])
         for factor in args.factors:
             knobs = {knob: factor * value for knob, value in plan["knobs"].items()}
             points = [Point(recipe, rung, factor, seed, tokens, knobs) for seed in range(args.seeds)]

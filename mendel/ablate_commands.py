@@ -52,7 +52,7 @@ def ablate(
     plan
         Print the plan (runs, seconds, FLOPs, power) and train nothing.
     no_curve
-        Do not measure the reference's scaling curve: effects are then in bits per byte only.
+        Do not measure the reference's scaling curve: effects are then in the unit of the loss only.
     out
         The report to write (default: reports/ in the store's folder).
     """
@@ -112,9 +112,9 @@ def _report(found: dict[str, Any], out: Path | None) -> Path:
 def show_ablation(console: Console, found: dict[str, Any]) -> None:
     """Effects with their intervals, shares, and the result in sentences."""
     scale = found["scale"]
-    unit = {"log2_cm": "log2 CM", "bits_per_byte": "bits per byte"}[scale]
+    unit = "log2 CM" if scale == "log2_cm" else found["unit"]
     table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
-    for name in ("effect", unit, "95 % interval", "simultaneous", "p (Holm)", "bits per byte"):
+    for name in ("effect", unit, "95 % interval", "simultaneous", "p (Holm)", found["unit"]):
         table.add_column(name, justify="left" if not table.columns else "right")
     for row in (*found["main"], *found["interactions"]):
         effect, mark = row[scale], " *" if row["uses_failures"] else ""

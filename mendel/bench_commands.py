@@ -1,4 +1,4 @@
-"""The commands that measure Mendel itself: `mendel bench decisions` and `researchers`. cli.py names them."""
+"""The commands that measure Mendel itself, `mendel bench ...`: cli.py names them."""
 
 from __future__ import annotations
 
@@ -12,8 +12,10 @@ from rich.table import Table
 from mendel.bench.regime import Regime, RegimeError, load_regime, shipped
 from mendel.bench.replay import Replay, TableError, how_to_replay, read_table
 from mendel.bench.run import PolicyError, bench_regime, bench_table
-from mendel.campaign.config import ConfigError
-from mendel.recipe_commands import Json, print_json
+from mendel.campaign.config import ConfigError, read_settings
+from mendel.campaign.progress import Progress
+from mendel.recipe_commands import Json, Unsafe, open_store, print_json, sandbox_of
+from mendel.terminal import watching
 
 FIGURES = (".png", ".svg", ".pdf")
 BENCH_ERRORS = (RegimeError, TableError, PolicyError)
@@ -155,6 +157,62 @@ def _table(block: dict[str, Any]) -> Table:
         table.caption = f"* of {min(fewer)} campaigns only: it takes seconds for each"
         table.caption_justify = "left"
     return table
+
+
+def ratchet(
+    campaign: str | None = None, /, *, workers: int | None = None, unsafe: Unsafe = False, json: Json = False
+) -> None:
+    """Keep any single run that beats the best loss so far, on a campaign's ideas: what that loop and Mendel
+    say, side by side.
+
+    Parameters
+    ----------
+    campaign
+        A finished campaign (default: the latest); its planted ideas are left out.
+    """
+    from mendel.campaign.ratchet import beside, finished
+
+    changes = ({"workers": workers} if workers is not None else {}) | sandbox_of(unsafe)
+    progress, settings = Progress(), read_settings()
+    with open_store() as store, watching(progress, Console(stderr=True), quiet=json):
+        found = beside(store, finished(store, campaign), settings, progress, changes)
+    print_json(found) if json else show_ratchet(Console(), found)
+
+
+def show_ratchet(console: Console, found: dict[str, Any]) -> None:
+    """A line for each idea, in the order of the loop, and the counts."""
+    table = Table(box=None, pad_edge=False, padding=(0, 1, 0, 0))
+    table.add_column("idea", no_wrap=True)
+    for name in ("one run", "to beat"):
+        table.add_column(name, justify="right")
+    for name in ("the loop", "Mendel", "CM"):
+        table.add_column(name, no_wrap=True)
+    for row in found["ideas"]:
+        cm = row["log2_cm"]
+        loop = "kept" if row["kept"] else "discarded" if row["loss"] is not None else "did not run"
+        table.add_row(
+            row["idea"],
+            "-" if row["loss"] is None else f"{row['loss']:.4f}",
+            f"{row['best']:.4f}",
+            loop,
+            "claimed" if row["claimed"] else row["verdict"] or row["state"],
+            f"{2 ** cm['value']:.2f} [{2 ** cm['low']:.2f}, {2 ** cm['high']:.2f}]" if cm else "",
+        )
+    console.print(table)
+    kept, claimed = found["kept"], [row["idea"] for row in found["ideas"] if row["claimed"]]
+    lines = [
+        f"The loop started at {found['start']:.4f} {found['unit']} and kept {len(kept)} of "
+        f"{len(found['ideas'])} in {found['runs']} runs; its best is {found['end']:.4f}.",
+        f"Mendel claims {len(claimed)}: {', '.join(claimed) or 'none'}.",
+    ]
+    for key, words in (
+        ("kept_not_claimed", "Kept by the loop and not shown to be better"),
+        ("claimed_not_kept", "Shown to be better and discarded by the loop"),
+    ):
+        if found[key]:
+            lines.append(f"{words}: {', '.join(found[key])}.")
+    for line in lines:
+        console.print(line, markup=False, highlight=False, soft_wrap=True)
 
 
 def researchers(*, model: str | None = None, json: Json = False) -> None:

@@ -18,9 +18,8 @@ from rich.table import Table
 from mendel import __version__
 from mendel.ablate_commands import ablate
 from mendel.agents_commands import mcp
-from mendel.bench_commands import BENCH_ERRORS, decisions, researchers
+from mendel.bench_commands import BENCH_ERRORS, decisions, ratchet, researchers
 from mendel.campaign.config import (
-    TEMPLATE,
     CampaignConfig,
     ConfigError,
     read_config,
@@ -32,8 +31,10 @@ from mendel.campaign.progress import Progress
 from mendel.campaign.session import MissingExtra
 from mendel.campaign.session import run as run_session
 from mendel.campaign.summary import summarise, trunk_points
+from mendel.export_commands import export
 from mendel.ideas.userfile import IdeasError
 from mendel.ideas_commands import ideas_add, ideas_list, ideas_show
+from mendel.init_commands import init
 from mendel.recipe_commands import (
     Json,
     Unsafe,
@@ -49,6 +50,8 @@ from mendel.research_commands import review
 from mendel.runs import ExecutorError
 from mendel.store import Campaign, Store, StoreError
 from mendel.terminal import show_climbs, show_forecasts, show_summary, watching
+from mendel.testbed_commands import check as check_testbed
+from mendel.testbed_commands import schema
 from mendel.testbeds import TestbedError
 from mendel.trust_commands import redteam
 from mendel.yardstick import CorpusError
@@ -76,9 +79,16 @@ bench_app = App(
     name="bench", group=MORE, help="Measure Mendel itself.", default_parameter=Parameter(negative=())
 )
 bench_app.command(decisions)
+bench_app.command(ratchet)
 bench_app.command(researchers)
 app.command(bench_app)
-for command in (ablate, probe, ladder, sample, redteam, review, mcp):
+testbed_app = App(
+    name="testbed", group=MORE, help="Prove a testbed.toml.", default_parameter=Parameter(negative=())
+)
+testbed_app.command(check_testbed, name="check")
+testbed_app.command(schema)
+app.command(testbed_app)
+for command in (ablate, export, probe, ladder, sample, redteam, review, mcp):
     app.command(command, group=MORE)
 
 ConfigFile = Annotated[
@@ -115,25 +125,7 @@ refused."""
 DEMO_POLICY: dict[str, Any] = {"curve_seeds": 2, "verify_pairs": 8}
 
 
-@app.command(group=MAIN, sort_key=2)
-def init(*, testbed: str = "gpt", json: Json = False) -> None:
-    """Write a commented mendel.toml into the working folder.
-
-    Parameters
-    ----------
-    testbed
-        Name of a built-in testbed, or a folder with a testbed.toml.
-    """
-    from mendel.testbeds import load_testbed
-
-    found = load_testbed(testbed)
-    path = Path("mendel.toml")
-    if path.exists():
-        raise ConfigError(f"{path}: it exists already; edit it, or move it away first")
-    path.write_text(
-        TEMPLATE.format(testbed=testbed, recipes=", ".join(found.recipes), rungs=len(found.rungs) - 1)
-    )
-    print_result(json, {"config": str(path)}, f"Wrote {path}. Next: mendel run --budget 20m")
+app.command(init, group=MAIN, sort_key=2)
 
 
 @app.command(group=MAIN, sort_key=3)

@@ -44,7 +44,7 @@ def ideas_show(name: str, /, *, json: Json = False) -> None:
         return
     console = Console()
     console.print(f"[bold]{idea.name}[/bold]  ({idea.idea_class})", highlight=False)
-    for text in (idea.hypothesis, idea.mechanism, f"Source: {idea.citation}"):
+    for text in (idea.hypothesis, idea.mechanism, f"Source: {idea.citation or 'none given'}"):
         console.print(text, markup=False, highlight=False)
     for key, value in idea.patch.overrides.items():
         console.print(f"  {key} = {value!r}", markup=False)

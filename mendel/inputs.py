@@ -19,6 +19,7 @@ RULES = {
     "less_than_equal": "must be at most {le}",
     "finite_number": "must be a finite number",
     "literal_error": "allowed are {expected}",
+    "enum": "allowed are {expected}",
     "string_too_short": "must have a length of at least {min_length}",
     "string_too_long": "must have a length of at most {max_length}",
     "string_pattern_mismatch": "must match the pattern {pattern}",

@@ -3,8 +3,10 @@
 Every stage takes records and returns records; nothing here imports the rest of mendel, so a record can
 be read, stored and printed anywhere. Identity is content: two equal records have the same `id`.
 
-Units: compute is FLOPs, time is seconds, loss is bits per byte (bpb), a compute multiplier (CM) is kept
-as its base-2 logarithm (`log2_cm`), because logarithms add up over changes.
+Units: time is seconds; a compute multiplier (CM) is kept as its base-2 logarithm (`log2_cm`), because
+logarithms add up over changes. Compute is FLOPs and loss is bits per byte, unless the testbed says otherwise:
+then whatever is named `flops` is in its currency and whatever is called bits per byte in its unit
+(`Fingerprint.currency`, `Fingerprint.unit`).
 """
 
 from __future__ import annotations
@@ -83,7 +85,17 @@ class Trust(StrEnum):
         """For a reader of a claim."""
         if self is Trust.SCORED:
             return "scored by Mendel from the checkpoint"
-        return "as the run itself reported it"
+        return "reported by the run itself"
+
+    @property
+    def caveat(self) -> str:
+        """Why a claim rests on less than it could, in a sentence; empty where it does not."""
+        if self is Trust.SCORED:
+            return ""
+        return (
+            "Weaker than a score by Mendel: the code under test says its own loss, on validation data of its "
+            "own, so there is no text that only a confirmation reads, and no audit of what a model answers."
+        )
 
 
 class Currency(StrEnum):
@@ -100,6 +112,27 @@ class Currency(StrEnum):
         """As a unit behind a number."""
         return "FLOPs" if self is Currency.FLOPS else self.value
 
+    @property
+    def told(self) -> str:
+        """What a run is told its budget in: counted FLOPs become tokens."""
+        return "tokens" if self is Currency.FLOPS else self.value
+
+    @property
+    def each(self) -> str:
+        """One of these."""
+        return self.told.removesuffix("s")
+
+    def amount(self, budget: float) -> str:
+        """A run's budget in words: 400 steps, 12.5 seconds."""
+        number = f"{budget:,}" if self.parts == 1 else f"{budget / self.parts:,g}"
+        return f"{number} {self.told}"
+
+    @property
+    def parts(self) -> int:
+        """A run's budget is a whole number: of FLOPs' tokens, of tokens, of steps, or of thousandths of a
+        second, so many to the unit."""
+        return 1000 if self is Currency.SECONDS else 1
+
 
 class Rung(Record):
     """One scale of the ladder: a compute budget and one dial that the recipe maps to shapes and tokens."""
@@ -113,7 +146,8 @@ class Rung(Record):
 
 
 class Metric(Record):
-    """How the loss is read from what a run prints or writes, where Mendel does not score it itself."""
+    """How the loss is read from what a run prints or writes, where Mendel does not score it itself: it is a
+    positive number, and less is better."""
 
     pattern: str = ""
     """Regular expression over the output, one group: the number. The last match counts."""
@@ -122,7 +156,6 @@ class Metric(Record):
     key: str = ""
     unit: str = "loss"
     """What it is counted in, for readers: "nats per token"."""
-    higher_is_better: bool = False
 
     @model_validator(mode="after")
     def _one_way(self) -> Metric:
@@ -266,12 +299,35 @@ class Fingerprint(Record):
     """What losses are counted in."""
     trust: Trust = Trust.SCORED
     """Who says what they are."""
+    currency: Currency = Currency.FLOPS
+    """What budgets are counted in."""
+
+    @property
+    def reported(self) -> bool:
+        """Whether the runs say their own loss."""
+        return self.trust is Trust.REPORTED
+
+    @property
+    def counts_flops(self) -> bool:
+        """Whether budgets are in FLOPs, which are counted."""
+        return self.currency is Currency.FLOPS
+
+    @property
+    def clock(self) -> str:
+        """What the clock charges: the time that passed where cards did the work."""
+        return "seconds" if self.device.startswith("cuda") else "CPU seconds"
+
+    @property
+    def losses(self) -> dict[str, str]:
+        """What JSON says of how losses and budgets come about."""
+        return {"unit": self.unit, "trust": self.trust.value, "currency": self.currency.words}
 
     @model_serializer(mode="wrap")
     def _without_usual(self, write: SerializerFunctionWrapHandler) -> dict[str, Any]:
-        """Leave out how losses come about where they do as ever: fingerprints are older than these keys."""
+        """Leave out how losses and budgets come about where they do as ever: fingerprints are older than
+        these keys."""
         written: dict[str, Any] = write(self)
-        usual = {"unit": BITS_PER_BYTE, "trust": Trust.SCORED}
+        usual = {"unit": BITS_PER_BYTE, "trust": Trust.SCORED, "currency": Currency.FLOPS}
         return {key: value for key, value in written.items() if usual.get(key) != value}
 
 
@@ -509,11 +565,13 @@ class Stopped(Record):
 
 class RunResult(Record):
     """What the lab measured of a run; nothing here is a number that the run printed of itself, but `tokens`,
-    which its reader counted, and what is expected of one that was stopped early by its log."""
+    which its reader counted, what is expected of one that was stopped early by its log, and the loss where
+    the testbed's runs report it."""
 
     status: RunStatus
     bits_per_byte: float | None = None
-    """From the checkpoint, by the yardstick; None unless `status` is done."""
+    """The loss, in the campaign's unit: bits per byte of the checkpoint, by the yardstick, or what the run
+    reported in another unit (`Fingerprint.unit`). None unless `status` is done."""
     tokens: int = 0
     flops: float = 0.0
     """Only where the run was counted (smoke runs)."""
@@ -585,6 +643,14 @@ class Rule(Record):
     """Pairs that this knowledge counts for: the more alike the noise of ideas is, the more; 0 unknown."""
     min_pairs: int = 5
     max_pairs: int = 12
+    unit: str = BITS_PER_BYTE
+    """What losses are counted in: for the words of a verdict."""
+
+    @model_serializer(mode="wrap")
+    def _without_usual(self, write: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """Leave out the usual unit: plans are older than this key."""
+        written: dict[str, Any] = write(self)
+        return {key: value for key, value in written.items() if (key, value) != ("unit", BITS_PER_BYTE)}
 
 
 class Plan(Record):
@@ -717,7 +783,7 @@ class Extrapolation(Record):
     flops: float
     """The target scale."""
     currency: str = "FLOPs"
-    """What compute is counted in: "FLOPs", or "tokens" where these are not counted."""
+    """What compute is counted in, in words: FLOPs, tokens, steps or seconds."""
     log2_cm: Interval
     """Of the true gain there: errors of measurement, of the slope, and the differences between ideas."""
     probability: float

@@ -16,6 +16,7 @@ from rich.table import Table
 from rich.text import Text
 
 from mendel.campaign.progress import Progress
+from mendel.records import Currency, Trust
 
 BAR = 40
 """Characters of the budget bar."""
@@ -79,7 +80,7 @@ def where_measured(adopted: Sequence[Mapping[str, Any]]) -> str:
 def _show_adopted(console: Console, adopted: list[dict[str, Any]]) -> None:
     if adopted and not console.is_terminal:
         for row in adopted:
-            line = f"Adopted {row['id']}: CM {row['cm']:.2f} ({_interval(row)})"
+            line = f"Adopted {row['id']}: CM {row['cm']:.2f} ({_interval(row)}){_said_by(row, ', losses ')}"
             console.print(line, markup=False, highlight=False, soft_wrap=True)
     elif adopted:
         table = Table(title="Adopted changes", title_justify="left")
@@ -87,7 +88,7 @@ def _show_adopted(console: Console, adopted: list[dict[str, Any]]) -> None:
         table.add_column("compute multiplier", justify="right")
         table.add_column("95 % interval", justify="right")
         for row in adopted:
-            table.add_row(row["id"], f"{row['cm']:.2f}", _interval(row))
+            table.add_row(row["id"] + _said_by(row, "\n"), f"{row['cm']:.2f}", _interval(row))
         console.print(table)
     else:
         console.print("No change was adopted.")
@@ -95,9 +96,18 @@ def _show_adopted(console: Console, adopted: list[dict[str, Any]]) -> None:
         console.print(where_measured(adopted), markup=False, highlight=False)
 
 
+def _said_by(row: Mapping[str, Any], before: str) -> str:
+    """That a claim rests on what runs say of themselves; nothing where Mendel scored them."""
+    trust = Trust(row["trust"])
+    return f"{before}{trust.words}" if trust.caveat else ""
+
+
 def show_summary(console: Console, summary: dict[str, Any]) -> None:
     """The result of a campaign in a few lines."""
     _show_adopted(console, summary["adopted"])
+    trust = Trust(summary["trust"])
+    told = f"Losses: {trust.words}, in {summary['unit']}. {trust.caveat}"
+    console.print(told.strip(), markup=False, highlight=False, soft_wrap=True)
     if names := ", ".join(summary["carried"]):
         said = f"Carried, proved with the trunk and not apart: {names}"
         console.print(said, markup=False, highlight=False, soft_wrap=True)
@@ -110,7 +120,8 @@ def show_summary(console: Console, summary: dict[str, Any]) -> None:
     for row in summary["rejected"]:
         console.print(f"Rejected {row['id']}: {row['reason']}", markup=False, highlight=False, soft_wrap=True)
     if summary["sandbox"] and summary["sandbox"]["name"] == "none":
-        console.print("[bold red]No sandbox: patch code could reach this machine and its own scores.[/]")
+        scores = " and its own scores" if summary["trust"] == Trust.SCORED else ""
+        console.print(f"[bold red]No sandbox: patch code could reach this machine{scores}.[/]")
     console.print(
         f"Blanks: {summary['blanks_claimed']} claimed of {summary['blanks_judged']} judged, "
         f"{summary['blanks_confirmed']} of them in confirmation ({summary['blanks_planted']} planted). "
@@ -136,7 +147,7 @@ def show_summary(console: Console, summary: dict[str, Any]) -> None:
     if summary["loop_seconds"] is not None:
         console.print(
             f"Loop: {summary['loop_seconds']:.0f} s; {summary['overhead_fraction']:.1%} of the workers' time "
-            "was neither training nor scoring.",
+            f"was {'not training' if trust is Trust.REPORTED else 'neither training nor scoring'}.",
             highlight=False,
             soft_wrap=True,
         )
@@ -236,12 +247,15 @@ def _interval(cm: dict[str, Any]) -> str:
 def show_ladder(console: Console, found: dict[str, Any]) -> None:
     """What each rung showed, the curve through them, and how the prediction fared."""
     table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
-    for name in ("rung", found["currency"], "tokens", "runs", "bits per byte", "sd", "seconds each"):
+    told_otherwise = (Currency.STEPS.words, Currency.SECONDS.words)
+    counted = [] if found["currency"] in told_otherwise else ["tokens"]
+    for name in ("rung", found["currency"], *counted, "runs", found["unit"], "sd", "seconds each"):
         table.add_column(name, justify="right")
     for row in (*found["rungs"], *([found["top"]] if found["top"] else [])):
         runs = f"{row['runs']} ({row['failed']} failed)" if row["failed"] else str(row["runs"])
         sd = "-" if row["sd"] is None else f"{row['sd']:.4f}"
-        cells = (f"{row['flops']:.3g}", f"{row['tokens']:,}", runs, f"{row['mean']:.4f}", sd)
+        tokens = [f"{row['tokens']:,}"] if counted else []
+        cells = (f"{row['flops']:.3g}", *tokens, runs, f"{row['mean']:.4f}", sd)
         table.add_row(str(row["rung"]), *cells, f"{row['seconds']:.1f}")
     console.print(table)
     fit = found["fit"]
@@ -249,7 +263,7 @@ def show_ladder(console: Console, found: dict[str, Any]) -> None:
     predicted = {end: found[f"predicted{key}"] for end, key in _ENDS.items()}
     lines = [
         f"L(C) = E + A (C / {fit['reference']:.3g})^-alpha:  {',  '.join(named)}",
-        f"Rung {found['predict']}: predicted {_within(predicted, 4)} bits per byte",
+        f"Rung {found['predict']}: predicted {_within(predicted, 4)} {found['unit']}",
     ]
     if found["top"]:
         error = found["relative_error"]

@@ -141,7 +141,8 @@ def findings(
     """List findings, newest first: claims with their compute multiplier, its interval, and what refutes them.
 
     A finding holds where it was measured: this testbed, this rung, over the trunk of its round. Evicted ones
-    no longer earn their place in the trunk.
+    no longer earn their place in the trunk. Where the runs reported their own loss (`trust`) it is weaker:
+    nothing was held out, and no answers of a model were audited.
     """
     chosen = [desk.campaign(campaign)] if campaign else desk.store.campaigns()
     told = desk.store.findings_of([one.id for one in chosen])
@@ -163,7 +164,7 @@ def runs(
     """List single training runs: recipe, rung, seed number, validation loss, and why one did not end well.
 
     Runs with one seed number share seed, initial values and data order: compare these only, never unpaired
-    ones. Scores on the held-out shard are never told.
+    ones. Scores of confirmations, on the held-out shard, are never told.
     """
     check_word("stage", stage, [one.value for one in PlanKind])
     sight = look(desk.store, desk.campaign(campaign))
@@ -186,7 +187,8 @@ def run_log(
     sight = look(desk.store, found)
     withheld = "" if sight.settled(entry.idea) else UNSETTLED
     if entry.spec.shard is Shard.HELD_OUT:
-        withheld = "runs on the held-out shard are told by their verdict alone"
+        where = "of a confirmation" if found.fingerprint.reported else "on the held-out shard"
+        withheld = f"runs {where} are told by their verdict alone"
     lines = [] if withheld else describe(desk.store, found, run)["log"]
     log = as_data("\n".join(lines)[-LOG_TEXT:], f"printed by run {run}", LOG_TEXT)
     return RunLog(run=sight.run(entry), log=log, withheld=withheld)
@@ -207,6 +209,9 @@ def campaign_row(store: Store, campaign: Campaign) -> CampaignSeen:
         ideas=len(store.ideas(campaign.id)),
         runs=len(store.runs(campaign.id, RunState.FINISHED)),
         adopted=tuple(adopted_names(store, campaign)) if "rungs" in campaign.config else (),
+        unit=campaign.fingerprint.unit,
+        trust=campaign.fingerprint.trust.words,
+        currency=campaign.fingerprint.currency.words,
     )
 
 
@@ -227,4 +232,6 @@ def finding_words(sight: Sight, idea: str) -> str:
     last = found[-1]
     held = "adopted" if last.adopted else f"not in the trunk{': ' if last.evicted else ''}{last.evicted}"
     words = cm_text(Interval.model_validate(last.log2_cm))
-    return line(f"CM {words} at rung {last.rung}, {last.measured}; {held}")
+    trust = sight.facts.fingerprint.trust
+    said = f"; losses {trust.words}" if trust.caveat else ""
+    return line(f"CM {words} at rung {last.rung}, {last.measured}; {held}{said}")

@@ -28,6 +28,12 @@ class CampaignSeen(Seen):
     """Finished ones."""
     adopted: tuple[str, ...]
     """Changes in its trunk, in the order of adoption."""
+    unit: str
+    """What losses are counted in."""
+    trust: str
+    """scored by Mendel from the checkpoint, or reported by the run itself, which is weaker."""
+    currency: str
+    """What budgets are counted in."""
 
 
 class IdeaSeen(Seen):
@@ -60,6 +66,7 @@ class PlanSeen(Seen):
     """Recipe ids."""
     rung: int
     shard: str
+    """validation or held_out; empty where runs report their own loss."""
     pairs: int
     """Most pairs that it may take."""
 
@@ -78,7 +85,8 @@ class RunSeen(Seen):
     state: str
     status: str | None
     bits_per_byte: float | None
-    """Validation loss; None for runs on the held-out shard, and for those that did not end well."""
+    """Validation loss in the campaign's unit; None for confirmation runs, and for those that did not end
+    well."""
     tokens: int | None
     train_seconds: float | None
     """None, like tokens, until it is told whether the idea was planted."""
@@ -103,7 +111,7 @@ class VerdictSeen(Seen):
     log2_cm: float | None
     log2_cm_low: float | None
     log2_cm_high: float | None
-    """log2 compute multiplier with its 95 % interval; None where it comes from the held-out shard."""
+    """log2 compute multiplier with its 95 % interval; None where it comes from a confirmation."""
     probability: float | None
     """Of a screen: that there is a gain."""
     reason: str
@@ -123,6 +131,9 @@ class FindingSeen(Seen):
     cm_high: float | None
     """Compute multiplier with its 95 % interval: 1.10 is the same loss for about 10 % less compute."""
     measured: str
+    trust: str
+    """scored by Mendel from the checkpoint, or reported by the run itself, which is weaker."""
+    unit: str
     cost_ratio: float
     """Cost per token over the control's."""
     adopted: bool

@@ -91,7 +91,7 @@ class Sight:
                 control=plan.control,
                 treatment=plan.treatment,
                 rung=plan.rung,
-                shard=plan.shard.value,
+                shard=self._shard(plan.shard),
                 pairs=len(plan.seeds),
             )
             for plan in self.facts.plans.values()
@@ -113,7 +113,7 @@ class Sight:
             recipe=spec.recipe,
             rung=spec.rung,
             seed_number=self._seeds[spec.seed],
-            shard=spec.shard.value,
+            shard=self._shard(spec.shard),
             state=run.state.value,
             status=result.status.value if result else None,
             bits_per_byte=result.bits_per_byte if result and scored else None,
@@ -152,6 +152,9 @@ class Sight:
         return idea in self.in_play and "planted" in text
 
     # --- helpers ------------------------------------------------------------------------------------------
+
+    def _shard(self, shard: Shard) -> str:
+        return "" if self.facts.fingerprint.reported else shard.value
 
     def _judged(self, idea: str | None) -> Iterator[tuple[Verdict, Plan]]:
         for verdict in self.facts.verdicts:
@@ -198,6 +201,8 @@ class Sight:
             cm_low=plain(2**cm.low),
             cm_high=plain(2**cm.high),
             measured=finding.measured,
+            trust=self.facts.fingerprint.trust.words,
+            unit=self.facts.fingerprint.unit,
             cost_ratio=finding.cost_ratio,
             adopted=finding.adopted,
             evicted=self.words(finding.evicted),

@@ -244,12 +244,12 @@ class _Ablation:
         curve, notes = self.curve(losses)
         bound = self.bound(curve)
         names = tuple(factor.name for factor in self.layout.factors)
-        found = analyse(Cells(design, names, losses, bound, curve, self.flops))
+        found = analyse(Cells(design, names, losses, bound, curve, self.flops, lab.testbed.unit))
         found["notes"] = [*self.layout.notes, *notes, *found["notes"], *self.blind(specs, table)]
         fields = {
             **self.layout.fields(),
             "rung": self.rung,
-            "currency": lab.testbed.budget.words,
+            **lab.campaign.fingerprint.losses,
             "flops": self.flops,
             "seeds": list(self.seeds),
             "cells": [self.cell(cell, specs, table) for cell in range(len(design.rows))],

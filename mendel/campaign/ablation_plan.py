@@ -168,6 +168,7 @@ def plan_fields(
         "finished_runs": finished,
         "flops": full * flops,
         "currency": testbed.budget.words,
+        "unit": testbed.unit,
         "seconds": seconds,
         "workers": workers,
         "residual_sd_bits_per_byte": noise.sd,
@@ -216,7 +217,7 @@ def plan_lines(plan: Mapping[str, Any]) -> list[str]:
         f"each with the same {plan['seeds']} seeds",
         f"{plan['cells'] * plan['seeds']} runs of cells{curve}{there}; {plan['flops']:.3g} "
         f"{plan['currency']}, {took}; a smoke run of each new cell comes first",
-        f"noise of a run within its seed: {plan['residual_sd_bits_per_byte']:.4f} bits per byte "
+        f"noise of a run within its seed: {plan['residual_sd_bits_per_byte']:.4f} {plan['unit']} "
         f"({plan['sd_source']}); a doubling of compute is worth {plan['slope']:.3f} ({plan['slope_source']})",
     ]
     for name, words in (("main", "main effect"), ("interaction", "interaction")):

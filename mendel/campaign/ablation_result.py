@@ -8,6 +8,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from mendel.plans.designs import Contrast, Design
+from mendel.records import BITS_PER_BYTE
 from mendel.verdicts.factorial import (
     ComputeScale,
     Effect,
@@ -47,6 +48,8 @@ class Cells:
     """(FLOPs, bits per byte) of the reference's runs; empty where no curve was measured."""
     flops: float
     """Of the rung."""
+    unit: str = BITS_PER_BYTE
+    """What losses are counted in."""
 
 
 def analyse(cells: Cells) -> dict[str, Any]:
@@ -59,6 +62,7 @@ def analyse(cells: Cells) -> dict[str, Any]:
     interactions = found.family(design.interactions)
     result = {
         "scale": BITS if scale is None else CM,
+        "unit": cells.unit,
         "main": main,
         "interactions": interactions,
         "whole": found.single(design.whole),
@@ -78,7 +82,7 @@ def analyse(cells: Cells) -> dict[str, Any]:
 
 def _scale(cells: Cells, table: Any) -> tuple[ComputeScale | None, list[str]]:
     if not cells.curve:
-        return None, ["no scaling curve was measured: effects are in bits per byte only"]
+        return None, [f"no scaling curve was measured: effects are in {cells.unit} only"]
     try:
         return in_compute(cells.curve, cells.flops, table, cells.design.reference), []
     except ValueError as error:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-UNITS = {"log2_cm": "log2 CM", "bits_per_byte": "bits per byte"}
 MOST = 6
 """Interactions told one by one."""
 
@@ -16,7 +15,7 @@ def sentences(found: Mapping[str, Any]) -> list[str]:
     An effect is shown where its simultaneous 95 % interval leaves out zero.
     """
     scale, kind = found["scale"], found["design"]["kind"]
-    unit = UNITS[scale]
+    unit = unit_of(found)
     lines = _whole(found, scale, unit)
     lines += _main(found["main"], scale, unit, kind)
     if found["interactions"]:
@@ -28,11 +27,16 @@ def sentences(found: Mapping[str, Any]) -> list[str]:
     lines += _aliases(found)
     if found["at_bound"]:
         lines.append(
-            f"{found['at_bound']} runs failed or ended far off and count as {found['bound']:.2f} bits per "
-            "byte worse than the reference: effects that use them say so and are as large as that bound "
-            "makes them."
+            f"{found['at_bound']} runs failed or ended far off and count as {found['bound']:.2f} "
+            f"{found['unit']} worse than the reference: effects that use them say so and are as large as "
+            "that bound makes them."
         )
     return [*lines, *(f"{note[0].upper()}{note[1:]}." for note in found["notes"])]
+
+
+def unit_of(found: Mapping[str, Any]) -> str:
+    """What its effects are told in."""
+    return "log2 CM" if found["scale"] == "log2_cm" else str(found["unit"])
 
 
 def _whole(found: Mapping[str, Any], scale: str, unit: str) -> list[str]:

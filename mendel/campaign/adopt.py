@@ -139,7 +139,7 @@ def _try(
 
 def _beyond_charge(round: Round, plan: Plan, pairs: Sequence[tuple[RunResult, RunResult]]) -> float:
     """How many times its charge a treatment takes to train, in CPU seconds; 0 where no audit minds."""
-    train, _ = audit_costs(round, plan, pairs)
+    train, *_ = audit_costs(round, plan, pairs)
     return 0.0 if train.passed else float(train.evidence["ratio"])
 
 
@@ -203,7 +203,7 @@ def _withdrawn(
             name="fresh",
             passed=False,
             reason=f"{effect.pairs} pairs on fresh seeds show a loss: difference "
-            f"{effect.difference.value:+.4f} bits per byte, at most {effect.difference.high:+.4f}",
+            f"{effect.difference.value:+.4f} {plan.rule.unit}, at most {effect.difference.high:+.4f}",
         )
     if violation is None:
         return False

@@ -64,12 +64,13 @@ def standing_context(lab: Lab, goal: str, line: Line) -> tuple[str, str]:
 def lab_context(lab: Lab, goal: str, recipe: str) -> str:
     """The part of a question that stays while a recipe does: goal, scale, and its code."""
     tree = lab.store.load_tree(lab.store.recipe(recipe).tree)
-    overrides = lab.store.recipe(recipe).overrides
+    overrides, losses = lab.store.recipe(recipe).overrides, lab.campaign.fingerprint
     rungs = ", ".join(
         f"rung {n}: {rung.compute:.3g} {lab.testbed.budget.words}" for n, rung in enumerate(lab.testbed.rungs)
     )
     parts = [
         f"# The lab\n\nGoal: {goal}\nTestbed {lab.testbed.name}, base recipe {lab.campaign.recipe}; {rungs}.",
+        *([f"The loss is {losses.trust.words}, in {losses.unit}."] if losses.reported else []),
         f"Values of the configuration that adopted changes set: {overrides or 'none'}.",
         "# The code\n\nFiles that may be edited:",
     ]

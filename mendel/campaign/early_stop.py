@@ -20,7 +20,7 @@ from mendel.campaign.rounds import Round
 from mendel.campaign.scoring import has_own_objective
 from mendel.campaign.trunk import Pairs, differences
 from mendel.plans.early_stop import CHECKS, SPARED, Course, StopRule, learn
-from mendel.records import Plan, Record, RunResult, RunSpec, RunStatus, Stopped, content_hash
+from mendel.records import Currency, Plan, Record, RunResult, RunSpec, RunStatus, Stopped, content_hash
 from mendel.runs.outcome import tokens_read
 from mendel.store import Campaign, Store, smoke_name
 from mendel.yardstick import early_losses
@@ -84,6 +84,8 @@ class EarlyStop:
         lab, hope = self._round.lab, self._round.config.policy.early_stop
         result = lab.store.results(lab.campaign.id, [control.id]).get(control.id)
         if not hope or result is None or result.bits_per_byte is None:
+            return None
+        if lab.testbed.budget.told != Currency.TOKENS:  # how far a run is, its log says in tokens
             return None
         if not self._comparable(control.recipe, treatment.recipe):
             return None

@@ -18,7 +18,7 @@ from mendel.campaign.config import CampaignConfig
 from mendel.campaign.lab import Lab
 from mendel.campaign.summary import MEMORY, rechecks, trunk_points
 from mendel.campaign.trunk import Line
-from mendel.records import Finding, Interval, PlanKind
+from mendel.records import BITS_PER_BYTE, Finding, Interval, PlanKind
 from mendel.researchers.answers import LESSONS, Explanation, Memory
 from mendel.researchers.book import NoAnswer
 from mendel.researchers.desk import Desk
@@ -166,18 +166,22 @@ class Shown:
             """Where the trunk stands, what it holds, and what its last recheck says that each change adds."""
             return self._show(self.trunk())
 
-        return [verdicts, skills, scale, trunk]
+        losses = self.lab.campaign.fingerprint
+        verdicts.__doc__ = (verdicts.__doc__ or "").replace(BITS_PER_BYTE, losses.unit)
+        return [verdicts, scale, trunk] if losses.reported else [verdicts, skills, scale, trunk]
 
     def beforehand(self, outside: bool) -> str:
         """What the tools would return, for whoever answers from outside and has none of them."""
         if not outside:
             return ""
-        found = {
+        found: dict[str, Any] = {
             "verdicts": self.verdicts(),
             "skills": self.skills(),
             "scale": self.scale(),
             "trunk": self.trunk(),
         }
+        if self.lab.campaign.fingerprint.reported:
+            found.pop("skills")
         return f"\n\n# The evidence\n\n{self._show(found)}"
 
     def verdicts(self) -> dict[str, Any]:
@@ -199,10 +203,11 @@ class Shown:
         if self.trial.state is IdeaState.REJECTED:
             found["state"] = terse("")
         if self.finding is not None:
-            own = self.finding
+            own, trust = self.finding, self.lab.campaign.fingerprint.trust
             found["claim"] = {
                 **_multiplier(own.log2_cm),
                 "measured": own.measured,
+                **({"losses": trust.words, "caveat": trust.caveat} if trust.caveat else {}),
                 "rung": own.rung,
                 "runs": own.runs,
                 "adopted": own.adopted,

@@ -71,7 +71,7 @@ def of_campaign(store: Store, campaign: Campaign, names: Sequence[str] = ()) -> 
     held = adopted_names(store, campaign)
     if not held:
         raise ConfigError(f"campaign {campaign.id}: its trunk holds no adopted change")
-    _check_source(store, campaign)
+    check_source(store, campaign)
     chosen = _chosen(held, names, f"the trunk of campaign {campaign.id}")
     ideas = {entry.idea.name: entry.idea for entry in store.ideas(campaign.id)}
     # Of tuned ideas the finding holds the values that the search found.
@@ -79,7 +79,7 @@ def of_campaign(store: Store, campaign: Campaign, names: Sequence[str] = ()) -> 
     return [Factor(name, ideas[name], excess=_excess(store, campaign, name)) for name in chosen]
 
 
-def _check_source(store: Store, campaign: Campaign) -> None:
+def check_source(store: Store, campaign: Campaign) -> None:
     """Adopted changes are patches of the source that the campaign began with."""
     before = (store.decision(campaign.id, INPUTS) or {}).get(SOURCE)
     now = tree_hash(read_tree(load_testbed(campaign.config["testbed"])))

@@ -24,6 +24,7 @@ from mendel.campaign.claim_audits import any_rejected
 from mendel.campaign.config import Policy
 from mendel.campaign.early_stop import EarlyStop
 from mendel.campaign.jobs import Request
+from mendel.campaign.noise import tell_noise
 from mendel.campaign.planting import grant
 from mendel.campaign.rounds import Round, at_bound
 from mendel.campaign.screen import (
@@ -240,6 +241,7 @@ class _Walk:
         if not round.noise.pairs:
             whole = [differences(self.found[p.id]) for p in self.plans if not stopped_early(self.found[p.id])]
             round.noise = now.noise = learn_noise([d for d in own if d is not None] for own in whole)
+            tell_noise(round, whole)
 
         def weighed() -> dict[str, Any]:
             outlook, slope = outlook_of(now), now.slope()

@@ -19,7 +19,8 @@ from typing import Any
 from mendel.campaign.config import CampaignConfig
 from mendel.patches import read_tree, write_tree
 from mendel.records import Recipe, RunEdit, Testbed, content_hash, tree_hash
-from mendel.testbeds import BUDGETS, TestbedError
+from mendel.testbeds import TestbedError
+from mendel.testbeds.command import run_command, run_env, run_values
 from mendel.testbeds.environment import interpreter
 from mendel.testbeds.files import matches
 from mendel.yardstick import Corpus, build_corpus
@@ -54,19 +55,12 @@ class Ground:
 
     def command(self, recipe: Recipe, rung: int, seed: int, budget: int, out: Path) -> tuple[str, ...]:
         """Script and arguments of a run."""
-        values = self.values(recipe, rung, seed, budget, out)
-        command = [part.format(**values) for part in self.testbed.command]
-        overrides = {**self.testbed.set, **self.testbed.rungs[rung].set, **recipe.overrides}
-        for key, value in sorted(overrides.items()):
-            command += [part.format(key=key, value=value) for part in self.testbed.override]
-        return tuple(command)
+        return run_command(self.testbed, recipe, rung, self.values(recipe, rung, seed, budget, out))
 
     def values(self, recipe: Recipe, rung: int, seed: int, budget: int, out: Path) -> dict[str, Any]:
         """What the placeholders of a command stand for."""
-        values: dict[str, Any] = {"recipe": recipe.base, "rung": rung, "seed": seed, "out": out}
-        values[BUDGETS[self.testbed.budget]] = budget
-        values["data"] = self.corpus.train_file if self.corpus else ""
-        return values | {"device": self.device, "cpus": self.testbed.cpus, "gpus": self.testbed.gpus}
+        data = self.corpus.train_file if self.corpus else ""
+        return run_values(self.testbed, recipe, rung, seed, budget, out, data)
 
     def furnish(self, source: Path, values: Mapping[str, Any]) -> None:
         """Make a run's copy of the source ready: the testbed's edits, and links to what runs read.
@@ -80,8 +74,7 @@ class Ground:
 
     def env(self, values: Mapping[str, Any]) -> dict[str, str]:
         """Environment variables of a run."""
-        own = {name: text.format(**values) for name, text in self.testbed.env.items()}
-        return {**({"HOME": self.home} if self.home else {}), **own}
+        return {**({"HOME": self.home} if self.home else {}), **run_env(self.testbed, values)}
 
 
 def edited(text: str, edit: RunEdit, values: Mapping[str, Any]) -> str:

@@ -106,11 +106,11 @@ class Jobs:
         """A scored result held against its plan; of a run that was stopped early, with where, and what was
         expected of it."""
         if result.status is not RunStatus.STOPPED or request.stop is None:
-            return within(result, request.spec.tokens)
+            return within(self._testbed, result, request.spec.tokens)
         stopped = request.stop(self._store.run_folder(self._campaign.id, request.spec.id).out)
         if stopped is None:  # its log was changed since
             return crashed(result, "it was stopped early, and its log no longer says why")
-        end = f"expected to end at {stopped.expected:.4f} bits per byte"
+        end = f"expected to end at {stopped.expected:.4f} {self._testbed.unit}"
         reason = f"at {stopped.at:.0%} of the run it was {end}"
         return result.model_copy(update={"stopped": stopped, "reason": reason})
 
@@ -156,13 +156,15 @@ def smoke_budget(testbed: Testbed, rung: int) -> int:
     if testbed.budget in (Currency.FLOPS, Currency.TOKENS):
         own = testbed.smoke or SMOKE_TOKENS
     else:
-        own = testbed.smoke or max(1.0, SMOKE_SHARE * testbed.rungs[0].compute)
-    return int(own) << rung
+        own = testbed.smoke or SMOKE_SHARE * testbed.rungs[0].compute
+    return max(1, int(own * testbed.budget.parts)) << rung
 
 
-def within(result: RunResult, planned: int) -> RunResult:
-    """A run that read more than it was told did not cost what its plan says: it has failed."""
-    if result.status is not RunStatus.DONE or result.tokens <= planned:
+def within(testbed: Testbed, result: RunResult, planned: int) -> RunResult:
+    """A run that read more than it was told did not cost what its plan says: it has failed. Where budgets are
+    not told in tokens, how many a run has read says nothing of that."""
+    told = testbed.budget.told == Currency.TOKENS
+    if result.status is not RunStatus.DONE or not told or result.tokens <= planned:
         return result
     return crashed(result, f"it read {result.tokens} tokens, {planned} were planned")
 

@@ -205,7 +205,7 @@ class Lab:
             (recipe, rung), idea = waiting[place]
             self.progress.smoke_seconds += result.train_seconds + result.score_seconds
             per_token = result.flops / result.tokens if result.flops and result.tokens else None
-            result = within(result, self.smoke_budget(rung))
+            result = within(self.testbed, result, self.smoke_budget(rung))
             if self.testbed.count_flops and per_token is None and result.status is RunStatus.DONE:
                 # The patch took away what its cost is counted by.
                 missing = "tokens in metrics.jsonl" if result.flops else "FLOPs"
@@ -225,10 +225,11 @@ class Lab:
     def flops_per_token(self, recipe: str, rung: int) -> float:
         """Counted training FLOPs per token of a recipe that passed its smoke run, optimiser included.
 
-        A testbed whose FLOPs are not counted has its budgets in tokens, steps or seconds: each costs one.
+        A testbed whose FLOPs are not counted has its budgets in tokens, steps or seconds: each costs one, or
+        in the case of seconds each thousandth of one.
         """
         if not self.testbed.count_flops:
-            return 1.0
+            return 1 / self.testbed.budget.parts
         cost = self.store.cost(self.campaign.id, recipe, rung)
         if cost is None or not cost.flops_per_token:
             raise LabError(f"recipe {recipe} has no measured cost at rung {rung}")

@@ -22,6 +22,7 @@ from mendel.campaign.trunk import Line, Shelf, runs_alone
 from mendel.patches import read_tree
 from mendel.plans.seeds import seed_block
 from mendel.records import (
+    Currency,
     Fingerprint,
     Interval,
     PlanKind,
@@ -118,8 +119,9 @@ def kept_runs(
 ) -> Campaign:
     """The entry that holds this recipe's earlier runs on this machine, or a new one. It has no campaign's
     loop: only runs and costs."""
-    rests_on = testbed.model_dump(mode="json", exclude={"root", "python", "rungs"})
-    name = content_hash([rests_on, recipe, fingerprint.id])
+    rests_on = testbed.model_dump(mode="json", exclude={"root", "folder", "python", "rungs"})
+    shapes = [rung.set for rung in testbed.rungs]
+    name = content_hash([rests_on, recipe, fingerprint.id, *([shapes] if any(shapes) else [])])
     for campaign in store.campaigns():
         if campaign.name == name:
             return campaign
@@ -150,7 +152,7 @@ class _Climb:
         top = None
         if ask.measure:
             lab.progress.say(
-                f"rung {ask.predict} predicted: {predicted.value:.4f} bits per byte "
+                f"rung {ask.predict} predicted: {predicted.value:.4f} {lab.testbed.unit} "
                 f"[{predicted.low:.4f}, {predicted.high:.4f}]"
             )
             (top,) = self.measure([ask.predict])
@@ -158,7 +160,7 @@ class _Climb:
         return {
             "recipe": lab.campaign.recipe,
             "testbed": lab.testbed.name,
-            "currency": lab.testbed.budget.words,
+            **lab.campaign.fingerprint.losses,
             "rungs": rows,
             "fit": _fit_fields(fit),
             "predict": ask.predict,
@@ -191,7 +193,8 @@ class _Climb:
                 f"{results[0].status}, {results[0].reason}"
             )
         losses = [result.bits_per_byte or 0.0 for _, result in done]
-        tokens = done[0][1].tokens or specs[0].tokens  # in whole steps: a little less than was allowed
+        told = self.lab.testbed.budget.told == Currency.TOKENS
+        tokens = (told and done[0][1].tokens) or specs[0].tokens  # in whole steps: a little less than allowed
         per_token = self.lab.flops_per_token(self.line.recipe, rung)
         return {
             "rung": rung,

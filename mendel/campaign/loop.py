@@ -54,6 +54,7 @@ from mendel.campaign.trunk import Line, Refused, Shelf, differences, must_run, r
 from mendel.patches import read_tree
 from mendel.plans.seeds import seed_block
 from mendel.records import (
+    Currency,
     Idea,
     Interval,
     PlanKind,
@@ -99,10 +100,18 @@ def run_campaign(lab: Lab, config: CampaignConfig, desk: Desk | None = None) -> 
     Raises Interrupted, OutOfMoney, LabError; all that was done until then is stored.
     """
     try:
-        return _run(lab, config, desk)
+        return _run(lab, _one_by_one(lab, config), desk)
     except OutOfMoney as error:
         lab.say(OUT_OF_MONEY, "end", f"ended before its last check: {error}")
         raise
+
+
+def _one_by_one(lab: Lab, config: CampaignConfig) -> CampaignConfig:
+    """The settings as they suit the testbed. In a fixed time no run repeats: one that is kept was lucky too,
+    and on top of each other its luck would count against all that is tried next."""
+    if lab.testbed.budget is not Currency.SECONDS or not config.goes_forward:
+        return config
+    return config.model_copy(update={"policy": config.policy.model_copy(update={"forward": 0})})
 
 
 def _run(lab: Lab, config: CampaignConfig, desk: Desk | None) -> Outcome:
@@ -306,8 +315,11 @@ def _extend_curve(round: Round, gains: Sequence[float]) -> None:
         if not lab.once(key, lambda: lab.meter.remaining() >= price):  # noqa: B023
             return
         seeds = round.seeds(PlanKind.CURVE, CURVE_SEEDS)
+        before = round.points
         try:
-            round.points += measure_curve(lab, round.original, round.rung, (multiple,), seeds)
-        except CurveError:  # too long for the rung's time limit, say: the curve stays as it is
+            round.points = before + measure_curve(lab, round.original, round.rung, (multiple,), seeds)
+            round.slope()
+        except CurveError:  # too long for the rung's time limit, say, or for the recipe: the curve stays
+            round.points = before
             return
         multiple *= 2

@@ -28,6 +28,7 @@ from mendel.records import (
     RunStatus,
     Skill,
     Trunk,
+    Trust,
     tree_hash,
 )
 from mendel.store import Campaign, Store
@@ -45,6 +46,11 @@ def probe_recipe(
     if seeds < 2:
         raise ConfigError(f"command line: seeds: {seeds} is too few; allowed are 2 and more")
     ground, recipe = prepare(config, settings, progress)
+    if ground.testbed.trust is Trust.REPORTED:
+        raise ConfigError(
+            f"{ground.testbed.folder}/testbed.toml: metric: not measured: probes ask the checkpoint, and the "
+            "runs report their own loss; they need a score file (docs/testbed.md)"
+        )
     with Store(settings.root / FOLDER, None, settings.database_timeout) as store:
         campaign = _kept(store, config, recipe, make_fingerprint(ground))
         with store.lock(campaign.id):

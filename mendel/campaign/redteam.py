@@ -297,10 +297,10 @@ class _Bench:
             undecided = said.kind is VerdictKind.NO_DIFFERENCE_SHOWN and not said.futile
             doubtful = undecided and not trial.stops and len(pairs) < plan.rule.max_pairs
             mean = sum(at_bound(differences(pairs), plan.rule)) / len(pairs)
-            trial.seen = f"{len(pairs)} fresh pairs, charged {price.ratio:.2f}: {mean:+.4f} bits per byte"
+            trial.seen = f"{len(pairs)} fresh pairs, charged {price.ratio:.2f}: {mean:+.4f} {plan.rule.unit}"
             if said.kind is not VerdictKind.BETTER and not doubtful:
                 trial.without_gain = not trial.stops
-                reason = f"{len(pairs)} fresh pairs: {mean:+.4f} bits per byte, no gain is shown"
+                reason = f"{len(pairs)} fresh pairs: {mean:+.4f} {plan.rule.unit}, no gain is shown"
                 if price.ratio > price.flops_ratio:
                     reason = f"at the {price.ratio:.2f} times that its clock says it costs, {reason}"
                     trial.stop("compute", reason)

@@ -23,7 +23,7 @@ from mendel.campaign.trunk import (
 from mendel.plans.seeds import seed_block
 from mendel.records import Interval, Plan, PlanKind, Rule, RunResult, Shard
 from mendel.store import IdeaState
-from mendel.verdicts.curve import fit_curve
+from mendel.verdicts.curve import REACH, fit_curve
 from mendel.verdicts.effects import compute_multiplier, run_noise
 from mendel.verdicts.noise import UNKNOWN, Noise
 
@@ -101,6 +101,13 @@ class Round:
         seeds = self.seeds(PlanKind.CURVE, self.config.policy.curve_seeds)
         self.points = measure_curve(self.lab, self.control, self.rung, multiples, seeds)
 
+    @property
+    def place(self) -> float:
+        """Compute with which the original does as well as the control: where the curve is read. A doubling
+        within its reach at most; a control that is farther ahead has its gains told by the slope there."""
+        end = max((compute for compute, _ in self.points), default=self.flops)
+        return min(self.flops * 2**self.ahead, max(self.flops, REACH * end / 2))
+
     def slope(self) -> float:
         """Bits per byte that a doubling of the control's compute is worth at this rung. Raises CurveError."""
         try:
@@ -110,7 +117,7 @@ class Round:
         except ValueError as error:
             what = f"scaling curve of recipe {self.control.recipe} at rung {self.rung}"
             raise CurveError(f"{what}: {error}") from None
-        return max(float(curve.slope(self.flops * 2**self.ahead)), LEAST_SLOPE)
+        return max(float(curve.slope(self.place)), LEAST_SLOPE)
 
     def plan(
         self,
@@ -161,6 +168,7 @@ class Round:
             noise=self.noise.sd,
             noise_pairs=self.noise.pairs,
             max_pairs=policy.max_pairs,
+            unit=self.lab.testbed.unit,
         )
 
     def usual_noise(self) -> Noise:
@@ -168,7 +176,7 @@ class Round:
         pair were as noisy as a run of the control."""
         if self.noise.pairs:
             return self.noise
-        sd = run_noise(self.points, self.flops * 2**self.ahead)
+        sd = run_noise(self.points, self.place)
         return Noise(max(sd, LEAST_NOISE * self.slope()), LEAST_NOISE_PAIRS)
 
     def multiplier(self, pairs: Sequence[tuple[RunResult, RunResult]], rule: Rule) -> Interval:
@@ -177,8 +185,8 @@ class Round:
 
     def in_compute(self, gains: Sequence[float], windows: list[list[float]] | None = None) -> Interval:
         """log2 CM over the control of paired gains, which may be known window by window of the text, too."""
-        flops = self.flops * 2**self.ahead
-        return compute_multiplier(self.points, flops, gains, rng_seed=self.config.seed, by_window=windows)
+        seed = self.config.seed
+        return compute_multiplier(self.points, self.place, gains, rng_seed=seed, by_window=windows)
 
 
 def measure_curve(

@@ -12,6 +12,7 @@ from mendel.campaign.claim_audits import any_rejected
 from mendel.campaign.config import Policy
 from mendel.campaign.early_stop import EarlyStop
 from mendel.campaign.forecasts import track_record
+from mendel.campaign.noise import tell_noise
 from mendel.campaign.rounds import Round, at_bound
 from mendel.campaign.trunk import Candidate, Pairs, differences, run_pairs
 from mendel.campaign.tuning import prepare_tuned
@@ -120,6 +121,7 @@ def _weigh(
     # What was expected of a stopped run is closer to the others than what it would have shown.
     whole = [differences(found[plan.id]) for plan in plans if not stopped_early(found[plan.id])]
     round.noise = learn_noise([d for d in own if d is not None] for own in whole)
+    tell_noise(round, whole)
 
     def weighed() -> dict[str, Any]:
         outlook, slope = outlook_of(round), round.slope()

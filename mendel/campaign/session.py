@@ -28,12 +28,13 @@ from mendel.ideas.blanks import make_blanks
 from mendel.ideas.triage import duplicates
 from mendel.ideas.userfile import load_ideas
 from mendel.patches import read_tree
-from mendel.records import Fingerprint, Idea, Testbed, Trust, content_hash, tree_hash
+from mendel.records import Currency, Fingerprint, Idea, Testbed, Trust, content_hash, tree_hash
 from mendel.runs import executor_class
 from mendel.runs.cards import cards
 from mendel.store import Campaign, CampaignState, IdeaState, Store
 from mendel.testbeds import check_rung, load_testbed
 from mendel.testbeds.environment import versions
+from mendel.testbeds.source import describe
 from mendel.yardstick import sealed_paths
 
 if TYPE_CHECKING:
@@ -165,6 +166,13 @@ def _introduce(lab: Lab, warning: str) -> None:
             f"losses are {testbed.trust.words}, in {testbed.unit}: there is no held-out text, and no audit "
             "of what a model answers; a score file would give both (docs/testbed.md)",
         )
+    if testbed.budget is Currency.SECONDS:
+        lab.say(
+            "clock",
+            "start",
+            "budgets are in seconds: no run repeats, and runs at the same time share the machine, so ideas are "
+            "tried each alone; `mendel testbed check` measures the noise",
+        )
     if warning:
         lab.say("sandbox", "start", f"warning: {warning}")
 
@@ -216,11 +224,13 @@ def _open(
             _check_unchanged(store.decision(campaign.id, INPUTS) or {}, inputs)
         if same:
             return campaign  # a finished one that asked another question stays, beside the new one
+    source = describe(testbed, read_tree(testbed))
     with store.transaction():
         campaign = store.create_campaign(
             config.id, config.seed, config.testbed, recipe, config.model_dump(mode="json"), fingerprint
         )
         store.decide(campaign.id, INPUTS, inputs)
+        store.decide(campaign.id, ORIGIN, source.model_dump(mode="json"))
         store.add_ideas(campaign.id, ideas)
         store.add_blanks(campaign.id, blanks)
         for name, earlier in duplicates(ideas):
@@ -231,6 +241,8 @@ def _open(
 INPUTS = "inputs"
 """Under this key a campaign keeps the hashes of what it was started with."""
 SOURCE = "the testbed's source"
+ORIGIN = "source"
+"""Under this key it keeps where its source lay: `mendel.testbeds.source.Source` as JSON."""
 
 
 def make_inputs(testbed: Testbed, ideas: Sequence[Idea]) -> dict[str, str]:
@@ -287,6 +299,7 @@ def make_fingerprint(ground: Ground) -> Fingerprint:
         corpus=ground.hash,
         unit=testbed.unit,
         trust=testbed.trust,
+        currency=testbed.budget,
     )
 
 
@@ -306,9 +319,11 @@ def check_installed(testbed: Testbed) -> None:
     for name, version in _libraries(testbed).items():
         if version is None:
             where = "" if testbed.python == sys.executable else f" for {testbed.python}"
+            remedy = "install it there, or leave it out of preload"
+            if testbed.name == catalog.TESTBED:
+                remedy = "for the built-in trainer: pip install 'mendel[gpt]'"
             raise MissingExtra(
-                f"{testbed.folder}/testbed.toml: preload: {name!r} is not installed{where}; "
-                f"for the built-in trainer: pip install 'mendel[gpt]'"
+                f"{testbed.folder}/testbed.toml: preload: {name!r} is not installed{where}; {remedy}"
             )
 
 

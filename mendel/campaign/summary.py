@@ -10,8 +10,9 @@ from mendel.campaign.audits import terse
 from mendel.campaign.blank_account import blank_account
 from mendel.campaign.early_stop import early_stop_account
 from mendel.campaign.forecasts import forecast_scores
+from mendel.campaign.noise import NOISE
 from mendel.campaign.transfers import transfer_summary
-from mendel.records import Interval, PlanKind, Shard, VerdictKind
+from mendel.records import Finding, Interval, PlanKind, Shard, VerdictKind
 from mendel.store import CARRIES, Campaign, IdeaState, RunState, Store, Usage
 
 SCHEMA = 1
@@ -27,6 +28,7 @@ LAST_ROUND, OUT_OF_MONEY = "end/rounds", "end/money"
 def summarise(store: Store, campaign: Campaign) -> dict[str, Any]:
     """Adopted changes, the trunk, blanks and spending, as one JSON object.
 
+    `trust`, `unit` and `currency` say who tells the losses, what these are counted in, and what budgets are.
     CMs are plain multipliers (not logarithms). `adopted` holds the estimates, each over the trunk of its
     round, or over that trunk as well tuned, on fresh pairs or else `shrunk`, and perhaps in random halves of
     `together` ideas; `trunk_cm` is the newest measurement of the whole trunk at the lowest rung, null before
@@ -47,16 +49,8 @@ def summarise(store: Store, campaign: Campaign) -> dict[str, Any]:
         "ended": why_ended(store, campaign),
         "seed": campaign.seed,
         "recipe": campaign.recipe,
-        "adopted": [
-            {
-                "id": name,
-                "together": findings[name].together,
-                "shrunk": findings[name].shrunk,
-                **cm_fields(findings[name].log2_cm),
-            }
-            for name in names
-            if name in findings
-        ],
+        **campaign.fingerprint.losses,
+        "adopted": [_adopted(campaign, findings[name]) for name in names if name in findings],
         "carried": [name for name in names if name not in findings],
         "forward": forward_counts(store, campaign),
         **(
@@ -75,11 +69,22 @@ def summarise(store: Store, campaign: Campaign) -> dict[str, Any]:
         "forecasts": forecast_scores(store, campaign),
         "researchers": model_account(store, campaign),
         "early_stops": early_stop_account(store, campaign),
+        "noise": store.decision(campaign.id, NOISE),
         "runs": len(store.runs(campaign.id, RunState.FINISHED)),
         "loop_seconds": loop.get("seconds"),
         "overhead_fraction": loop.get("overhead_fraction"),
         "sandbox": loop.get("sandbox"),
         **audit_counts(store, campaign),
+    }
+
+
+def _adopted(campaign: Campaign, finding: Finding) -> dict[str, Any]:
+    return {
+        "id": finding.idea.name,
+        **campaign.fingerprint.losses,
+        "together": finding.together,
+        "shrunk": finding.shrunk,
+        **cm_fields(finding.log2_cm),
     }
 
 
@@ -188,7 +193,8 @@ def forward_counts(store: Store, campaign: Campaign) -> dict[str, int] | None:
 def audit_counts(store: Store, campaign: Campaign) -> dict[str, Any]:
     """Ideas that audits rejected, with all that was seen and what their proposer is told; what auditing took
     of the workers' time; openings of the held-out shard, and confirmation runs that were scored on it: equal,
-    unless a kill or a crash cost one."""
+    unless a kill or a crash cost one. None where runs report their own loss: there is no such shard, and no
+    score to audit."""
     rejected = [
         {"id": entry.idea.name, "reason": entry.note, "told": terse(entry.note)}
         for entry in store.ideas(campaign.id, IdeaState.REJECTED)
@@ -196,6 +202,9 @@ def audit_counts(store: Store, campaign: Campaign) -> dict[str, Any]:
     results = [(run, run.result) for run in store.runs(campaign.id, RunState.FINISHED) if run.result]
     busy = sum(result.train_seconds + result.score_seconds for _, result in results)
     audits = sum(result.audit_seconds for _, result in results)
+    if campaign.fingerprint.reported:
+        nothing = dict.fromkeys(("audit_fraction", "held_out_reads", "confirmation_runs"))
+        return {"rejected": rejected, **nothing}
     return {
         "rejected": rejected,
         "audit_fraction": audits / busy if busy else None,

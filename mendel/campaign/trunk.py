@@ -175,12 +175,12 @@ def tokens_at(lab: Lab, line: Line, rung: int, multiple: float = 1.0) -> int:
     tokens = int(multiple * line.grant * lab.testbed.rungs[rung].compute / per_token)
     least = lab.smoke_budget(rung)
     if tokens < least:
-        currency = lab.testbed.budget.words
+        currency, parts = lab.testbed.budget.words, lab.testbed.budget.parts
         raise Refused(
             f"{per_token:.3g} {currency} per token: rung {rung} has compute for only {tokens} tokens, "
             f"{least} are the least"
             if lab.testbed.count_flops
-            else f"rung {rung} has only {tokens} {currency} for it, {least} are the least"
+            else f"rung {rung} has only {tokens / parts:g} {currency} for it, {least / parts:g} are the least"
         )
     return tokens
 

@@ -76,7 +76,7 @@ def prepare_tuned(round: Round, ideas: Sequence[Idea]) -> tuple[list[Candidate],
         if found[name]["lost"]:
             lost[name] = found[name]["lost"], found[name]["words"]
         else:
-            resolved.append(_resolved(idea, found[name]["values"]))
+            resolved.append(with_values(idea, found[name]["values"]))
     tuned, more = prepare(lab, shelf, control, resolved, rung)
     by_name = {one.idea.name: one for one in ready if one.idea.name not in open_}
     by_name |= {one.idea.name: _against(round, one, found[one.idea.name]["control"]) for one in tuned}
@@ -92,7 +92,7 @@ def _without_rival(round: Round, idea: Idea) -> Line:
     return round.shelf.line(trunk, round.control.excess, f"{round.control.recipe} without {idea.patch.slot}")
 
 
-def _resolved(idea: Idea, values: Point) -> Idea:
+def with_values(idea: Idea, values: Point) -> Idea:
     """The idea with the values that a search found in place of the knobs that it left open."""
     old = idea.patch
     patch = Patch(

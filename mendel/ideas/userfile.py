@@ -18,9 +18,11 @@ from pydantic import ValidationError
 from mendel.inputs import allowed, nearest, refusal
 from mendel.records import IDEA_CLASSES, Finding, Idea
 
-REQUIRED = ("name", "class", "hypothesis", "mechanism", "citation", "forecast")
+REQUIRED = ("name", "class", "hypothesis")
 PATCH = ("slot", "overrides", "edits", "tune")
-OPTIONAL = ("proposer", *PATCH)
+UNSAID: dict[str, Any] = {"mechanism": "", "citation": "", "forecast": {"mean": 0.0, "sd": 0.2}}
+"""What stands for words and numbers that a file leaves out: an idea of which nothing is expected."""
+OPTIONAL = (*UNSAID, "proposer", *PATCH)
 MARKDOWN_KEYS = ("class", "forecast", "slot", "citation", "proposer", "hypothesis", "mechanism")
 BUILT_IN = "catalog"
 """Proposer of the ideas that ship with the package, and of no others: they are trusted more."""
@@ -98,8 +100,9 @@ def to_idea(table: dict[str, Any], source: str, number: int, proposer: str) -> I
             f"{where}: class: {table['class']!r:.60} is unknown{allowed(table['class'], IDEA_CLASSES)}"
         )
     patch = {key: table[key] for key in PATCH if key in table}
-    words = {key: table[key] for key in ("name", "hypothesis", "mechanism", "citation", "forecast")}
+    words = {key: table[key] for key in ("name", "hypothesis", *UNSAID) if key in table}
     fields = {
+        **UNSAID,
         **words,
         "idea_class": table["class"],
         "proposer": table.get("proposer", proposer),

@@ -16,6 +16,7 @@ from typing import NamedTuple
 from mendel.patches.fold import NotConstant, fold
 from mendel.patches.found import short
 from mendel.patches.names import Source, parse
+from mendel.patches.splice import code_of, splice
 from mendel.patches.streams import Streams, arguments, starts_stream
 from mendel.patches.tree import Tree
 from mendel.records import Scalar
@@ -191,14 +192,10 @@ def _draw(number: int, value: Scalar) -> int:
 
 
 def _replace(lines: list[bytes], place: _Place, drawn: int) -> None:
-    """Change the code of one place. Columns count bytes, as in `ast`."""
-    node = place.node
-    assert node.end_lineno is not None and node.end_col_offset is not None
-    first, last = node.lineno - 1, node.end_lineno - 1
-    head, tail = lines[first][: node.col_offset], lines[last][node.end_col_offset :]
-    old = b"".join(lines[first : last + 1])[len(head) : len(b"".join(lines[first : last + 1])) - len(tail)]
+    """Change the code of one place."""
     if isinstance(place.value, int):
         new = str(drawn).encode()
     else:  # a text stays and gets an ending
-        new = b"(" + old + (b' + b"/%d")' if str(place.value).startswith("b") else b' + "/%d")') % drawn
-    lines[first : last + 1] = [head + new + tail] + [b""] * (last - first)
+        end = (b' + b"/%d")' if str(place.value).startswith("b") else b' + "/%d")') % drawn
+        new = b"(" + code_of(lines, place.node) + end
+    splice(lines, place.node, new)

@@ -9,6 +9,7 @@ from importlib import resources
 from typing import Any
 
 from mendel import __version__
+from mendel.records import Currency, Trust
 from mendel.report.ablation_figures import (
     effects_figure,
     in_cm,
@@ -17,6 +18,7 @@ from mendel.report.ablation_figures import (
     ranked,
     shapley_figure,
     share_text,
+    unit_of,
 )
 from mendel.report.html import Child, Html, commands, el, facts, join, table
 from mendel.report.svg import two_widths
@@ -92,15 +94,14 @@ def _effects(found: Found) -> Html:
         )
     drawn = two_widths("effects", "Effects with their intervals", effects_figure, found)
     rows = [_effect_row(row, found) for row in _ordered(found)]
-    scale = "log2 CM" if in_cm(found) else "bits per byte"
     head = (
         "effect",
-        scale,
+        unit_of(found),
         "95 % interval",
         "simultaneous",
         "p",
         "p (Holm)",
-        "bits per byte",
+        found["unit"],
         "also mixed in",
     )
     numbers = table(head, rows, numeric=(1, 2, 3, 4, 5, 6))
@@ -169,7 +170,7 @@ def _shares(found: Found) -> Html:
         "Fieller's 95 % interval over seeds, the curve taken as known."
     )
     rows = [[part["factor"], signed(part["value"]), share_text(part)] for part in shapley["parts"]]
-    numbers = table(("change", "log2 CM" if in_cm(found) else "bits per byte", "share"), rows, numeric=(1, 2))
+    numbers = table(("change", unit_of(found), "share"), rows, numeric=(1, 2))
     return join(
         el("figure", drawn, el("figcaption", told)), note, el("details", el("summary", "Numbers"), numbers)
     )
@@ -177,6 +178,7 @@ def _shares(found: Found) -> Html:
 
 def _cells(found: Found) -> Html:
     compute = found["cells_log2_cm"]
+    told = "tokens" if found["currency"] == Currency.FLOPS.words else found["currency"]
     rows: list[Sequence[Child]] = []
     for place, cell in enumerate(found["cells"]):
         reference = " (reference)" if cell["name"] == found["design"]["reference"] else ""
@@ -186,17 +188,18 @@ def _cells(found: Found) -> Html:
                 cell["name"] + reference,
                 "–" if cell["mean"] is None else f"{cell['mean']:.4f}",
                 "–" if compute is None else signed(compute[place]),
-                quantity(cell["tokens"]),
+                quantity(cell["tokens"] if told == "tokens" else cell["tokens"] * cell["flops_per_token"]),
                 f"{cell['seconds']:.1f}",
                 join(losses, el("br"), el("span", cell["failure"], cls="bad")) if cell["failed"] else losses,
             ]
         )
-    head = ("cell", "bits per byte", "log2 CM over the reference", "tokens", "seconds", "each seed")
-    told = (
+    head = ("cell", found["unit"], "log2 CM over the reference", told, "seconds", "each seed")
+    loss = "the loss is what it reported" if _reported(found) else "and scored on the validation shard"
+    words = (
         f"Every cell was trained with the same {len(found['seeds'])} seeds, each run with "
-        f"{quantity(found['flops'])} {found['currency']} as charged, and scored on the validation shard."
+        f"{quantity(found['flops'])} {found['currency']} as charged, {loss}."
     )
-    return join(el("p", told), table(head, rows, numeric=(1, 2, 3, 4)))
+    return join(el("p", words), table(head, rows, numeric=(1, 2, 3, 4)))
 
 
 def _design(found: Found) -> Html:
@@ -207,7 +210,7 @@ def _design(found: Found) -> Html:
         ("Resolution", str(design["resolution"]) if design["resolution"] else "nothing is confounded"),
         ("Confounded with the mean", ", ".join(words[:MOST_ALIASES]) or "nothing"),
         ("Runs", f"{plan['runs']:,}, {plan['flops']:.3g} {plan['currency']}"),
-        ("Noise expected", f"{plan['residual_sd_bits_per_byte']:.4f} bits per byte ({plan['sd_source']})"),
+        ("Noise expected", f"{plan['residual_sd_bits_per_byte']:.4f} {found['unit']} ({plan['sd_source']})"),
     ]
     if plan["seconds"]:
         rows.append(("Time expected", f"{duration(plan['seconds'])} on {plan['workers']} workers"))
@@ -225,23 +228,31 @@ def _design(found: Found) -> Html:
     return join(facts(rows), table(("factor", "off", "on"), levels))
 
 
+def _reported(found: Found) -> bool:
+    """Whether the runs say their own loss."""
+    return bool(found["trust"] == Trust.REPORTED)
+
+
 def _reading(found: Found) -> Html:
+    where = "The text is the validation shard"
+    if _reported(found):
+        where = f"The loss is {Trust.REPORTED.words}"
     lines = [
         "A contrast of cells is computed within each seed, where what the seed does to all cells cancels, "
         "and its values over seeds give Student's t interval.",
         "Main effects are one family and interactions another. p (Holm) keeps the chance of any false "
         "rejection in a family at 5 %; simultaneous intervals hold for a whole family at once with 95 % "
         "(Bonferroni).",
-        f"A run that failed counts as {found['bound']:.2f} bits per byte worse than the reference of its "
+        f"A run that failed counts as {found['bound']:.2f} {found['unit']} worse than the reference of its "
         f"seed ({found['at_bound']} did here), and no run counts as worse than that; * marks effects that "
         "use one.",
-        "The seeds are none that a campaign chooses by. The text is the validation shard, and no effect "
+        f"The seeds are none that a campaign chooses by. {where}, and no effect "
         "here is a claim under a campaign's false-discovery rate.",
     ]
     if in_cm(found):
         lines.append(
             "log2 CM of a cell is read off the reference's own scaling curve; intervals carry the curve's "
-            "noise. Interactions in bits per byte also hold that a curve gets flatter; on this scale they "
+            f"noise. Interactions in {found['unit']} also hold that a curve gets flatter; on this scale they "
             "do not."
         )
     return el("ol", [el("li", line) for line in lines], cls="reading")

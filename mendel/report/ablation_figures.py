@@ -46,8 +46,13 @@ ENDS = ("value", "low", "high", "all_low", "all_high")
 
 
 def in_cm(found: Found) -> bool:
-    """Whether effects are told as compute, rather than in bits per byte."""
+    """Whether effects are told as compute, rather than in the unit of the loss."""
     return bool(found["scale"] == "log2_cm")
+
+
+def unit_of(found: Found) -> str:
+    """What effects are told in."""
+    return "log2 CM" if in_cm(found) else str(found["unit"])
 
 
 def name_of(row: Found, most: int = MOST_NAME) -> str:
@@ -95,7 +100,7 @@ def effects_figure(found: Found, narrow: bool = False) -> Figure:
     what = "What each change does" + (", and each pair beyond its sum" if pairs and not narrow else "")
     put_title(axes, what + cut, x=(0.1 - margins["left"]) / inches)
     if not narrow:
-        head = "CM [95 % interval]" if in_cm(found) else "bits per byte [95 %]"
+        head = "CM [95 % interval]" if in_cm(found) else f"{found['unit']} [95 %]"
         put_text(axes, 1.02, -0.95, head, transform=axes.get_yaxis_transform(), color=MUTED, size=8)
     _effect_legend(figure, "1" if in_cm(found) else "0", narrow)
     return figure
@@ -108,7 +113,7 @@ def _effect_axis(axes: Axes, found: Found, values: Sequence[float]) -> tuple[flo
     reach = 1.08 * max(1e-6, *(abs(value) for value in values))
     axes.set_xlim(-reach, reach)
     axes.grid(True, axis="x", color=FAINT, lw=0.9, zorder=0)
-    axes.set_xlabel("bits per byte saved (right is better)")
+    axes.set_xlabel(f"{found['unit']} saved (right is better)")
     return -reach, reach
 
 
@@ -137,7 +142,7 @@ def _effect_row(
 
 
 def effect_text(effect: Found, scale: str) -> str:
-    """Estimate with its own 95 % interval, as a multiplier or in bits per byte."""
+    """Estimate with its own 95 % interval, as a multiplier or in the unit of the loss."""
     if scale == "log2_cm":
         return f"{cm_number(effect['value'])} [{cm_number(effect['low'])}, {cm_number(effect['high'])}]"
     return f"{signed(effect['value'])} [{signed(effect['low'])}, {signed(effect['high'])}]"
@@ -263,8 +268,7 @@ def _colour_bar(
     bar.tick_params(colors=MUTED, labelsize=7.5, length=2)
     for edge in bar.spines.values():
         edge.set_visible(False)
-    unit = "log2 CM" if in_cm(found) else "bits per byte"
-    bar.set_title(unit, fontsize=7.5, color=MUTED, loc="left", pad=4)
+    bar.set_title(unit_of(found), fontsize=7.5, color=MUTED, loc="left", pad=4)
 
 
 # --- shares -----------------------------------------------------------------------------------------------
@@ -296,7 +300,7 @@ def shapley_figure(found: Found, narrow: bool = False) -> Figure:
     axes.axvline(0, color=MUTED, lw=1.0, zorder=3)
     axes.set_ylim(len(parts) - 0.4, -0.6)
     axes.yaxis.set_major_locator(NullLocator())
-    unit = "log2 compute multiplier" if in_cm(found) else "bits per byte saved"
+    unit = "log2 compute multiplier" if in_cm(found) else f"{found['unit']} saved"
     axes.set_xlabel(f"Shapley value ({unit}), 95 % interval")
     inches = axes.get_position().width * figure.get_figwidth()
     put_title(axes, "Each change's share of the whole gain", x=(0.1 - margins["left"]) / inches)

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from mendel.records import PlanKind, RunStatus, VerdictKind
+from mendel.records import Currency, Fingerprint, PlanKind, RunStatus, VerdictKind
 from mendel.report.facts import Facts, Judged, kind_text, planted_as
 from mendel.report.html import Child, Html, el, join, table
 from mendel.report.text import clean, cm_text, counted, duration, quantity
@@ -115,29 +115,31 @@ def ledger_section(found: Facts, summary: Mapping[str, Any]) -> Html:
     marked = [replace(row, idea=found.marked(row.idea)) if row.idea else row for row in rows]
     stages, ideas = _sum(rows, "stage"), _sum(marked, "idea")
     order = sorted(ideas, key=lambda row: -_seconds(row))
+    columns = _columns(found, rows, price)
     tables = [
         el("h3", "By stage"),
-        _ledger_table("stage", stages, price, total=True),
+        _ledger_table("stage", stages, columns, total=True),
         el("h3", "By idea"),
-        _ledger_table("idea", order[:MOST_SHOWN], price),
+        _ledger_table("idea", order[:MOST_SHOWN], columns),
     ]
     if len(order) > MOST_SHOWN:
         rest = order[MOST_SHOWN:]
-        tables.append(el("details", el("summary", f"{len(rest)} more"), _ledger_table("idea", rest, price)))
+        tables.append(el("details", el("summary", f"{len(rest)} more"), _ledger_table("idea", rest, columns)))
     notes = (
         "Controls and scaling curves are shared by all ideas. Smoke runs measure cost and are not counted as "
         "runs elsewhere."
     )
     tables.append(el("p", notes, cls="note"))
     overhead = summary.get("overhead_fraction")
+    idle = "not training" if found.fingerprint.reported else "neither training nor scoring"
     if overhead is not None and summary.get("loop_seconds") is not None:
         text = (
             f"The loop took {duration(summary['loop_seconds'])}; "
-            f"{100 * overhead:.1f} % of its workers' time was neither training nor scoring."
+            f"{100 * overhead:.1f} % of its workers' time was {idle}."
         )
         tables.append(el("p", text))
     hope = (found.campaign.config.get("policy") or {}).get("early_stop")
-    return join(tables, _models(summary), _early_stops(summary, hope))
+    return join(tables, _models(summary), _early_stops(summary, hope, found.fingerprint))
 
 
 def _models(summary: Mapping[str, Any]) -> Html | None:
@@ -175,11 +177,14 @@ def _memory(memory: Mapping[str, Any]) -> Html | None:
     return el("div", el("h3", "The lab's memory"), parts) if parts else None
 
 
-def _early_stops(summary: Mapping[str, Any], hope: float | None) -> Html | None:
+def _early_stops(summary: Mapping[str, Any], hope: float | None, fingerprint: Fingerprint) -> Html | None:
     """What stopping screening runs early saved, and what it may have cost, by idea class."""
     found = summary.get("early_stops")
     if not found or not found["pooled"]["runs"]:
         return None
+    if fingerprint.currency.told != Currency.TOKENS:
+        why = f"how far a run is cannot be told where budgets are in {fingerprint.currency.words}"
+        return el("p", f"No screening run was stopped early: {why}.")
     whole = found["pooled"]
     if not (whole["stopped"] or whole["spared"]):
         why = f"none of {counted(whole['runs'], 'run')} was shown to be hopeless"
@@ -201,7 +206,7 @@ def _early_stops(summary: Mapping[str, Any], hope: float | None) -> Html | None:
         f"Of the treatments that this campaign has screened{learned}. A "
         "run is stopped once its training loss says that a gain is hardly possible; one in twenty of those "
         "is finished all the same. Regret: what these gained beyond the least of interest, on average and in "
-        "bits per byte; so much each stop can be reckoned to have thrown away."
+        f"{fingerprint.unit}; so much each stop can be reckoned to have thrown away."
     )
     return join(
         el("h3", "Screening runs stopped early"),
@@ -240,16 +245,34 @@ def _seconds(row: LedgerRow) -> float:
     return row.train_seconds + row.score_seconds
 
 
-def _ledger_table(key: str, rows: Sequence[LedgerRow], price: float, total: bool = False) -> Html:
-    head = [key, "runs", "tokens", "training", "scoring", "CPU"] + (["dollars"] if price else [])
-    body = [_ledger_row(getattr(row, key) or "shared (controls, curves)", row, price) for row in rows]
+COLUMNS: dict[str, Callable[[LedgerRow], str]] = {
+    "runs": lambda row: f"{row.runs:,}",
+    "tokens": lambda row: quantity(row.tokens),
+    "training": lambda row: duration(row.train_seconds),
+    "scoring": lambda row: duration(row.score_seconds),
+    "CPU": lambda row: duration(row.cpu_seconds),
+    "dollars": lambda row: f"{row.dollars:.2f}",
+}
+
+
+def _columns(found: Facts, rows: Sequence[LedgerRow], price: float) -> list[str]:
+    """What there is to tell: runs that report their own loss are not scored, and may count no tokens."""
+    idle = set() if price else {"dollars"}
+    if found.fingerprint.reported:
+        idle |= {"scoring"} if any(row.tokens for row in rows) else {"scoring", "tokens"}
+    return [name for name in COLUMNS if name not in idle]
+
+
+def _ledger_table(key: str, rows: Sequence[LedgerRow], columns: Sequence[str], total: bool = False) -> Html:
+    head = [key, *columns]
+    body = [_ledger_row(getattr(row, key) or "shared (controls, curves)", row, columns) for row in rows]
     if total:
         everything = sum(_seconds(row) for row in rows) or 1.0
         head.append("share of time")
         for cells, row in zip(body, rows, strict=True):
             share = 100 * _seconds(row) / everything
             cells.append(join(f"{share:.1f} %", el("span", cls="bar", style=f"width:{share:.1f}%")))
-        body.append([el("b", str(cell)) for cell in _ledger_row("all", _total(rows), price)] + ["100 %"])
+        body.append([el("b", str(cell)) for cell in _ledger_row("all", _total(rows), columns)] + ["100 %"])
     return table(head, body, numeric=range(1, len(head)))
 
 
@@ -258,10 +281,8 @@ def _total(rows: Sequence[LedgerRow]) -> LedgerRow:
     return _sum(anonymous, "stage")[0]
 
 
-def _ledger_row(name: str, row: LedgerRow, price: float) -> list[Child]:
-    cells: list[Child] = [name, f"{row.runs:,}", quantity(row.tokens)]
-    cells += [duration(seconds) for seconds in (row.train_seconds, row.score_seconds, row.cpu_seconds)]
-    return [*cells, f"{row.dollars:.2f}"] if price else cells
+def _ledger_row(name: str, row: LedgerRow, columns: Sequence[str]) -> list[Child]:
+    return [name, *(COLUMNS[column](row) for column in columns)]
 
 
 # --- failures ---------------------------------------------------------------------------------------------

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from mendel.records import Audit, PlanKind, VerdictKind
+from mendel.records import Audit, Fingerprint, PlanKind, VerdictKind
 from mendel.report.facts import Facts
 from mendel.report.html import Child, Html, el, join, table
 from mendel.report.text import clean
@@ -25,6 +25,12 @@ def audits_section(found: Facts, summary: Mapping[str, Any]) -> Html:
     if claims:
         parts.append(el("h3", "What the claims were audited for"))
         parts += [_claim(name, audits) for name, audits in claims]
+    if found.fingerprint.reported:
+        told = (
+            "Not audited: what models answer and what text they know, because the runs report their own "
+            "loss. Patches, costs and constants were."
+        )
+        parts.append(el("p", told, cls="note"))
     share = summary.get("audit_fraction")
     if share is not None:
         reads, runs = summary.get("held_out_reads", 0), summary.get("confirmation_runs", 0)
@@ -39,14 +45,22 @@ def audits_section(found: Facts, summary: Mapping[str, Any]) -> Html:
     return join(parts)
 
 
-def unsafe_banner(sandbox: Any) -> Html | None:
+def losses_row(fingerprint: Fingerprint) -> Html:
+    """Who says what the losses are, in which unit; why that is weak, where it is."""
+    said = el("div", f"{fingerprint.trust.words}, in {fingerprint.unit}")
+    caveat = fingerprint.trust.caveat
+    return join(said, el("div", caveat, cls="note") if caveat else None)
+
+
+def unsafe_banner(sandbox: Any, fingerprint: Fingerprint) -> Html | None:
     """In red, where patch code could reach the machine."""
     if not isinstance(sandbox, Mapping) or sandbox.get("name") != "none":
         return None
+    scored = "" if fingerprint.reported else "the text it is scored on, "
     return el(
         "p",
-        "No sandbox: this campaign was run with --unsafe-no-sandbox. Patch code could read the text it is "
-        "scored on, other runs and this machine's files, and reach the network.",
+        f"No sandbox: this campaign was run with --unsafe-no-sandbox. Patch code could read {scored}other "
+        "runs and this machine's files, and reach the network.",
         cls="bad banner",
         role="alert",
     )

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 from mendel.records import Finding, Interval, Plan, PlanKind, Verdict
 from mendel.report.climb import climb_block
 from mendel.report.curves import Evidence, evidence
@@ -36,7 +38,7 @@ def _claim(found: Facts, finding: Finding, place: int) -> Html:
     words = {"claimed": "claimed, not adopted", "evicted": "adopted, then evicted"}
     badge = el("span", words.get(status, status), cls=f"badge {status}")
     parts: list[Html | None] = [
-        el("h3", f"{idea.name} ", badge, id=f"finding-{idea.name}"),
+        el("h3", f"{idea.name} ", badge, _trust_badge(found), id=f"finding-{idea.name}"),
         el("p", idea.hypothesis),
         el("p", idea.mechanism, cls="muted"),
         _explained(found, idea.name),
@@ -46,14 +48,8 @@ def _claim(found: Facts, finding: Finding, place: int) -> Html:
         control = found.campaign.recipe if fresh.control == found.original else "trunk"
         if found.tuned.get((finding.round, idea.name), {}).get("equal"):
             control = "tuned trunk"
-        caption = (
-            "Left: training loss as the runs printed it, one thin line for each fresh seed, against compute "
-            "as charged; for orientation only. Right: what is judged, the scored loss, pair by pair. Grey "
-            "pairs, on held-out text, made the claim and flatter it; the band is the 95 % interval of the "
-            "others, which were trained after it and are scored on validation text."
-        )
         shown = evidence(found, fresh, confirm, (control, idea.name))
-        parts.append(paired(shown, f"{idea.name}: paired runs", f"pairs{place}", caption))
+        parts.append(paired(shown, f"{idea.name}: paired runs", f"pairs{place}", _caption(shown)))
     if confirm and finding.together:
         parts.append(_halves(found, confirm))
     parts += [
@@ -63,6 +59,30 @@ def _claim(found: Facts, finding: Finding, place: int) -> Html:
         _repetition(found, finding, fresh),
     ]
     return el("article", parts, cls="finding")
+
+
+def _trust_badge(found: Facts) -> Html | None:
+    """On every claim that rests on what the runs say of themselves."""
+    trust = found.fingerprint.trust
+    return el("span", trust.words, cls="badge reported", title=trust.caveat) if trust.caveat else None
+
+
+def _caption(shown: Evidence) -> str:
+    curves = (
+        "Left: training loss as the runs printed it, one thin line for each fresh seed, against compute "
+        "as charged; for orientation only. "
+    )
+    if shown.reported:
+        judged = f"{'Right: what' if shown.curves else 'What'} is judged, the loss that the runs reported"
+        return (
+            f"{curves if shown.curves else ''}{judged}, pair by pair. Grey pairs made the claim and flatter "
+            "it; the band is the 95 % interval of the others, which were trained after it."
+        )
+    return (
+        f"{curves}Right: what is judged, the scored loss, pair by pair. Grey "
+        "pairs, on held-out text, made the claim and flatter it; the band is the 95 % interval of the "
+        "others, which were trained after it and are scored on validation text."
+    )
 
 
 def _explained(found: Facts, name: str) -> Html | None:
@@ -85,14 +105,16 @@ def _pairs_of(finding: Finding) -> str:
 
 def paired(shown: Evidence, title: str, name: str, caption: str | None = None) -> Html:
     """Loss curves and differences side by side, or below each other where there is no room."""
-    curves = inline(loss_figure(shown, title), f"{name}-loss", f"{title}: training loss")
+    curves = None
+    if shown.curves or not shown.reported:
+        curves = el("div", inline(loss_figure(shown, title), f"{name}-loss", f"{title}: training loss"))
     each = inline(differences_figure(shown), f"{name}-each", f"{title}: difference of each pair")
     told = el("figcaption", caption) if caption else None
-    return el("figure", el("div", el("div", curves), el("div", each), cls="pair"), told)
+    return el("figure", el("div", curves, el("div", each), cls="pair"), told)
 
 
 def _numbers(found: Facts, finding: Finding, confirm: Plan | None, fresh: Plan | None) -> Html:
-    idea = finding.idea
+    idea, unit = finding.idea, found.fingerprint.unit
     rows: list[tuple[str, Child]] = []
     estimate, claimed = _verdict(found, finding, fresh), _verdict(found, finding, confirm)
     rows.append(("Compute multiplier", join(el("b", cm_text(finding.log2_cm)), f" {finding.measured}")))
@@ -106,7 +128,7 @@ def _numbers(found: Facts, finding: Finding, confirm: Plan | None, fresh: Plan |
         rows.append(
             (
                 "Gain in loss",
-                f"{_difference(estimate.difference)} bits per byte ({estimate.pairs} fresh pairs)",
+                f"{_difference(estimate.difference)} {unit} ({estimate.pairs} fresh pairs)",
             )
         )
     if claimed:
@@ -116,15 +138,16 @@ def _numbers(found: Facts, finding: Finding, confirm: Plan | None, fresh: Plan |
             rows.append(
                 (
                     "Gain when claimed",
-                    f"{_difference(claimed.selected)} bits per byte; the interval allows for the selection",
+                    f"{_difference(claimed.selected)} {unit}; the interval allows for the selection",
                 )
             )
-    rows.append(("Cost per token", _cost(found, finding, fresh or confirm)))
+    rows.append((f"Cost per {found.fingerprint.currency.each}", _cost(found, finding, fresh or confirm)))
+    rows.append(("Losses", f"{found.fingerprint.trust.words}, in {unit}"))
     rows.append(("Runs behind it", f"{finding.runs} (round {finding.round}, rung {finding.rung})"))
     expected = cm_text(_forecast(finding))
     rows.append(("Forecast", f"CM {expected} by {idea.proposer}"))
     rows.append(("Class", f"{idea.idea_class}, {source_of(idea)}"))
-    rows.append(("Source", idea.citation))
+    rows.append(("Source", idea.citation or "none given"))
     rows.append(("At higher rungs", finding.transfer.value))
     rows.append(("Refuted by", finding.refuted_by))
     if finding.evicted:
@@ -152,8 +175,9 @@ def _halves(found: Facts, confirm: Plan) -> Html:
         ]
         for pair in found.pairs(confirm)
     ]
+    whose = found.fingerprint.trust.words if found.fingerprint.reported else "on held-out text"
     told = (
-        "Losses on held-out text. For each seed a coin put each idea into one of two runs, so a difference "
+        f"Losses {whose}. For each seed a coin put each idea into one of two runs, so a difference "
         "holds the others' effects, too; the e-values and the effect are of what a regression leaves."
     )
     head = ("seed", "half without it", "half with it", "difference")
@@ -172,13 +196,15 @@ def _forecast(finding: Finding) -> Interval:
 
 def _cost(found: Facts, finding: Finding, plan: Plan | None) -> str:
     """What it costs by each instrument, and which was charged."""
+    clock, currency = found.fingerprint.clock, found.fingerprint.currency
     flops = found.flops_ratio(plan) if plan else None
     parts = [f"FLOPs × {flops:.3f}"] if flops else []
     cpu = finding.cpu_ratio
     if cpu:
-        parts.append(f"CPU seconds × {cpu.value:.3f} [{cpu.low:.3f}, {cpu.high:.3f}]")
-    by_clock = flops is not None and finding.cost_ratio > flops * (1 + 1e-6)
-    parts.append(f"charged × {finding.cost_ratio:.3f}, by {'CPU seconds' if by_clock else 'FLOPs'}")
+        parts.append(f"{clock} × {cpu.value:.3f} [{cpu.low:.3f}, {cpu.high:.3f}]")
+    counted_ratio = (flops or math.inf) if found.fingerprint.counts_flops else 1.0
+    by_clock = finding.cost_ratio > counted_ratio * (1 + 1e-6)
+    parts.append(f"charged × {finding.cost_ratio:.3f}, by {clock if by_clock else currency.words}")
     return "; ".join(parts)
 
 

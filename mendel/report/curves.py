@@ -17,7 +17,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from mendel.records import Plan
+from mendel.records import Currency, Plan
 from mendel.report.facts import Facts, Pair
 
 Floats = NDArray[np.float64]
@@ -26,6 +26,13 @@ MOST_BYTES = 32_000_000
 """Of a file that a run wrote, no more than this is read."""
 POINTS = 90
 """Points of a drawn line."""
+COUNTS = {
+    Currency.FLOPS: "tokens",
+    Currency.TOKENS: "tokens",
+    Currency.STEPS: "step",
+    Currency.SECONDS: "seconds",
+}
+"""What a line of metrics.jsonl calls how far the run is."""
 SMOOTHING = 0.05
 """Share of a run over which its training loss is averaged."""
 
@@ -35,7 +42,7 @@ class LossCurve:
     """Training loss of one run, as it printed it, smoothed."""
 
     compute: Floats
-    """As charged: FLOPs of the control (or its tokens where FLOPs are not counted)."""
+    """As charged: FLOPs of the control, or what else its budget is counted in."""
     loss: Floats
 
 
@@ -47,9 +54,14 @@ class Evidence:
     treatment_name: str
     control: tuple[LossCurve, ...]
     treatment: tuple[LossCurve, ...]
-    in_flops: bool
+    compute: str
+    """What its compute is counted in."""
+    unit: str
+    """What losses are counted in."""
+    reported: bool
+    """Whether the runs say them."""
     selected: tuple[float | None, ...]
-    """Paired differences (bits per byte) of the confirmation; None where the treatment failed."""
+    """Paired differences of the confirmation; None where the treatment failed."""
     fresh: tuple[float | None, ...]
     """The same of the pairs measured after the claim."""
     bound: float
@@ -57,20 +69,28 @@ class Evidence:
     mean: tuple[float, float, float] | None
     """Mean difference of the fresh pairs, with its interval (value, low, high)."""
 
+    @property
+    def curves(self) -> bool:
+        """Whether there are any to draw."""
+        return bool(self.control or self.treatment)
+
 
 def evidence(facts: Facts, fresh: Plan, selected: Plan | None, names: tuple[str, str]) -> Evidence:
     """Curves of the `fresh` plan's pairs, and the scored differences of both plans."""
     pairs = [pair for pair in facts.pairs(fresh) if pair.control_loss is not None]
     per_token = facts.flops_per_token(fresh.control, fresh.rung)
-    unit = per_token or 1.0
+    counted = per_token if facts.fingerprint.counts_flops else None
+    cost, told = counted or 1.0, facts.fingerprint.currency.told
     verdicts = [v for v in facts.verdicts_of(fresh.id) if v.difference is not None]
     shown = verdicts[-1].difference if verdicts else None
     return Evidence(
         control_name=names[0],
         treatment_name=names[1],
-        control=_curves(facts, [p.control for p in pairs], unit),
-        treatment=_curves(facts, [p.treatment for p in pairs], unit * fresh.cost_ratio),
-        in_flops=bool(per_token),
+        control=_curves(facts, [p.control for p in pairs], cost),
+        treatment=_curves(facts, [p.treatment for p in pairs], cost * fresh.cost_ratio),
+        compute="FLOPs" if counted else f"{told} of the control",
+        unit=facts.fingerprint.unit,
+        reported=facts.fingerprint.reported,
         selected=_differences(facts.pairs(selected)) if selected else (),
         fresh=_differences(pairs),
         bound=fresh.rule.bound,
@@ -93,13 +113,14 @@ def read_text(path: Path, last: int = MOST_BYTES) -> str | None:
         return stream.read(last).decode("utf-8", errors="replace")
 
 
-def read_losses(path: Path) -> tuple[Floats, Floats]:
-    """(tokens, training loss) of a metrics.jsonl, both (steps,), tokens ascending; empty if unreadable."""
+def read_losses(path: Path, count: str = "tokens") -> tuple[Floats, Floats]:
+    """(tokens, training loss) of a metrics.jsonl, both (steps,), tokens ascending; empty if unreadable.
+    `count` names what else its lines count the run in."""
     found: list[tuple[float, float]] = []
     for line in (read_text(path) or "").splitlines():
         try:
             row = json.loads(line)
-            tokens, loss = float(row["tokens"]), float(row["loss"])
+            tokens, loss = float(row[count]), float(row["loss"])
         except (ValueError, TypeError, KeyError, RecursionError, OverflowError):
             continue
         if math.isfinite(tokens) and math.isfinite(loss) and abs(loss) < 1e6 and 0 < tokens < 1e18:
@@ -131,7 +152,7 @@ def _curves(facts: Facts, runs: Sequence[str], unit: float) -> tuple[LossCurve, 
         out = facts.store.run_folder(facts.campaign.id, run).out
         if out.is_symlink():
             continue
-        tokens, loss = read_losses(out / "metrics.jsonl")
+        tokens, loss = read_losses(out / "metrics.jsonl", COUNTS[facts.fingerprint.currency])
         if len(tokens) > 3:
             x, y = smooth(tokens * unit, loss)
             curves.append(LossCurve(x, y))

@@ -13,8 +13,11 @@ from functools import cached_property
 from typing import Any
 
 from mendel.records import (
+    BITS_PER_BYTE,
     Audit,
+    Currency,
     Finding,
+    Fingerprint,
     Idea,
     Interval,
     Plan,
@@ -56,7 +59,7 @@ class Pair:
 
     @property
     def difference(self) -> float | None:
-        """Control loss minus treatment loss in bits per byte: positive, the treatment is better."""
+        """Control loss minus treatment loss: positive, the treatment is better."""
         if self.control_loss is None or self.treatment_loss is None:
             return None
         return self.control_loss - self.treatment_loss
@@ -105,12 +108,14 @@ class ScalingPanel:
 
     rung: int
     points: tuple[tuple[float, float], ...]
-    """(FLOPs, bits per byte) of single runs."""
+    """(compute, loss) of single runs, in the campaign's currency and unit."""
     flops: float | None = None
     """Compute at which the trunk was compared."""
     difference: Interval | None = None
-    """Loss of the original minus loss of the trunk there, bits per byte."""
+    """Loss of the original minus loss of the trunk there."""
     log2_cm: Interval | None = None
+    currency: str = Currency.FLOPS.words
+    unit: str = BITS_PER_BYTE
 
 
 @dataclass
@@ -128,6 +133,12 @@ class Facts:
     blanks: dict[str, Blank]
     """Only those that are unblinded: the others are still in play."""
     per_token: dict[tuple[str, int], float | None] = field(default_factory=dict)
+    kept: dict[str, Any] = field(default_factory=dict)  # what is read beside the store
+
+    @property
+    def fingerprint(self) -> Fingerprint:
+        """What losses and budgets of this campaign are counted in, among the rest."""
+        return self.campaign.fingerprint
 
     @property
     def finished(self) -> list[RunEntry]:
@@ -140,13 +151,13 @@ class Facts:
         return sum(result.train_seconds + result.score_seconds for result in results)
 
     @cached_property
-    def flops(self) -> float:
-        """Training FLOPs of all finished runs whose recipe was counted."""
-        total = 0.0
+    def compute(self) -> float:
+        """Of all finished runs, in the currency: counted FLOPs, or else what they were told to spend."""
+        total, counts = 0.0, self.fingerprint.counts_flops
         for run in self.finished:
-            per_token = self.flops_per_token(run.spec.recipe, run.spec.rung)
-            if run.result and per_token:
-                total += run.result.tokens * per_token
+            if run.result and (per_token := self.flops_per_token(run.spec.recipe, run.spec.rung)):
+                share = run.result.stopped.at if run.result.stopped else 1.0
+                total += per_token * (run.result.tokens if counts else share * run.spec.tokens)
         return total
 
     @cached_property
@@ -194,13 +205,18 @@ class Facts:
         return found
 
     def flops_per_token(self, recipe: str, rung: int) -> float | None:
+        """As counted, None where it was not; of another currency each costs one."""
+        if not self.fingerprint.counts_flops:
+            return 1 / self.fingerprint.currency.parts
         if (recipe, rung) not in self.per_token:
             cost = self.store.cost(self.campaign.id, recipe, rung)
             self.per_token[recipe, rung] = cost.flops_per_token if cost else None
         return self.per_token[recipe, rung]
 
     def flops_ratio(self, plan: Plan) -> float | None:
-        """Counted FLOPs per token of the treatment over the control's."""
+        """Counted FLOPs per token of the treatment over the control's; None where they are not counted."""
+        if not self.fingerprint.counts_flops:
+            return None
         above = self.flops_per_token(plan.treatment, plan.rung)
         below = self.flops_per_token(plan.control, plan.rung)
         return above / below if above and below else None
@@ -284,6 +300,8 @@ class Facts:
                     flops=any_plan.control_tokens * per_token if any_plan and per_token else None,
                     difference=self.verdicts_of(plan.id)[-1].difference if plan else None,
                     log2_cm=Interval.model_validate(last[rung]["log2_cm"]) if rung in last else None,
+                    currency=self.fingerprint.currency.words,
+                    unit=self.fingerprint.unit,
                 )
             )
         return panels

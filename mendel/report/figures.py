@@ -268,7 +268,7 @@ def scaling_figure(panel: ScalingPanel, recipe: str, narrow: bool = False) -> Fi
     """What a compute multiplier is: the original's loss against compute at one rung, and how far along its
     curve one would have to go to reach the trunk."""
     figure, axes = new_figure(3.9 if narrow else 4.3, NARROW if narrow else WIDTH)
-    axes.set_ylabel("bits per byte")
+    axes.set_ylabel(panel.unit)
     _scaling_panel(axes, panel, recipe, roomy=not narrow)
     put_title(axes, f"What the compute multiplier means (rung {panel.rung})")
     return figure
@@ -294,7 +294,7 @@ def fit_for_drawing(points: Sequence[tuple[float, float]]) -> tuple[float, float
 
 def _scaling_panel(axes: Axes, panel: ScalingPanel, recipe: str, roomy: bool) -> None:
     axes.set_xscale("log")
-    axes.set_xlabel("training compute (FLOPs)")
+    axes.set_xlabel(f"training compute ({panel.currency})")
     axes.grid(True, color=FAINT, lw=0.9, zorder=0)
     if not panel.points:
         return

@@ -1,26 +1,19 @@
-"""`mendel show`: one idea, run, plan, recipe, verdict or finding, found by its name or the beginning of "
-"its id.
-
-`describe` returns plain values for JSON, `render` prints them for a person.
-"""
+"""`mendel show`: one idea, run, plan, recipe, verdict or finding, found by its name or the beginning of its
+id, as plain values for JSON; `showing.render` prints them for a person."""
 
 from __future__ import annotations
 
 import difflib
-from collections.abc import Mapping
 from typing import Any
 
-from rich.console import Console
-from rich.table import Table
-from rich.text import Text
-
-from mendel.records import Audit, Finding, Interval, Plan, Range, Verdict, known_gain
+from mendel.records import Finding, Plan, RunSpec, Verdict
 from mendel.report.curves import read_text
 from mendel.report.facts import Facts, gather
-from mendel.report.knobs import changed_knobs, knob_text
+from mendel.report.knobs import changed_knobs
 from mendel.report.repeat import repeat_command
-from mendel.report.text import clean, cm_text, counted, duration, e_value, signed, unified_diff
-from mendel.report.transcript import asked_about, said_by_researchers
+from mendel.report.showing import render
+from mendel.report.text import clean, unified_diff
+from mendel.report.transcript import asked_about
 from mendel.store import Campaign, IdeaEntry, Store, StoreError
 
 LOG_LINES = 40
@@ -31,9 +24,14 @@ def describe(store: Store, campaign: Campaign, id: str) -> dict[str, Any]:
     """Everything about what `id` names; its "type" is idea, run, plan, recipe, verdict or finding.
 
     An idea is found by its name, anything else by the beginning of its id. Raises StoreError with near names
-    where nothing is found, and with the candidates where the beginning is that of several.
+    where nothing is found, and with the candidates where the beginning is that of several. `unit`, `trust`
+    and `currency` say how its losses and budgets came about.
     """
     facts = gather(store, campaign)
+    return {**_described(facts, id), **campaign.fingerprint.losses}
+
+
+def _described(facts: Facts, id: str) -> dict[str, Any]:
     for entry in facts.ideas:
         if entry.idea.name == id:
             return _idea(facts, entry)
@@ -48,7 +46,7 @@ def describe(store: Store, campaign: Campaign, id: str) -> dict[str, Any]:
     if not hits:
         raise StoreError(_not_found(facts, id, list(kinds)))
     known, kind = hits[0]
-    return {"type": kind, "id": known, "campaign": campaign.id, **_READERS[kind](facts, known)}
+    return {"type": kind, "id": known, "campaign": facts.campaign.id, **_READERS[kind](facts, known)}
 
 
 def _ids(facts: Facts) -> dict[str, str]:
@@ -89,7 +87,7 @@ def _idea(facts: Facts, entry: IdeaEntry) -> dict[str, Any]:
         "note": entry.note,
         "blank": blank.kind if blank else None,
         "plans": [_plan_with_pairs(facts, plan) for plan in plans],
-        "finding": _told(findings[-1]) if findings else None,
+        "finding": _told(facts, findings[-1]) if findings else None,
         "asked": asked_about(facts.store, facts.campaign, idea.name),
         "explanation": facts.store.explanations(facts.campaign.id).get(idea.name),
         "forecasts": [
@@ -101,14 +99,21 @@ def _idea(facts: Facts, entry: IdeaEntry) -> dict[str, Any]:
     }
 
 
-def _told(finding: Finding) -> dict[str, Any]:
-    return {**finding.model_dump(mode="json", exclude={"idea"}), "measured": finding.measured}
+def _told(facts: Facts, finding: Finding) -> dict[str, Any]:
+    told = finding.model_dump(mode="json", exclude={"idea"})
+    return {**told, "measured": finding.measured, **facts.fingerprint.losses}
+
+
+def _as_planned(facts: Facts, planned: Plan | RunSpec) -> dict[str, Any]:
+    """Without a shard where there is none: all runs that report their loss read the same validation data."""
+    told = planned.model_dump(mode="json")
+    return {**told, "shard": None} if facts.fingerprint.reported else told
 
 
 def _plan_with_pairs(facts: Facts, plan: Plan) -> dict[str, Any]:
     return {
         "id": plan.id,
-        "plan": plan.model_dump(mode="json"),
+        "plan": _as_planned(facts, plan),
         "cost": {
             "flops_ratio": facts.flops_ratio(plan),
             # Less than its FLOPs is charged to known gains alone.
@@ -173,7 +178,7 @@ def _finding(facts: Facts, id: str) -> dict[str, Any]:
         **about,
         "type": "finding",
         "id": id,
-        "finding": _told(finding),
+        "finding": _told(facts, finding),
     }
 
 
@@ -181,7 +186,8 @@ def _recipe(facts: Facts, id: str) -> dict[str, Any]:
     original = facts.original
     used = [plan.id for plan in facts.plans.values() if id in (plan.control, plan.treatment)]
     rungs = facts.campaign.config.get("rungs", [0])
-    costs = {rung: facts.flops_per_token(id, rung) for rung in rungs}
+    counted = rungs if facts.fingerprint.counts_flops else ()
+    costs = {rung: facts.flops_per_token(id, rung) for rung in counted}
     return {
         "recipe": facts.store.recipe(id).model_dump(mode="json"),
         "label": facts.store.labels().get(id, ""),
@@ -197,7 +203,7 @@ def _run(facts: Facts, id: str) -> dict[str, Any]:
     run = facts.runs[id]
     folder = facts.store.run_folder(facts.campaign.id, id)
     return {
-        "spec": run.spec.model_dump(mode="json"),
+        "spec": _as_planned(facts, run.spec),
         "stage": run.stage,
         "idea": run.idea,
         "state": run.state.value,
@@ -222,179 +228,6 @@ def _log(facts: Facts, run: str) -> list[str]:
     ]
 
 
+__all__ = ["describe", "render"]
+
 _READERS = {"plan": _plan, "verdict": _verdict, "finding": _finding, "recipe": _recipe, "run": _run}
-
-
-# --- for a person -----------------------------------------------------------------------------------------
-
-
-def render(console: Console, found: Mapping[str, Any]) -> None:
-    """Print what `describe` found."""
-    kind = found["type"]
-    console.print(Text.assemble((clean(found["id"]), "bold"), f"  {kind} of campaign {found['campaign']}"))
-    if kind in ("idea", "finding"):
-        _render_idea(console, found)
-    elif kind == "run":
-        _render_run(console, found)
-    elif kind == "recipe":
-        _render_recipe(console, found)
-    elif kind == "plan":
-        _render_plan(console, found)
-    else:
-        if found["idea"]:
-            _say(console, "idea", found["idea"])
-        for plan in found["plans"]:
-            _render_plan(console, plan)
-    _render_change(console, found.get("change"))
-
-
-def _render_idea(console: Console, found: Mapping[str, Any]) -> None:
-    idea, finding = found["idea"], found["finding"]
-    note = str(found["note"])
-    state = note if note.startswith(found["state"]) else f"{found['state']}{': ' if note else ''}{note}"
-    forecast = idea["forecast"]
-    rows = [("state", state), ("class", idea["idea_class"]), ("hypothesis", idea["hypothesis"])]
-    rows += [("mechanism", idea["mechanism"]), ("source", idea["citation"])]
-    by = "pooled from those below" if found["forecasts"] else f"by {idea['proposer']}"
-    rows += [("forecast", f"log2 CM {forecast['mean']:+.2f} ± {forecast['sd']:.2f} {by}")]
-    for one in found["tuned"]:
-        equal = "; compared with the trunk whose knobs were searched as long" if one["equal"] else ""
-        rows.append(("knobs", f"{one['words']}{equal}"))
-    if found["blank"]:
-        gain = known_gain(found["blank"])
-        rows.append(("planted", f"known gain: log2 CM {gain:+.2f}" if gain else f"a blank: {found['blank']}"))
-    if finding:
-        size = cm_text(Interval.model_validate(finding["log2_cm"]))
-        rows.append(("finding", f"CM {size} {finding['measured']}"))
-        rows.append(("at higher rungs", finding["transfer_words"] or finding["transfer"]))
-        rows.append(("refuted by", finding["refuted_by"]))
-        if finding["evicted"]:
-            rows.append(("left the trunk", finding["evicted"]))
-    rows += said_by_researchers(found)
-    for name, value in rows:
-        _say(console, name, value)
-    if found["change"] is None:  # it never came as far as a run: all there is to see is its patch
-        for key, value in idea["patch"]["overrides"].items():
-            _say(console, "sets", f"{key} = {value!r}")
-        for key, range in idea["patch"].get("tune", {}).items():
-            _say(console, "tunes", f"{key} {Range.model_validate(range)}")
-        for edit in idea["patch"]["edits"]:
-            _say(console, "edits", edit["path"])
-            lines = [f"-{line}" for line in edit["search"].splitlines()]
-            lines += [f"+{line}" for line in edit["replace"].splitlines()]
-            console.print(Text(clean("\n".join(lines), 8000)))
-    for plan in found["plans"]:
-        _render_plan(console, plan)
-
-
-def _render_plan(console: Console, found: Mapping[str, Any]) -> None:
-    plan, cost = found["plan"], found["cost"]
-    flops = f"{cost['flops_ratio']:.3f} by FLOPs, " if cost["flops_ratio"] else ""
-    console.print()
-    title = f"{plan['kind']} in round {plan['round']}, rung {plan['rung']}, {plan['shard']} shard"
-    console.print(Text.assemble((title, "bold"), f"  plan {found['id']}"))
-    _say(console, "arms", f"control {plan['control']}, treatment {plan['treatment']}")
-    for arm, names in found["held"].items():
-        _say(console, f"{arm} holds", ", ".join(names) or "nothing")
-    arms = ("control", "treatment")
-    if found["together"]:
-        arms = ("without it", "with it")
-        told = f"confirmed together with {len(found['together'])} others: {', '.join(found['together'])}"
-        _say(console, "together", f"{told}; the pairs are random halves of them all, with their effects, too")
-    charged = cost["charged_ratio"]
-    told = "the charge is told when the campaign has ended" if charged is None else f"{charged:.3f} charged"
-    _say(console, "cost per token", f"{flops}{told}")
-    for verdict in found["verdicts"]:
-        said = {key: value for key, value in verdict.items() if key not in ("id", "audits")}
-        _say(console, "verdict", _verdict_line(Verdict.model_validate(said)))
-        for audit in map(Audit.model_validate, verdict["audits"]):
-            _say(
-                console, f"audit {audit.name}", f"{'passed' if audit.passed else 'VIOLATION'}: {audit.reason}"
-            )
-    if found["pairs"]:
-        table = Table(box=None, pad_edge=False, padding=(0, 2))
-        for name in ("seed", *arms, "difference", *(f"run {arm}" for arm in arms)):
-            table.add_column(name, justify="right" if name in (*arms, "difference") else "left")
-        for pair in found["pairs"]:
-            mark = "expected " if pair["expected"] else ""
-            table.add_row(
-                str(pair["seed"]),
-                _loss(pair["control_loss"], pair["control_status"]),
-                mark + _loss(pair["treatment_loss"], pair["treatment_status"]),
-                "" if pair["difference"] is None else mark + signed(pair["difference"], 4),
-                pair["control"],
-                pair["treatment"],
-            )
-        console.print(table)
-
-
-def _verdict_line(verdict: Verdict) -> str:
-    of = " of halves" if verdict.together else ""
-    parts = [f"{verdict.kind.value} after {verdict.pairs} pair{'s'[: verdict.pairs != 1]}{of}"]
-    if verdict.failures:
-        parts.append(f"{verdict.failures} failed")
-    if verdict.stopped:
-        parts.append(f"{verdict.stopped} stopped early, so what follows is expected and not measured")
-    if verdict.log2_cm:
-        parts.append(f"CM {cm_text(verdict.log2_cm)}")
-    if verdict.difference:
-        parts.append(f"{signed(verdict.difference.value, 4)} bits per byte")
-    if verdict.log_e_t or verdict.log_e_sign:
-        parts.append(f"e-values {e_value(verdict.log_e_t)} and {e_value(verdict.log_e_sign)}")
-    return "; ".join([*parts, verdict.reason])
-
-
-def _loss(loss: float | None, status: str) -> str:
-    return status or "not run" if loss is None else f"{loss:.4f}"
-
-
-def _render_run(console: Console, found: Mapping[str, Any]) -> None:
-    spec, result = found["spec"], found["result"]
-    _say(console, "for", f"{found['stage']}, {found['idea'] or 'control'}")
-    what = f"recipe {spec['recipe']}, rung {spec['rung']}, seed {spec['seed']}, {spec['tokens']:,} tokens"
-    scored = "" if result and result["stopped"] else f", scored on the {spec['shard']} shard"
-    _say(console, "trains", f"{what}{scored}")
-    lost = f", {found['attempts']} attempts lost" if found["attempts"] else ""
-    _say(console, "state", f"{found['state']}{lost}")
-    if result:
-        loss = result["bits_per_byte"]
-        score = f"{loss:.6f} bits per byte" if loss is not None else result["reason"]
-        _say(console, "result", f"{result['status']}: {score}")
-        times = (("training", "train_seconds"), ("CPU", "cpu_seconds"), ("scoring", "score_seconds"))
-        _say(console, "time", ", ".join(f"{duration(result[key])} {name}" for name, key in times))
-    _say(console, "folder", found["folder"] or "not here")
-    if found["repeat"]:
-        _say(console, "to repeat", found["repeat"])
-    for line in found["log"]:
-        console.print(Text(f"  | {line}", style="dim"), soft_wrap=True)
-
-
-def _render_recipe(console: Console, found: Mapping[str, Any]) -> None:
-    recipe = found["recipe"]
-    _say(console, "label", found["label"])
-    _say(console, "base", f"{recipe['base']} of testbed {recipe['testbed']}")
-    for key, value in recipe["overrides"].items():
-        _say(console, "override", f"{key} = {value!r}")
-    for rung, cost in found["flops_per_token"].items():
-        _say(console, "cost", f"{cost:,.0f} FLOPs per token at rung {rung}")
-    _say(console, "source", found["source"])
-    _say(console, "used by", f"{counted(len(found['plans']), 'plan')}, {counted(len(found['runs']), 'run')}")
-
-
-def _render_change(console: Console, change: Mapping[str, Any] | None) -> None:
-    if not change:
-        return
-    console.print()
-    console.print(Text.assemble(("change", "bold"), f"  from {change['control']} to {change['treatment']}"))
-    for row in change["overrides"]:
-        old, new = (knob_text(row[arm], row["recipe"]) for arm in ("control", "treatment"))
-        _say(console, clean(row["key"]), f"{old} -> {new}")
-    if change["error"]:
-        _say(console, "source", change["error"])
-    styles = {"+": "green", "-": "red", "@": "cyan"}
-    for line in clean(change["diff"]).split("\n") if change["diff"] else ():
-        console.print(Text(line, style=styles.get(line[:1], "")), soft_wrap=True)
-
-
-def _say(console: Console, name: str, value: object) -> None:
-    console.print(Text.assemble((f"{name:<15} ", "dim"), clean(value, 2000)), soft_wrap=True)

@@ -8,9 +8,9 @@ from importlib import resources
 from typing import Any
 
 from mendel import __version__
-from mendel.records import Interval, PlanKind
+from mendel.records import Fingerprint, Interval, PlanKind, content_hash
 from mendel.report.account import blanks_section, failures_section, ledger_section
-from mendel.report.audits import audits_section, sandbox_row, unsafe_banner
+from mendel.report.audits import audits_section, losses_row, sandbox_row, unsafe_banner
 from mendel.report.claims import claims_section, paired
 from mendel.report.curves import evidence
 from mendel.report.facts import Facts, Judged, ScalingPanel, gather, kind_text
@@ -24,6 +24,8 @@ from mendel.report.text import clean, cm_text, counted, duration, quantity
 from mendel.report.training_text import data_section
 from mendel.store import Campaign, CampaignState, Store
 
+NO_FILES = content_hash([])
+"""What stands for a corpus where runs read nothing but their source."""
 SECTIONS = {
     "trunk": "The trunk",
     "recheck": "Trunk rechecked",
@@ -51,17 +53,18 @@ def make_page(
         "recheck": recheck_section(found, summary),
         "ideas": _ideas(judged),
         "findings": claims_section(found),
-        "data": data_section(found),
+        "data": None if found.fingerprint.reported else data_section(found),
         "forecasts": forecasts_section(summary),
         "blanks": blanks_section(found, summary, judged),
         "audits": audits_section(found, summary),
         "ledger": ledger_section(found, summary),
         "failures": failures_section(found),
-        "reading": _reading(),
+        "reading": _reading(found),
         "provenance": _provenance(found),
     }
-    sections = [el("section", el("h2", SECTIONS[key]), body, id=key) for key, body in bodies.items()]
-    links = [el("li", el("a", title, href=f"#{key}")) for key, title in SECTIONS.items()]
+    told = {key: body for key, body in bodies.items() if body is not None}
+    sections = [el("section", el("h2", SECTIONS[key]), body, id=key) for key, body in told.items()]
+    links = [el("li", el("a", SECTIONS[key], href=f"#{key}")) for key in told]
     style = resources.files("mendel.report").joinpath("style.css").read_text(encoding="utf-8")
     title = f"Mendel: {campaign.recipe}, campaign {campaign.id}"
     head = el(
@@ -89,7 +92,7 @@ def _headline(found: Facts, summary: Mapping[str, Any]) -> Html:
     return join(
         el("p", eyebrow, cls="eyebrow"),
         el("h1", _title(campaign, summary)),
-        unsafe_banner(summary.get("sandbox") or {"name": campaign.config.get("sandbox")}),
+        unsafe_banner(summary.get("sandbox") or {"name": campaign.config.get("sandbox")}, found.fingerprint),
         _in_words(found, summary),
         _tiles(found, summary),
         facts(_particulars(found, summary)),
@@ -159,7 +162,8 @@ def _tiles(found: Facts, summary: Mapping[str, Any]) -> Html:
         (
             "Runs",
             f"{summary['runs']:,}",
-            f"{duration(found.worker_seconds)} of one worker, {quantity(found.flops)} FLOPs",
+            f"{duration(found.worker_seconds)} of one worker, {quantity(found.compute)} "
+            f"{found.fingerprint.currency.words}",
         ),
     )
     return el("div", [_tile(*tile) for tile in tiles], cls="tiles")
@@ -199,7 +203,11 @@ def _particulars(found: Facts, summary: Mapping[str, Any]) -> list[tuple[str, Ch
         rows.append(("Why it ended", summary["ended"]))
     rows.append(("Goal", str(campaign.config.get("goal", ""))))
     rows.append(("Sandbox of patch code", sandbox_row(summary.get("sandbox"))))
-    rows.append(("Corpus", el("code", campaign.fingerprint.corpus)))
+    rows.append(("Losses", losses_row(found.fingerprint)))
+    if not found.fingerprint.reported:
+        rows.append(("Corpus", el("code", campaign.fingerprint.corpus)))
+    elif campaign.fingerprint.corpus != NO_FILES:
+        rows.append(("Files that runs read", el("code", campaign.fingerprint.corpus)))
     rows.append(("Fingerprint", join(el("code", campaign.fingerprint.id), f" ({_machine(found)})")))
     return rows
 
@@ -301,13 +309,28 @@ def _ideas(judged: Sequence[Judged]) -> Html:
 # --- the end of the page ----------------------------------------------------------------------------------
 
 
-def _reading() -> Html:
+def _tested(fingerprint: Fingerprint) -> str:
+    """What the test of a claim is on."""
+    if fingerprint.reported:
+        return (
+            "The test is on the difference of the losses that they report themselves, in "
+            f"{fingerprint.unit}: screening and confirmation read the same validation data, with other "
+            f"seeds. {fingerprint.trust.caveat}"
+        )
+    return (
+        f"The test is on the difference of their scored losses on held-out text, in {fingerprint.unit}, "
+        "which nothing else opens."
+    )
+
+
+def _reading(found: Facts) -> Html:
+    currency = found.fingerprint.currency
     lines = (
         "A compute multiplier (CM) of 1.25 says: the original would need 1.25 times the compute to reach the "
-        "same loss. Treatments are trained at equal cost: one that costs more per token gets fewer tokens.",
-        "Control and treatment of a pair share seed and data order. The test is on the difference of their "
-        "scored losses on held-out text, in bits per byte, which nothing else opens. The CM is read from "
-        "later pairs off the control's own scaling curve.",
+        f"same loss. Treatments are trained at equal cost: one that costs more per {currency.each} gets "
+        f"fewer {currency.told}.",
+        f"Control and treatment of a pair share seed and data order. {_tested(found.fingerprint)} The CM is "
+        "read from later pairs off the control's own scaling curve.",
         "An e-value is a bet against “no gain”: if there were none, it would exceed 100 at most once in a "
         "hundred campaigns, however often one looks. Claims are chosen by e-BH, which bounds the expected "
         "share of false ones.",
@@ -336,9 +359,10 @@ def _provenance(found: Facts) -> Html:
         ),
         ("Began", f"{campaign.created:%Y-%m-%d %H:%M:%S} UTC"),
         ("Last run ended", f"{max(ends):%Y-%m-%d %H:%M:%S} UTC" if ends else "none yet"),
-        ("Held-out shard opened", f"{openings:,} times, each for one run of confirmation"),
-        ("Version", f"mendel {__version__}"),
     ]
+    if not found.fingerprint.reported:
+        rows.append(("Held-out shard opened", f"{openings:,} times, each for one run of confirmation"))
+    rows.append(("Version", f"mendel {__version__}"))
     exact = (campaign.config.get("budget") or {}).get("runs")
     note = (
         "A budget in runs: the same settings on a machine of this fingerprint give the same numbers, "

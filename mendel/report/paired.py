@@ -40,15 +40,13 @@ def differences_figure(found: Evidence) -> Figure:
     """The scored difference of each pair, with the mean of the fresh ones and its interval."""
     figure, axes = new_figure(3.3, 3.6)
     _seed_differences(axes, found)
-    put_title(axes, "Scored difference of each pair")
+    put_title(axes, f"{'Reported' if found.reported else 'Scored'} difference of each pair")
     return figure
 
 
 def _loss_curves(axes: Axes, found: Evidence) -> None:
     arms = ((found.control, SLATE, found.control_name), (found.treatment, TEAL, found.treatment_name))
-    axes.set_xlabel(
-        f"training compute, as charged ({'FLOPs' if found.in_flops else 'tokens of the control'})"
-    )
+    axes.set_xlabel(f"training compute, as charged ({found.compute})")
     axes.set_ylabel("training loss as printed (gpt: nats per byte)")
     if not found.control and not found.treatment:
         axes.set(xticks=[], yticks=[])
@@ -87,7 +85,7 @@ def median_curve(curves: Sequence[LossCurve], start: float) -> tuple[Floats, Flo
 
 def _seed_differences(axes: Axes, found: Evidence) -> None:
     axes.axhline(0, color=MUTED, lw=1.0, zorder=1)
-    axes.set_ylabel("control − treatment (bits per byte)")
+    axes.set_ylabel(f"control − treatment ({found.unit})")
     if found.mean and found.fresh:
         value, low, high = found.mean
         first, last = len(found.selected) + 0.55, len(found.selected) + len(found.fresh) + 0.45

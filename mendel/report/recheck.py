@@ -48,10 +48,12 @@ def recheck_section(found: Facts, summary: Mapping[str, Any]) -> Html:
         "having, or whose mean says so after the most pairs it may have. Intervals hold for all changes at "
         "once, at every look."
     )
-    return join(el("p", told), [_one(record, place) for place, record in reversed([*enumerate(rechecks)])])
+    unit = found.fingerprint.unit
+    latest_first = reversed([*enumerate(rechecks)])
+    return join(el("p", told), [_one(record, place, unit) for place, record in latest_first])
 
 
-def _one(record: Recheck, place: int) -> Html:
+def _one(record: Recheck, place: int, unit: str) -> Html:
     again = f", after {record.attempt} eviction{'s'[: record.attempt > 1]}" if record.attempt else ""
     drawn = two_widths(f"recheck{place}", "What each change still adds", earnings_figure, record)
     caption = (
@@ -65,11 +67,11 @@ def _one(record: Recheck, place: int) -> Html:
         el("h3", f"Before round {record.round}{again}"),
         el("ul", [el("li", sentence) for sentence in record.summary]),
         el("figure", drawn, el("figcaption", caption)),
-        el("details", el("summary", "Numbers"), _numbers(record)),
+        el("details", el("summary", "Numbers"), _numbers(record, unit)),
     )
 
 
-def _numbers(record: Recheck) -> Html:
+def _numbers(record: Recheck, unit: str) -> Html:
     rows: list[Sequence[Child]] = [
         [
             one.name + (f" (with {', '.join(one.with_it)})" if one.with_it else ""),
@@ -85,7 +87,7 @@ def _numbers(record: Recheck) -> Html:
         [" × ".join(pair.changes), "interaction", str(pair.pairs), "", _text(pair.log2_cm), ""]
         for pair in record.interactions
     ]
-    head = ("change", "standing", "pairs", "adds, bits per byte", "adds, log2 CM", "log2 CM at adoption")
+    head = ("change", "standing", "pairs", f"adds, {unit}", "adds, log2 CM", "log2 CM at adoption")
     return table(head, rows, numeric=(2, 3, 4, 5))
 
 

@@ -7,48 +7,61 @@ keeps. A run repeated by hand trains the same model but is not scored and not re
 from __future__ import annotations
 
 import shlex
-import tomllib
-from importlib import resources
+import sys
 from pathlib import Path
 from typing import Any
 
-from mendel.records import RunSpec
+from mendel.records import RunSpec, Testbed
 from mendel.report.facts import Facts
+from mendel.testbeds import TestbedError, load_testbed
+from mendel.testbeds.command import run_command, run_env, run_values
+from mendel.testbeds.environment import built
 
 
 def repeat_command(facts: Facts, spec: RunSpec, out: str = "again") -> str | None:
-    """A shell command that trains `spec` again into the folder `out`; None if the testbed is not here."""
-    testbed = _testbed(facts.campaign.testbed)
-    if testbed is None:
+    """A shell command that trains `spec` again into the folder `out`; None where the testbed is not here, or
+    what was made ready for the run in its own source is needed and gone, or would write where that run did.
+    """
+    testbed = _testbed(facts)
+    if testbed is None or any("{out" in edit.replace for edit in testbed.edits):
         return None
     store, recipe = facts.store, facts.store.recipe(spec.recipe)
     source = store.run_folder(facts.campaign.id, spec.id).source
     if not source.is_dir():
         source = store.tree_folder(recipe.tree)
+        if testbed.edits or testbed.inputs or testbed.prepare:
+            return None
+    # Paths of a trainer of its own are relative to its source, as in the lab.
+    inside = facts.fingerprint.reported or bool(testbed.inputs) or testbed.command[0] == "-m"
     corpus = store.root / "corpora" / facts.campaign.fingerprint.corpus / "train" / "train.bin"
-    values: dict[str, Any] = {"recipe": recipe.base, "rung": spec.rung, "seed": spec.seed}
-    values |= {"tokens": spec.tokens, "data": _near(corpus), "out": out}
+    data, folder = (corpus, Path.cwd() / out) if inside else (_near(corpus), out)
     try:
-        script, *arguments = (str(part).format(**values) for part in testbed["command"])
-        for key, value in sorted(recipe.overrides.items()):
-            arguments += [str(part).format(key=key, value=value) for part in testbed["override"]]
-    except (KeyError, IndexError, ValueError, TypeError):
+        values = run_values(testbed, recipe, spec.rung, spec.seed, spec.tokens, folder, data)
+        script, *arguments = run_command(testbed, recipe, spec.rung, values)
+        env = run_env(testbed, values)
+        python = built(testbed, store.root)
+    except (KeyError, IndexError, ValueError, TypeError, OSError):
         return None
-    python = str(testbed.get("python", "python"))
     # -B: a __pycache__ in a stored tree would make it look changed.
-    command = shlex.join([python, "-B", _near(source / script), *arguments])
-    return f"OMP_NUM_THREADS={facts.campaign.fingerprint.threads} {command}"
+    script = script if inside else _near(source / script)
+    command = shlex.join(["python" if python == sys.executable else python, "-B", script, *arguments])
+    threads = {"OMP_NUM_THREADS": str(facts.campaign.fingerprint.threads)}
+    named = " ".join(f"{name}={shlex.quote(text)}" for name, text in (threads | env).items())
+    if not inside:
+        return f"{named} {command}"
+    made = f"mkdir -p {shlex.quote(str(folder))} && " if str(folder) in f"{named} {command}" else ""
+    return f"{made}cd {shlex.quote(str(source))} && {named} {command}"
 
 
-def _testbed(name: str) -> dict[str, Any] | None:
-    folder = Path(name)
-    if not (folder / "testbed.toml").is_file():
-        folder = Path(str(resources.files("mendel"))) / "testbeds" / name
-    try:
-        table = tomllib.loads((folder / "testbed.toml").read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return None
-    return table if {"command", "override"} <= table.keys() else None
+def _testbed(facts: Facts) -> Testbed | None:
+    """Of the campaign, as it is now; read once."""
+    if "testbed" not in facts.kept:
+        try:
+            facts.kept["testbed"] = load_testbed(facts.campaign.testbed)
+        except (TestbedError, OSError):
+            facts.kept["testbed"] = None
+    found: Testbed | None = facts.kept["testbed"]
+    return found
 
 
 def _near(path: Path) -> str:

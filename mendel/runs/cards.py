@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import os
 import re
+from dataclasses import replace
 from pathlib import Path
+
+from mendel.runs import Job
 
 
 def cards() -> tuple[str, ...]:
@@ -16,7 +19,9 @@ def cards() -> tuple[str, ...]:
     return tuple(sorted((one[1] for one in found if one), key=int))
 
 
-def visible(slot: int, count: int) -> str:
-    """Value of CUDA_VISIBLE_DEVICES for a run of `count` cards in a worker's slot; empty: it sees none."""
-    found = cards()
-    return ",".join(found[slot * count : (slot + 1) * count])
+def with_cards(job: Job, slot: int) -> Job:
+    """The job as a worker runs it, `slot` its number: with cards of its own, if it needs any."""
+    if not job.gpus:
+        return job
+    own = cards()[slot * job.gpus : (slot + 1) * job.gpus]
+    return replace(job, env={**job.env, "CUDA_VISIBLE_DEVICES": ",".join(own)})

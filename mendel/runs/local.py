@@ -7,7 +7,6 @@ and reports. What goes wrong with the machinery itself is repaired here and is n
 from __future__ import annotations
 
 import contextlib
-import dataclasses
 import functools
 import logging
 import math
@@ -25,7 +24,7 @@ from typing import Any
 
 from mendel.records import RunResult, RunStatus
 from mendel.runs import LOG, ExecutorError, Job, SandboxError, Scorer, wire
-from mendel.runs.cards import visible
+from mendel.runs.cards import with_cards
 from mendel.runs.outcome import STOPPED, judge, last_line, tokens_read
 from mendel.runs.sandbox import SandboxReport, candidates
 from mendel.runs.sandbox.none import remove
@@ -90,9 +89,8 @@ class LocalExecutor:
         self._links: set[socket.socket] = set()
         self._error: Exception | None = None
         self._closed = False
-        self._threads = [
-            threading.Thread(target=self._work, args=(slot,), daemon=True) for slot in range(self._workers)
-        ]
+        slots = range(self._workers)
+        self._threads = [threading.Thread(target=self._work, args=(one,), daemon=True) for one in slots]
         for thread in self._threads:
             thread.start()
 
@@ -153,7 +151,7 @@ class LocalExecutor:
     def _work(self, slot: int) -> None:
         while (job := self._queue.get()) is not None:
             try:
-                result = self._run(_with_cards(job, slot))
+                result = self._run(with_cards(job, slot))
             except _Closed:
                 return
             except Exception as error:  # the thread's edge: `wait` raises it where somebody listens
@@ -291,13 +289,6 @@ class LocalExecutor:
             return self._zygote
 
 
-def _with_cards(job: Job, slot: int) -> Job:
-    """The job as a worker's slot runs it: with cards of its own, if it needs any."""
-    if not job.gpus:
-        return job
-    return dataclasses.replace(job, env={**job.env, "CUDA_VISIBLE_DEVICES": visible(slot, job.gpus)})
-
-
 class Zygote:
     """The process that runs are forked from, seen from here."""
 
@@ -383,11 +374,9 @@ def _judge_score(
 def _check(job: Job) -> None:
     """Raises ValueError for a job whose files are not there: that is the caller's mistake, not the run's."""
     source = job.source.resolve()
-    scripts = [] if job.argv[:1] == ("-m",) and len(job.argv) > 1 else [job.argv[0] if job.argv else ""]
-    scripts += [job.scorer[0]] if job.scorer else []
-    for script in scripts:
+    for script in (*(job.argv[:1] or ("",)), *([job.scorer[0]] if job.scorer else [])):
         path = (source / script).resolve()
-        if not (path.is_file() and path.is_relative_to(source)):
+        if script != "-m" and not (path.is_file() and path.is_relative_to(source)):
             raise ValueError(f"job {job.id}: {script!r} is not a file in {job.source}")
     if not job.out.is_dir():
         raise ValueError(f"job {job.id}: out = {job.out} is not a folder")

@@ -4,7 +4,6 @@
 """
 
 from mendel.testbeds.contract import (
-    BUDGETS,
     BUILT_IN,
     TestbedError,
     check_rung,
@@ -14,7 +13,6 @@ from mendel.testbeds.contract import (
 )
 
 __all__ = [
-    "BUDGETS",
     "BUILT_IN",
     "TestbedError",
     "check_rung",

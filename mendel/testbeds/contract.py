@@ -7,6 +7,7 @@ import tomllib
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from string import Formatter
+from typing import Any
 
 from pydantic import Field, ValidationError
 
@@ -18,13 +19,6 @@ BUILT_IN = {"gpt": Path(__file__).parent / "gpt"}
 FILE = "testbed.toml"
 SAID = ("recipe", "rung", "seed", "data", "out", "device", "cpus", "gpus")
 """Placeholders of every command; the budget's name is one more."""
-BUDGETS = {
-    Currency.FLOPS: "tokens",  # counted FLOPs become tokens
-    Currency.TOKENS: "tokens",
-    Currency.STEPS: "steps",
-    Currency.SECONDS: "seconds",
-}
-"""Currency -> the placeholder that tells a run its budget."""
 
 
 class TestbedError(ValueError):
@@ -101,6 +95,13 @@ def parse_testbed(text: str, path: Path) -> Testbed:
         return _resolve(table, path.parent)
     except (_Refused, FilesError) as error:
         raise TestbedError(f"{path}: {error}") from None
+
+
+def schema() -> dict[str, Any]:
+    """The JSON schema of a testbed.toml, as editors read it."""
+    written = TestbedTable.model_json_schema()
+    written["title"] = FILE
+    return {"$schema": "https://json-schema.org/draft/2020-12/schema", **written}
 
 
 class _Refused(ValueError):
@@ -188,7 +189,7 @@ def _check_measure(testbed: Testbed) -> None:
 
 
 def _check_placeholders(testbed: Testbed) -> None:
-    budget = BUDGETS[testbed.budget]
+    budget = testbed.budget.told
     allowed = (*SAID[:3], budget, *SAID[3:])
     used: set[str] = set()
     texts = [("command", part) for part in testbed.command]
@@ -232,7 +233,13 @@ def _placeholders(text: str) -> Iterator[str]:
 
 
 def _check_source(testbed: Testbed) -> None:
-    """That what is searched for in the source is there, once."""
+    """That the script is there, and what is searched for in the source, once."""
+    script = testbed.command[0]
+    if script != "-m" and "{" not in script and Path(script).as_posix() not in testbed.files:
+        raise _Refused(
+            f"command: {script!r} is none of the files ({', '.join(testbed.files[:8])}); "
+            "allowed are one of these, or -m and a module"
+        )
     for number, edit in enumerate(testbed.edits):
         count = _text(testbed, f"edits.{number}", edit.path).count(edit.search)
         if count != 1:

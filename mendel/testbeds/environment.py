@@ -42,10 +42,7 @@ def interpreter(testbed: Testbed, root: Path) -> str:
         if "/" in testbed.python and not Path(testbed.python).is_file():
             raise TestbedError(f"{testbed.folder}/{FILE}: python: there is no file {testbed.python}")
         return testbed.python
-    wanted = Path(testbed.folder, testbed.requirements)
-    home = (
-        root / "environments" / content_hash([wanted.read_text(encoding="utf-8"), platform.python_version()])
-    )
+    wanted, home = Path(testbed.folder, testbed.requirements), _home(testbed, root)
     python = home / "bin" / "python"
     done = home / "built"
     if not done.exists():
@@ -54,6 +51,17 @@ def interpreter(testbed: Testbed, root: Path) -> str:
         _build([str(python), "-m", "pip", "install", "--quiet", "--requirement", str(wanted)], testbed)
         done.touch()
     return str(python)
+
+
+def built(testbed: Testbed, root: Path) -> str:
+    """The path of the testbed's interpreter, whether it is there or not: nothing is built."""
+    return str(_home(testbed, root) / "bin" / "python") if testbed.requirements else testbed.python
+
+
+def _home(testbed: Testbed, root: Path) -> Path:
+    """Where the environment of a testbed's `requirements` lies, or will."""
+    wanted = Path(testbed.folder, testbed.requirements).read_text(encoding="utf-8")
+    return root / "environments" / content_hash([wanted, platform.python_version()])
 
 
 def _build(command: list[str], testbed: Testbed) -> None:

@@ -5,17 +5,20 @@ A recipe holds the source as text, so that it is known by its content; data are 
 
 from __future__ import annotations
 
+import contextlib
 import os
-import subprocess
 from collections.abc import Iterable, Sequence
 from fnmatch import fnmatchcase
 from pathlib import Path
+
+from mendel.testbeds.git import GitError, git
 
 MOST_BYTES = 1 << 20
 """Size from which a text file is data and no source, unless it is named."""
 MOST_FILES = 2000
 _PASSED_BY = ("__pycache__", ".*", "*.egg-info", "node_modules", "venv", "out", "out-*", "wandb", "runs")
 """Folders that hold no source, where git does not say which do."""
+_OWN = ("testbed.toml", "mendel.toml", "ideas.toml")
 
 
 class FilesError(ValueError):
@@ -75,23 +78,11 @@ def _matches(parts: list[str], pattern: list[str]) -> bool:
     return bool(parts) and fnmatchcase(parts[0], pattern[0]) and _matches(parts[1:], pattern[1:])
 
 
-def git(folder: Path, *arguments: str) -> str | None:
-    """What git says of a folder, reading only; None where it is not in a repository, or git is not there."""
-    # The caller's settings must not lead to another repository, and nothing may be refreshed in this one.
-    environment = {name: text for name, text in os.environ.items() if not name.startswith("GIT_")}
-    environment["GIT_OPTIONAL_LOCKS"] = "0"
-    command = ["git", "-c", "core.fsmonitor=false", "-C", str(folder), *arguments]
-    try:
-        done = subprocess.run(command, capture_output=True, text=True, env=environment, errors="replace")
-    except OSError:
-        return None
-    return done.stdout if done.returncode == 0 else None
-
-
 def _known(root: Path) -> list[str]:
-    listed = git(root, "ls-files", "-z", "--cached", "--others", "--exclude-standard")
-    if listed:
-        return sorted(path for path in listed.split("\0") if path and (root / path).is_file())
+    with contextlib.suppress(GitError):  # in no repository, or no git here
+        listed = git("ls-files", "-z", "--cached", "--others", "--exclude-standard", folder=root)
+        paths = [path for path in listed.split("\0") if path and not _is_ours(path)]
+        return sorted(path for path in paths if (root / path).is_file())
     found = []
     for folder, below, names in os.walk(root):
         below[:] = sorted(name for name in below if not any(fnmatchcase(name, one) for one in _PASSED_BY))
@@ -101,7 +92,12 @@ def _known(root: Path) -> list[str]:
             raise FilesError(
                 f"files: {root} holds too many files to look through; name those that are the source"
             )
-    return sorted(found)
+    return sorted(path for path in found if not _is_ours(path))
+
+
+def _is_ours(path: str) -> bool:
+    """Whether it is a file of a lab that lies in its testbed's folder."""
+    return path in _OWN or path.split("/", 1)[0] == ".mendel"
 
 
 def _is_source(path: Path) -> bool:

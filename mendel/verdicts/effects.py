@@ -11,7 +11,7 @@ from functools import lru_cache
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy.special import betaincinv, stdtrit
+from scipy.special import betaincinv, fdtri, gammaincinv, stdtrit
 
 from mendel.records import Interval, Verdict
 from mendel.verdicts.curve import REACH, ScalingCurve, fit_batch, fit_curve
@@ -285,3 +285,25 @@ def pooled_sd(differences: Iterable[ArrayLike]) -> float:
     if freedom == 0:
         raise ValueError("a pooled sd needs an idea with two pairs at least")
     return float((squares / freedom) ** 0.5)
+
+
+def sd_interval(sd: float, freedom: int, level: float = 0.95) -> Interval:
+    """A standard deviation that was measured with so many degrees of freedom, with its interval for Gaussian
+    noise: freedom sd^2 over quantiles of chi-squared. Raises ValueError without a degree of freedom."""
+    if freedom < 1:
+        raise ValueError(f"an sd needs one degree of freedom at least, found {freedom}")
+    tail = (1 - level) / 2
+    low, high = (sd * float(freedom / (2 * gammaincinv(freedom / 2, q))) ** 0.5 for q in (1 - tail, tail))
+    return Interval(value=sd, low=low, high=high, level=level)
+
+
+def variance_ratio(
+    above: float, freedom_above: int, below: float, freedom_below: int, level: float = 0.95
+) -> Interval:
+    """Ratio of two variances, of sds that were measured apart, with its F interval for Gaussian noise. Raises
+    ValueError without a degree of freedom, or where the sd below is zero."""
+    if min(freedom_above, freedom_below) < 1 or below <= 0:
+        raise ValueError("a ratio needs two sds with a degree of freedom each, and the second above zero")
+    ratio, tail = (above / below) ** 2, (1 - level) / 2
+    low, high = (ratio / float(fdtri(freedom_above, freedom_below, q)) for q in (1 - tail, tail))
+    return Interval(value=ratio, low=low, high=high, level=level)

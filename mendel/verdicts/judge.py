@@ -155,14 +155,14 @@ def _kind(
     """The verdict and its reason. Only `better` is held to the campaign's error rate."""
     n = len(failed)
     if excess >= 0:
-        return VerdictKind.BETTER, f"gain above {rule.min_loss_gain:.4g} bits per byte shown"
+        return VerdictKind.BETTER, f"gain above {rule.min_loss_gain:.4g} {rule.unit} shown"
     if failed.all() and n >= min(FUTILITY_PAIRS, rule.max_pairs):
         return VerdictKind.FAILED, f"all {n} treatment runs failed"
     if log_e_worse >= math.log(1 / rule.alpha):
         return VerdictKind.WORSE, "loss shown"
     band = rule.min_loss_gain
     if interval is not None and n >= rule.min_pairs and -band <= interval.low and interval.high <= band:
-        return VerdictKind.EQUIVALENT, f"interval inside +-{band:.4g} bits per byte"
+        return VerdictKind.EQUIVALENT, f"interval inside +-{band:.4g} {rule.unit}"
     return VerdictKind.NO_DIFFERENCE_SHOWN, ""
 
 
@@ -172,7 +172,7 @@ def _futility(y: NDArray[np.float64], rule: Rule, log_threshold: float) -> str:
     spread = float(y.std(ddof=1))
     error = spread / math.sqrt(n)
     if mean + float(stdtrit(n - 1, FUTILITY_LEVEL)) * error < 0:
-        return f"upper bound of the gain below {rule.min_loss_gain:.4g} bits per byte"
+        return f"upper bound of the gain below {rule.min_loss_gain:.4g} {rule.unit}"
     if n < rule.min_pairs or spread == 0:
         return ""
     noise = Noise(round(rule.noise / spread, 2), rule.noise_pairs) if rule.noise_pairs else UNKNOWN
@@ -284,7 +284,7 @@ def strongest_first(claims: Mapping[str, Judgement]) -> list[str]:
 def _decide(rule: Rule, judgement: Judgement, claimed: bool) -> Decision:
     """Turn a judgement at the easiest bar in sight into one at the bar that the round arrived at."""
     if claimed:
-        reason = f"gain above {rule.min_loss_gain:.4g} bits per byte shown"
+        reason = f"gain above {rule.min_loss_gain:.4g} {rule.unit} shown"
         better = replace(judgement, kind=VerdictKind.BETTER, futile=False, reason=reason)
         return Decision(Action.CLAIM, better)
     if judgement.kind is VerdictKind.BETTER:

@@ -21,12 +21,11 @@ class NoMetric(ValueError):
 
 
 def read_metric(metric: Metric, out: Path, log: Path) -> float:
-    """The last value that the run reported, turned so that lower is better; it may be infinite or NaN.
+    """The last value that the run reported; it may be infinite or NaN.
 
     `out` is the run's folder, `log` what it printed. NoMetric where there is none.
     """
-    value = _printed(metric.pattern, log) if metric.pattern else _written(metric.file, metric.key, out)
-    return -value if metric.higher_is_better else value
+    return _printed(metric.pattern, log) if metric.pattern else _written(metric.file, metric.key, out)
 
 
 def _printed(pattern: str, log: Path) -> float:

@@ -34,7 +34,7 @@ def ladder(fast_disk):
     """The toy testbed with a rung more."""
     folder = shutil.copytree(toy.TESTBED, fast_disk / "ladder")
     with (folder / "testbed.toml").open("a") as file:
-        file.write("\n[[rungs]]\nflops = 640_000\ntimeout = 4\n")
+        file.write("\n[[rungs]]\ntokens = 640_000\ntimeout = 4\n")
     load_testbed(str(folder))
     return folder
 

@@ -18,7 +18,7 @@ from mendel.runs.sandbox.none import below
 from mendel.store import RunState, Store, StoreError
 from mendel.testbeds import TestbedError
 
-MORE_RUNGS = "".join(f"\n[[rungs]]\nflops = {40_000 * 4**rung}\ntimeout = 4\n" for rung in (2, 3))
+MORE_RUNGS = "".join(f"\n[[rungs]]\ntokens = {40_000 * 4**rung}\ntimeout = 4\n" for rung in (2, 3))
 
 
 @pytest.fixture(scope="module")

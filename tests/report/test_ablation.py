@@ -35,7 +35,7 @@ def result(kind, names, curve=CURVE, cells=None, lost=()):
     power = {"effects": 3, "power": 0.9, "detectable": 0.1, "seeds_needed": 4}
     fields = {
         "recipe": "plain", "rung": 0, "currency": "FLOPs", "flops": 1e10, "seeds": [1, 2, 3, 4],
-        "cells": rows,
+        "trust": "scored", "cells": rows,
         "factors": [{"name": name, "off": "out", "on": "in"} for name in names],
         "design": {
             "kind": kind, "resolution": design.resolution, "rows": [list(row) for row in design.rows],

@@ -8,7 +8,13 @@ from scipy import stats
 
 from mendel.records import Interval, Verdict, VerdictKind
 from mendel.verdicts import compute_multiplier, paired_interval, pooled_sd
-from mendel.verdicts.effects import clopper_pearson, crossed_error, standard_errors
+from mendel.verdicts.effects import (
+    clopper_pearson,
+    crossed_error,
+    sd_interval,
+    standard_errors,
+    variance_ratio,
+)
 
 BUDGETS = 1e12 * 4.0 ** np.arange(4)
 FLOPS = np.repeat(BUDGETS, 3)
@@ -213,3 +219,24 @@ def test_standard_errors_do_not_depend_on_how_much_of_an_interval_is_text():
     assert standard_errors([told, *verdicts])[1:] == pytest.approx(
         standard_errors(verdicts)
     )  # no measurement
+
+
+@pytest.mark.parametrize("freedom", [1, 2, 8])
+def test_an_sd_from_few_runs_has_an_interval_that_covers(freedom):
+    rng = np.random.default_rng(freedom)
+    found = [sd_interval(float(rng.normal(0, 2, freedom + 1).std(ddof=1)), freedom) for _ in range(4000)]
+    covered = np.mean([one.low <= 2 <= one.high for one in found])
+    assert covered == pytest.approx(0.95, abs=0.012)
+    with pytest.raises(ValueError, match="one degree of freedom at least"):
+        sd_interval(1.0, 0)
+
+
+def test_a_ratio_of_variances_has_an_interval_that_covers():
+    rng = np.random.default_rng(0)
+    found = []
+    for _ in range(4000):
+        above, below = rng.normal(0, 3, 3).std(ddof=1), rng.normal(0, 1, 4).std(ddof=1)
+        found.append(variance_ratio(float(above), 2, float(below), 3))
+    assert np.mean([one.low <= 9 <= one.high for one in found]) == pytest.approx(0.95, abs=0.012)
+    with pytest.raises(ValueError, match="the second above zero"):
+        variance_ratio(1.0, 2, 0.0, 1)

@@ -54,8 +54,9 @@ class Namespaces(Nothing):
         _map_user(*self.user)
 
     def enclose(self, request: dict[str, Any]) -> None:
-        enter(View.of(request))
-        if request.get("local_network"):
+        local = request.get("local_network", False)
+        enter(View.of(request), hosts=local)
+        if local:
             linux.raise_loopback()
         linux.drop_privileges()
         request["home"], request["temporary"] = _HOME, "/tmp"
@@ -93,8 +94,9 @@ def _mount(source: str, target: str, kind: str | None, flags: int, data: str | N
     linux.check(done, f"mount {target}")
 
 
-def enter(view: View) -> None:
-    """Replaces the root folder by what `view` allows. Call as process 1 of new namespaces.
+def enter(view: View, *, hosts: bool = False) -> None:
+    """Replaces the root folder by what `view` allows. Call as process 1 of new namespaces. With `hosts` this
+    machine has a name inside, for processes of one run that talk to each other.
 
     Raises OSError where the system refuses one of the mounts."""
     root = next(path for path in ("/sys", "/mnt", "/srv", "/boot", "/media") if os.path.isdir(path))
@@ -104,6 +106,9 @@ def enter(view: View) -> None:
     for path, kind in shown:
         _place(root, path, kind)
     os.makedirs(root + _HOME, exist_ok=True)
+    if hosts:
+        with open(root + "/etc/hosts", "w") as file:
+            file.write(f"127.0.0.1 localhost {socket.gethostname()}\n")
     _place_proc_and_dev(root)
     for point in _mount_points(root):
         if not _may_write(point.removeprefix(root), shown):
