@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -132,10 +132,9 @@ def judge_patches(
     Raises IdeasError for patches that cannot be read, and what `session.run` raises.
     """
     ground, recipe = prepare(config, settings, progress)
-    testbed = ground.testbed
     if not full:
-        testbed = _cheaper(testbed)
-    suspects = _suspects(folder, testbed)
+        ground = replace(ground, testbed=_cheaper(ground.testbed))
+    suspects = _suspects(folder, ground.testbed)
     began = time.monotonic()
     with Store(settings.root / FOLDER, None, settings.database_timeout) as store:
         kept = store.create_campaign(

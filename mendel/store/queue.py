@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 from sqlalchemy import Connection, RowMapping, insert, select, update
@@ -27,6 +28,11 @@ SMOKE = "smoke"
 
 class RunQueue(Database):
     """The runs of each campaign. Every method is one transaction, or part of the surrounding one."""
+
+    def __init__(self, root: Path, url: str | None = None, timeout: float = 30.0) -> None:
+        super().__init__(root, url, timeout)
+        self._there: set[str] = set()
+        """Campaigns that are known to exist."""
 
     def enqueue(
         self, campaign: str, specs: Iterable[RunSpec], stage: str, idea: str | None = None
@@ -179,11 +185,16 @@ class RunQueue(Database):
             yield from connection.execute(select(*columns).where(RunRow.campaign == campaign, portion))
 
     def _require(self, connection: Connection, campaign: str) -> None:
-        """Raise StoreError, with the known ids, unless the campaign exists."""
+        """Raise StoreError, with the known ids, unless the campaign exists. One that does is never removed,
+        but what this very transaction made may be taken back with it."""
+        if campaign in self._there:
+            return
         if connection.scalar(select(CampaignRow.seq).where(CampaignRow.id == campaign)) is None:
             known = list(connection.scalars(select(CampaignRow.id).order_by(CampaignRow.seq)))
             listed = f"it has {', '.join(known)}" if known else "it has none yet"
             raise StoreError(f"campaign {campaign!r}: not in {self.place}; {listed}")
+        if self._current() is None:
+            self._there.add(campaign)
 
 
 def now() -> datetime:

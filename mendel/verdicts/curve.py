@@ -8,6 +8,7 @@ measured, never beyond four times its largest budget.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Literal
 
 import numpy as np
@@ -61,7 +62,14 @@ def fit_curve(flops: ArrayLike, bits_per_byte: ArrayLike) -> ScalingCurve:
     (Hoffmann et al., "Training compute-optimal large language models", 2022, approach 3). Raises ValueError
     for fewer than two budgets, for values that are not finite and positive, and where loss does not fall.
     """
-    c, loss, budgets = check_runs(flops, bits_per_byte)
+    c, loss, _ = check_runs(flops, bits_per_byte)
+    return _fitted(tuple(c.tolist()), tuple(loss.tolist()))
+
+
+@lru_cache(maxsize=512)  # every plan of a round asks for the curve of its control
+def _fitted(flops: tuple[float, ...], bits_per_byte: tuple[float, ...]) -> ScalingCurve:
+    c, loss = np.array(flops), np.array(bits_per_byte)
+    budgets = np.unique(c)
     reference = float(np.exp(np.log(budgets).mean()))
     free_floor = len(budgets) >= 3
     weight = 1 / loss**2

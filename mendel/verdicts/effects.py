@@ -7,6 +7,7 @@ the idea; published effects therefore come from fresh pairs, or are shrunk towar
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from functools import lru_cache
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -88,9 +89,31 @@ def compute_multiplier(
     Raises ValueError as `fit_curve` does, for fewer than two pairs, for a curve without any replicate to tell
     its noise from, and for `flops` out of reach.
     """
-    points = np.asarray(curve_points, dtype=float).reshape(-1, 2)
+    windows = None if by_window is None else np.asarray(by_window, dtype=float)
+    return _multiplier(
+        tuple((float(c), float(loss)) for c, loss in curve_points),
+        float(flops),
+        tuple(np.asarray(differences, dtype=float).tolist()),
+        level,
+        rng_seed,
+        draws,
+        None if windows is None else tuple(map(tuple, windows.tolist())),
+    )
+
+
+@lru_cache(maxsize=512)  # a campaign that goes on decides again what it had decided, from the same runs
+def _multiplier(
+    curve_points: tuple[tuple[float, float], ...],
+    flops: float,
+    differences: tuple[float, ...],
+    level: float,
+    rng_seed: int,
+    draws: int,
+    by_window: tuple[tuple[float, ...], ...] | None,
+) -> Interval:
+    points = np.array(curve_points).reshape(-1, 2)
     curve = fit_curve(points[:, 0], points[:, 1])
-    d = np.asarray(differences, dtype=float)
+    d = np.array(differences)
     if len(d) < 2:
         raise ValueError(f"an interval needs two pairs at least, found {len(d)}")
     rng = np.random.default_rng(rng_seed)
