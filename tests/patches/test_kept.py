@@ -22,6 +22,7 @@ for step in range(max_iters):
 print("val loss", estimate_loss())
 """
 FUNCTION = SOURCE[SOURCE.index("def estimate") : SOURCE.index("for step")]
+OTHER = FUNCTION.replace("random.random()", "0.1")
 
 
 @pytest.fixture
@@ -63,7 +64,7 @@ def test_other_lines_are_free(testbed, new):
     [
         (SOURCE.replace("return random.random()", "return 0.1"), "they were changed"),
         (SOURCE.replace('print("val', 'estimate_loss = lambda: 0.1\nprint("val'), "bound in another place"),
-        (SOURCE.replace(FUNCTION, f'"""\n{FUNCTION}"""\n{FUNCTION[:-20]}0.1\n'), "no longer run"),
+        (SOURCE.replace(FUNCTION, f'"""\n{FUNCTION}"""\n{OTHER}'), "no longer run"),
         (SOURCE.replace('print("val', 'import math as estimate_loss\nprint("val'), "bound in another place"),
         (SOURCE.replace('print("val', 'del estimate_loss\nprint("val'), "bound in another place"),
         (SOURCE.replace("max_iters = 100", "max_iters = 900"), "was changed"),
