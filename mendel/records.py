@@ -191,6 +191,20 @@ class Span(Record):
     first: str = Field(min_length=1)
     last: str = Field(min_length=1)
 
+    def of(self, text: str) -> str:
+        """These lines of the file's text. ValueError where they are not there, or ambiguous."""
+        lines = text.splitlines(keepends=True)
+        starts = [place for place, line in enumerate(lines) if self.first in line]
+        if len(starts) != 1:
+            raise ValueError(
+                f"first: {self.first!r:.80} is in {len(starts)} lines of {self.path}; one is needed"
+            )
+        ends = [place for place in range(starts[0], len(lines)) if self.last in lines[place]]
+        if not ends:
+            after = f"from line {starts[0] + 1} on"
+            raise ValueError(f"last: {self.last!r:.80} is in no line of {self.path} {after}")
+        return "".join(lines[starts[0] : ends[0] + 1])
+
 
 class Preparation(Record):
     """What is done once, before any run: a script that makes the files that runs read."""

@@ -11,7 +11,6 @@ from collections import Counter
 from collections.abc import Mapping
 
 from mendel.records import Audit, Testbed
-from mendel.testbeds import span_text
 
 NAME = "protected"
 
@@ -19,7 +18,7 @@ NAME = "protected"
 def audit_kept(testbed: Testbed, old: Mapping[str, str], new: Mapping[str, str]) -> Audit:
     """Whether protected lines, and those that every run is edited at, are as they were and mean the same."""
     for span in testbed.protected:
-        lines = span_text(old[span.path], span)
+        lines = span.of(old[span.path])
         why = _changed(old[span.path], new[span.path], lines, names=True)
         if why:
             what = f"the lines from {span.first!r:.60} to {span.last!r:.60} are protected"

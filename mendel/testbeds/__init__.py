@@ -10,7 +10,6 @@ from mendel.testbeds.contract import (
     load_testbed,
     parse_testbed,
     placeholders,
-    span_text,
 )
 
 __all__ = [
@@ -20,5 +19,4 @@ __all__ = [
     "load_testbed",
     "parse_testbed",
     "placeholders",
-    "span_text",
 ]

@@ -252,21 +252,9 @@ def _check_source(testbed: Testbed) -> None:
         if span.path not in testbed.editable:
             raise _Refused(f"protected.{number}.path: {span.path!r} is not editable anyway; leave it out")
         try:
-            span_text(text, span)
+            span.of(text)
         except ValueError as error:
             raise _Refused(f"protected.{number}: {error}") from None
-
-
-def span_text(text: str, span: Span) -> str:
-    """The lines of a file's text that a span protects. ValueError where they are not there, or ambiguous."""
-    lines = text.splitlines(keepends=True)
-    starts = [place for place, line in enumerate(lines) if span.first in line]
-    if len(starts) != 1:
-        raise ValueError(f"first: {span.first!r:.80} is in {len(starts)} lines of {span.path}; one is needed")
-    ends = [place for place in range(starts[0], len(lines)) if span.last in lines[place]]
-    if not ends:
-        raise ValueError(f"last: {span.last!r:.80} is in no line of {span.path} from line {starts[0] + 1} on")
-    return "".join(lines[starts[0] : ends[0] + 1])
 
 
 def _text(testbed: Testbed, key: str, path: str) -> str:

@@ -5,7 +5,7 @@ import textwrap
 import pytest
 
 from mendel.records import Currency, Metric, Rung, Span, Trust
-from mendel.testbeds import TestbedError, load_testbed, span_text
+from mendel.testbeds import TestbedError, load_testbed
 from mendel.testbeds.files import FilesError, matches, source_files
 
 TRAIN = """\
@@ -152,11 +152,9 @@ def test_lines_from_first_to_last_are_a_span():
         def g():
             return 2
     """)
-    assert span_text(text, Span(path="x.py", first="def f", last="return")) == (
-        "def f():  # begins\n    return 2\n"
-    )
+    assert Span(path="x.py", first="def f", last="return").of(text) == ("def f():  # begins\n    return 2\n")
     with pytest.raises(ValueError, match="'def' is in 2 lines"):
-        span_text(text, Span(path="x.py", first="def", last="return"))
+        Span(path="x.py", first="def", last="return").of(text)
 
 
 @pytest.mark.parametrize(

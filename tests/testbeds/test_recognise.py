@@ -11,7 +11,7 @@ import trainers
 from mendel.campaign.ground import edited
 from mendel.ideas.userfile import parse_ideas
 from mendel.patches import read_tree, write_tree
-from mendel.testbeds import BUDGETS, parse_testbed
+from mendel.testbeds import parse_testbed
 from mendel.testbeds.recognise import READY, STRATEGIES, Machine, Repository, propose
 from mendel.yardstick.metric import read_metric
 
@@ -38,7 +38,7 @@ def start(testbed, folder, seed, rung=0, budget=None):
     out.mkdir(parents=True)
     told = int(budget or testbed.rungs[rung].compute)
     values = {"recipe": "base", "rung": rung, "seed": seed, "out": out, "device": "cpu", "cpus": 1, "gpus": 0}
-    values[BUDGETS[testbed.budget]] = told
+    values[testbed.budget.told] = told
     for edit in testbed.edits:
         path = source / edit.path
         path.write_text(edited(path.read_text(), edit, values))
