@@ -93,7 +93,7 @@ def test_the_options_of_a_parser_become_the_command(proposed):
         "--eval-every={steps}",
     )
     assert testbed.override == ("--{key}={value}",)
-    assert testbed.set == {"batch-size": 8} and testbed.edits == ()
+    assert testbed.set == {"batch-size": 32} and testbed.edits == ()
     assert testbed.editable == ("train.py", "net.py")
     assert [span.first for span in testbed.protected] == ["def evaluate(weight):", 'print(f"step {step + 1}/']
     assert any("option steps" in one for one in proposal.evidence)
