@@ -32,12 +32,14 @@ Outcome = tuple[int, float | None, float]
 
 
 def earlier_campaigns(store: Store, campaign: Campaign) -> list[str]:
-    """Finished campaigns on the same testbed. Their record is complete: one that still runs would teach
-    something else at each look, and no campaign could be repeated."""
+    """Finished campaigns on the same testbed, whose losses were told and counted alike. Their record is
+    complete: one that still runs would teach something else at each look, and no campaign could be
+    repeated."""
     return [
         other.id
         for other in store.campaigns()
         if other.testbed == campaign.testbed
+        and other.fingerprint.losses == campaign.fingerprint.losses
         and other.state is CampaignState.FINISHED
         and other.id != campaign.id
     ]

@@ -43,6 +43,7 @@ if TYPE_CHECKING:
 
 LIVE_BLANKS = 60
 """Ideas of an A/A campaign."""
+USUAL = ("torch", "numpy", "jax")
 _INSTRUCTION_SETS = ("amx_bf16", "avx512_bf16", "avx512f", "avx2", "avx", "sse4_2", "asimd")
 """Best first: matrix products differ in their last bits between these."""
 
@@ -301,7 +302,7 @@ def make_fingerprint(ground: Ground) -> Fingerprint:
         instruction_set=f"{platform.machine()} {found}",
         threads=testbed.cpus,
         precision="auto",  # the testbed chooses by instruction set, and records it in each run
-        libraries={name: text or "unknown" for name, text in _libraries(testbed).items()},
+        libraries={name: text for name, text in _libraries(testbed).items() if text},
         corpus=ground.hash,
         unit=testbed.unit,
         trust=testbed.trust,
@@ -317,13 +318,14 @@ def default_workers(testbed: Testbed) -> int | None:
 
 
 def _libraries(testbed: Testbed) -> dict[str, str | None]:
-    return versions(testbed.python, testbed.preload)
+    """Versions of what is preloaded; where a testbed says nothing of it, of what trainers usually rest on."""
+    return versions(testbed.python, testbed.preload or USUAL)
 
 
 def check_installed(testbed: Testbed) -> None:
     """Raise MissingExtra for a module that the testbed's interpreter does not have."""
     for name, version in _libraries(testbed).items():
-        if version is None:
+        if version is None and testbed.preload:
             where = "" if testbed.python == sys.executable else f" for {testbed.python}"
             remedy = "install it there, or leave it out of preload"
             if testbed.name == catalog.TESTBED:
