@@ -193,7 +193,7 @@ class _Check:
     def _told(self, budget: int) -> float:
         """A run's budget as it is told to the run."""
         parts = self.lab.testbed.budget.parts
-        return budget if parts == 1 else budget / parts
+        return budget // parts if budget % parts == 0 else budget / parts
 
     def _whole(self, told: float) -> int:
         return round(told * self.lab.testbed.budget.parts)

@@ -133,8 +133,8 @@ def test_a_number_that_training_does_not_change_is_no_loss(make, checked):
 
 def test_a_loss_below_zero_is_an_error(make, checked):
     found, points = checked(make(("val loss {loss", "val loss {-loss"), ("([\\d.]+)", "([-\\d.]+)")))
-    assert not found["ok"] and points["metric"]["grade"] == "error"
-    assert "positive number of which less is better" in points["metric"]["change"]
+    (wrong,) = (point for point in points.values() if point["grade"] == "error")
+    assert not found["ok"] and "a loss is above 0" in wrong["said"]
 
 
 def test_a_pattern_that_finds_nothing_is_answered_with_one_that_does(make, checked, lab_root):
