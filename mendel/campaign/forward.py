@@ -50,7 +50,7 @@ from mendel.campaign.trunk import (
     validation_spec,
 )
 from mendel.campaign.tuning import prepare_tuned
-from mendel.plans.costs import BLIND, COST_SLACK, Charge
+from mendel.plans.costs import BLIND, COST_SLACK, Charge, let_through
 from mendel.plans.screening import Prospect, entering, price_of_compute, prospects
 from mendel.records import Idea, Plan, PlanKind, RunResult, RunStatus, Shard
 from mendel.store import IdeaState
@@ -298,7 +298,7 @@ class _Walk:
         be as dear as its FLOPs, and many of them still take several times the original's seconds."""
         lab = self.round.lab
         original, own = (lab.seconds(self._train(one)) for one in (self.round.original, line))
-        slack = COST_SLACK if lab.by_clock else BLIND
+        slack = let_through(COST_SLACK if lab.by_clock else BLIND, original)
         if not original or own <= slack * original:
             return line
         ratio = own / original / slack

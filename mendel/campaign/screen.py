@@ -259,31 +259,32 @@ def charges(
     Seconds per *planned* token: a patch cannot make itself cheap by counting more than it was told to read.
     """
     clock = round.lab.seconds
-    good = {
-        plan.idea or "": [
-            (clock(c), clock(t))
-            for c, t in found[plan.id]
-            if t.status is c.status is RunStatus.DONE and clock(t) > 0 and clock(c) > 0
-        ]
-        for plan in plans
-    }
-    seconds = cpu_intervals(
-        {
-            plan.idea or "": [math.log(t / c * plan.cost_ratio) for c, t in good[plan.idea or ""]]
-            for plan in plans
+    logs: dict[tuple[str, int], float] = {}
+    whole: dict[str, float] = {}
+    for plan in plans:
+        good = {
+            seed: (clock(control), clock(treatment))
+            for seed, (control, treatment) in zip(plan.seeds, found[plan.id], strict=False)
+            if control.status is treatment.status is RunStatus.DONE
+            and clock(control) > 0
+            and clock(treatment) > 0
         }
-    )
+        for seed, (control, treatment) in good.items():
+            logs[plan.control, seed] = math.log(control / plan.control_tokens)
+            logs[plan.treatment, seed] = math.log(treatment / plan.treatment_tokens)
+        if good:
+            whole[plan.idea or ""] = statistics.fmean(control for control, _ in good.values())
+    seconds = cpu_intervals(logs, {plan.idea or "": (plan.treatment, plan.control) for plan in plans})
     by_seconds = round.lab.by_clock
     prices = {}
     for candidate, plan in zip(ready, plans, strict=True):
         name, ratio = candidate.idea.name, candidate.flops_ratio
-        measured = seconds.get(name)
+        measured, control = seconds.get(name), whole.get(name, math.inf)
         once = 0.0
         if measured is not None:
-            whole = statistics.fmean(control for control, _ in good[name])
             smoke, tokens = _smoke_difference(round, candidate)
-            once = done_once(smoke / whole, tokens / plan.control_tokens, measured.value, ratio)
-        prices[name] = charge(ratio, measured, by_seconds, once, round.control.fixed)
+            once = done_once(smoke / control, tokens / plan.control_tokens, measured.value, ratio)
+        prices[name] = charge(ratio, measured, by_seconds, once, round.control.fixed, control)
     return prices
 
 

@@ -24,6 +24,8 @@ BLIND = 1.5
 
 COST_SLACK = 1.2
 """CPU seconds over what was charged that are still a matter of the machine."""
+NOISE = 0.25
+"""CPU seconds by which runs of the same work differ on a busy machine, however short they are."""
 FIXED = 0.2
 """Share of a control's whole run from which on what a treatment does once is told from noise."""
 COST_ERROR = 1e-3
@@ -35,7 +37,7 @@ class Charge(Record):
 
     flops_ratio: float
     cpu_ratio: Interval | None = None
-    """Geometric mean of the pairs' CPU seconds per token, with its two-sided 95 % interval."""
+    """Of CPU seconds per token, with its two-sided 95 % interval."""
     fixed: float = 0.0
     """CPU seconds that it takes once per run, over those of a whole run of its control."""
     ratio: float
@@ -58,26 +60,48 @@ class Charge(Record):
         return f"what it does once takes {self.fixed:.2f} times a whole run of its control at this rung"
 
 
-def cpu_intervals(log_ratios: Mapping[str, Sequence[float]], level: float = 0.95) -> dict[str, Interval]:
-    """Interval of the CPU-seconds ratio of each idea, from natural logs of per-token ratios of its pairs.
+def cpu_intervals(
+    logs: Mapping[tuple[str, int], float], pairs: Mapping[str, tuple[str, str]], level: float = 0.95
+) -> dict[str, Interval]:
+    """Interval of the CPU-seconds ratio of each idea, given its (treatment, control) recipes.
 
-    The noise is the machine's, not the idea's, so its sd is pooled over ideas (a t interval on the pooled
-    degrees of freedom); ideas without pairs are left out.
+    `logs` has the natural log of the seconds per token of each (recipe, seed). Ideas share the runs of their
+    control, so that its luck moves all of them; and a seed's runs share the hour. Hence the table of recipes
+    by seeds is fitted as a sum of both (two-way analysis of variance, ordinary least squares), and the noise,
+    which is the machine's and not an idea's, is what is left: a t interval on its degrees of freedom. Ideas
+    without a pair are left out, and all are where nothing is left to know the noise by.
     """
-    values = {name: np.asarray(logs, dtype=float) for name, logs in log_ratios.items() if len(logs)}
-    squares = sum(float(((logs - logs.mean()) ** 2).sum()) for logs in values.values())
-    freedom = sum(len(logs) - 1 for logs in values.values())
+    recipes, seeds = (sorted(set(axis)) for axis in zip(*logs, strict=True)) if logs else ([], [])
+    design = np.zeros((len(logs), len(recipes) + len(seeds)))
+    for row, (recipe, seed) in enumerate(logs):
+        design[row, recipes.index(recipe)] = design[row, len(recipes) + seeds.index(seed)] = 1
+    seconds = np.fromiter(logs.values(), dtype=float, count=len(logs))
+    inverse = np.linalg.pinv(design.T @ design, hermitian=True)
+    effects = inverse @ design.T @ seconds
+    freedom = len(logs) - int(np.linalg.matrix_rank(design)) if logs else 0
     if not freedom:
         return {}
-    sd = math.sqrt(squares / freedom)
+    sd = math.sqrt(float(((seconds - design @ effects) ** 2).sum()) / freedom)
     quantile = float(stdtrit(freedom, 0.5 + level / 2))
     intervals = {}
-    for name, logs in values.items():
-        mean, half = float(logs.mean()), quantile * sd / math.sqrt(len(logs))
+    for name, both in pairs.items():
+        if not set.intersection(*({s for r, s in logs if r == recipe} for recipe in both)):
+            continue
+        contrast = np.zeros(design.shape[1])
+        contrast[recipes.index(both[0])] += 1
+        contrast[recipes.index(both[1])] -= 1
+        mean = float(contrast @ effects)
+        half = quantile * sd * math.sqrt(max(0.0, float(contrast @ inverse @ contrast)))
         intervals[name] = Interval(
             value=math.exp(mean), low=math.exp(mean - half), high=math.exp(mean + half), level=level
         )
     return intervals
+
+
+def let_through(margin: float, control: float) -> float:
+    """Ratio of seconds that is still a matter of the machine: `margin`, and in short runs what NOISE is of
+    the `control`'s seconds."""
+    return max(margin, 1 + NOISE / control) if control > 0 else math.inf
 
 
 def charge(
@@ -86,8 +110,9 @@ def charge(
     by_seconds: bool,
     once: float = 0.0,
     held: float = 0.0,
+    control: float = math.inf,
 ) -> Charge:
-    """Price a treatment.
+    """Price a treatment, whose control takes `control` seconds.
 
     `by_seconds=False` charges FLOPs unless the clock says beyond its interval that they are wrong by more
     than BLIND, for campaigns that must decide the same on any machine; the clock's ratio is always recorded.
@@ -98,7 +123,7 @@ def charge(
     R = v + flops_ratio (held + once); with 1 / ratio of the tokens it is to take 1. The ratio is infinite
     where the control would have ended before the treatment begins.
     """
-    margin = 1.0 if by_seconds else BLIND
+    margin = let_through(1.0 if by_seconds else BLIND, control)
     if cpu_ratio is None or cpu_ratio.low <= margin * flops_ratio:
         return Charge(flops_ratio=flops_ratio, cpu_ratio=cpu_ratio, ratio=flops_ratio)
     once = once if once > FIXED else 0.0
@@ -119,12 +144,15 @@ def done_once(smoke: float, share: float, cpu_ratio: float, flops_ratio: float) 
 def audit_cost(seconds: Sequence[tuple[float, float]], slack: float) -> Audit:
     """Whether treatments took more CPU seconds than their controls, both at equal charged cost.
 
-    `seconds` of control and treatment of each pair; `slack` is the ratio that is let through. The bound is a
-    one-sided t interval of the mean log ratio, at COST_ERROR.
+    `seconds` of control and treatment of each pair; `slack` is the ratio that is let through, more in runs
+    so short that it is less than NOISE. The bound is a one-sided t interval of the mean log ratio, at
+    COST_ERROR.
     """
-    logs = [math.log(treatment / control) for control, treatment in seconds if control > 0 and treatment > 0]
-    if len(logs) < 2:
-        return Audit(name="compute", passed=True, reason=f"not measured: {len(logs)} pairs have CPU times")
+    seconds = [(control, treatment) for control, treatment in seconds if control > 0 and treatment > 0]
+    if len(seconds) < 2:
+        return Audit(name="compute", passed=True, reason=f"not measured: {len(seconds)} pairs have CPU times")
+    logs = [math.log(treatment / control) for control, treatment in seconds]
+    slack = let_through(slack, float(np.mean([control for control, _ in seconds])))
     error = float(np.std(logs, ddof=1)) / math.sqrt(len(logs))
     mean = float(np.mean(logs))
     low = math.exp(mean - float(stdtrit(len(logs) - 1, 1 - COST_ERROR)) * error)

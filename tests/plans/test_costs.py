@@ -11,35 +11,77 @@ from mendel.plans.costs import COST_SLACK, audit_cost, charge, cpu_intervals, do
 from mendel.records import Interval
 
 
-def test_the_pooled_interval_covers_the_true_ratio_as_often_as_it_says():
+def table(rng, truth, seeds=2, noise=0.05, hours=0.1):
+    """Logs of seconds of ideas of the given true log ratios and of the control that they share."""
+    hour = hours * rng.standard_normal(seeds)
+    means = {"control": 0.0, **truth}
+    return {
+        (name, seed): mean + hour[seed] + noise * rng.standard_normal()
+        for name, mean in means.items()
+        for seed in range(seeds)
+    }
+
+
+def against_control(names):
+    return {name: (name, "control") for name in names}
+
+
+def test_the_interval_covers_the_true_ratio_as_often_as_it_says_although_ideas_share_their_control():
     rng = np.random.default_rng(0)
     truth = {f"idea{i}": math.log(1 + i / 10) for i in range(8)}
-    covered = total = 0
-    for _ in range(400):
-        logs = {name: list(mean + 0.05 * rng.standard_normal(2)) for name, mean in truth.items()}
-        for name, interval in cpu_intervals(logs).items():
-            covered += interval.low <= math.exp(truth[name]) <= interval.high
-            total += 1
-    assert covered / total == pytest.approx(0.95, abs=0.015)
+    covered = np.zeros(8)
+    for _ in range(1500):
+        found = cpu_intervals(table(rng, truth), against_control(truth))
+        covered += [found[name].low <= math.exp(truth[name]) <= found[name].high for name in truth]
+    assert covered.mean() / 1500 == pytest.approx(0.95, abs=0.015)
+
+
+def test_ideas_with_more_seeds_than_others_have_narrower_intervals_of_the_same_cover():
+    rng = np.random.default_rng(3)
+    truth = {f"idea{i}": 0.1 * i for i in range(5)}
+    covered, widths = np.zeros(5), np.zeros(5)
+    for _ in range(1500):
+        logs = {
+            k: v for k, v in table(rng, truth, seeds=4).items() if k[0] in ("control", "idea0") or k[1] < 2
+        }
+        found = cpu_intervals(logs, against_control(truth))
+        covered += [found[name].low <= math.exp(truth[name]) <= found[name].high for name in truth]
+        widths += [math.log(found[name].high / found[name].low) for name in truth]
+    assert covered / 1500 == pytest.approx(0.95, abs=0.02)
+    assert widths[0] < 0.8 * widths[1:].min()
 
 
 def test_pooling_makes_intervals_of_two_pairs_useful():
     rng = np.random.default_rng(1)
-    logs = {f"idea{i}": list(0.05 * rng.standard_normal(2)) for i in range(12)}
-    pooled = cpu_intervals(logs)
+    logs = table(rng, {f"idea{i}": 0.0 for i in range(12)})
+    pooled = cpu_intervals(logs, against_control(f"idea{i}" for i in range(12)))
     widths = [interval.high / interval.low for interval in pooled.values()]
-    alone = [next(iter(cpu_intervals({name: pair}).values())) for name, pair in logs.items()]
-    assert max(widths) < 1.25 < np.median([interval.high / interval.low for interval in alone])
+    alone = [
+        cpu_intervals({k: v for k, v in logs.items() if k[0] in (name, "control")}, against_control([name]))[
+            name
+        ]
+        for name in pooled
+    ]
+    assert max(widths) < 1.3 < np.median([interval.high / interval.low for interval in alone])
 
 
-@given(st.dictionaries(st.text(max_size=3), st.lists(st.floats(-3, 3), max_size=4), max_size=5))
+@given(
+    st.dictionaries(
+        st.tuples(st.sampled_from(["control", "a", "b", "c"]), st.integers(0, 3)),
+        st.floats(-3, 3),
+        max_size=16,
+    )
+)
 def test_intervals_hold_their_value_and_leave_out_what_was_not_measured(logs):
-    intervals = cpu_intervals(logs)
-    assert set(intervals) <= {name for name, values in logs.items() if values}
-    assert not intervals or any(len(values) > 1 for values in logs.values())
-    for name, interval in intervals.items():
+    intervals = cpu_intervals(logs, against_control("abc"))
+    seeds = {name: {seed for one, seed in logs if one == name} for name in ("control", "a", "b", "c")}
+    assert set(intervals) <= {name for name in "abc" if seeds[name] & seeds["control"]}
+    for interval in intervals.values():
         assert 0 < interval.low <= interval.value <= interval.high
-        assert interval.value == pytest.approx(math.exp(sum(logs[name]) / len(logs[name])))
+    if len({frozenset(own) for own in seeds.values() if own}) == 1:  # all on the same seeds
+        for name, interval in intervals.items():
+            ratios = [logs[name, seed] - logs["control", seed] for seed in seeds[name]]
+            assert interval.value == pytest.approx(math.exp(sum(ratios) / len(ratios)))
 
 
 SECONDS = Interval(value=1.3, low=1.2, high=1.4)
@@ -123,3 +165,18 @@ def test_a_smoke_run_tells_what_is_done_once_from_slow_steps(once, per_token, fl
 
 def test_a_little_that_is_done_once_is_taken_for_noise():
     assert charge(1.0, SECONDS, True, 0.15).ratio == SECONDS.high
+
+
+SHORT = 0.02
+"""CPU seconds of a run that is over before the machine's own noise is."""
+
+
+def test_runs_that_are_over_at_once_are_not_called_dear_for_the_noise_of_the_machine():
+    twice = Interval(value=2.5, low=2.0, high=3.0)
+    assert charge(1.0, twice, False, control=SHORT).by == "FLOPs"
+    assert charge(1.0, twice, False, control=10.0).by == "CPU seconds"
+    pairs = [(SHORT, SHORT * ratio) for ratio in (2.1, 2.2, 2.3, 2.2, 2.1)]
+    assert audit_cost(pairs, COST_SLACK).passed
+    assert not audit_cost(
+        [(500 * control, 500 * treatment) for control, treatment in pairs], COST_SLACK
+    ).passed
