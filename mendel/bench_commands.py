@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -195,7 +196,7 @@ def show_ratchet(console: Console, found: dict[str, Any]) -> None:
             "-" if row["loss"] is None else f"{row['loss']:.4f}",
             f"{row['best']:.4f}",
             loop,
-            "claimed" if row["claimed"] else row["verdict"] or row["state"],
+            _came_to(row, found["carried"]),
             f"{2 ** cm['value']:.2f} [{2 ** cm['low']:.2f}, {2 ** cm['high']:.2f}]" if cm else "",
         )
     console.print(table)
@@ -203,16 +204,24 @@ def show_ratchet(console: Console, found: dict[str, Any]) -> None:
     lines = [
         f"The loop started at {found['start']:.4f} {found['unit']} and kept {len(kept)} of "
         f"{len(found['ideas'])} in {found['runs']} runs; its best is {found['end']:.4f}.",
-        f"Mendel claims {len(claimed)}: {', '.join(claimed) or 'none'}.",
+        f"Mendel claims {len(claimed)} after {found['mendel_runs']} runs: {', '.join(claimed) or 'none'}.",
     ]
     for key, words in (
-        ("kept_not_claimed", "Kept by the loop and not shown to be better"),
+        ("kept_and_carried", "Kept by the loop, and proved with Mendel's trunk but not apart"),
+        ("kept_not_shown", "Kept by the loop and not shown to be better"),
         ("claimed_not_kept", "Shown to be better and discarded by the loop"),
     ):
         if found[key]:
             lines.append(f"{words}: {', '.join(found[key])}.")
     for line in lines:
         console.print(line, markup=False, highlight=False, soft_wrap=True)
+
+
+def _came_to(row: dict[str, Any], carried: Sequence[str]) -> str:
+    """What Mendel says of an idea, in a word or two."""
+    if row["claimed"] or row["idea"] in carried:
+        return "claimed" if row["claimed"] else "carried"
+    return str(row["verdict"] or row["state"])
 
 
 def researchers(*, model: str | None = None, json: Json = False) -> None:

@@ -718,6 +718,9 @@ class Interval(Record):
     """True when the value was cut at the edge of the measured curve: read it as `>= value`."""
     high_bounded: bool = False
     """True when `high` was cut at the edge of the measured curve: read it as `>= high`."""
+    extrapolated: bool = Field(default=False, exclude_if=lambda beyond: not beyond)
+    """True when the value was read off the curve beyond its longest run: another form of curve would give
+    another one. Written only where it is true: verdicts are older than this key."""
 
 
 class Verdict(Record):
@@ -844,7 +847,7 @@ class Finding(Record):
     def measured(self) -> str:
         """Where its effect comes from, in words after the number."""
         if self.together:
-            return f"in random halves of {self.together} ideas, shrunk"
+            return f"beside random halves of {self.together - 1} others, shrunk"
         return "by screening and confirmation, shrunk" if self.shrunk else "on fresh pairs"
 
 

@@ -71,7 +71,9 @@ def watching(progress: Progress, console: Console, quiet: bool) -> Iterator[None
 def where_measured(adopted: Sequence[Mapping[str, Any]]) -> str:
     """Where the multipliers of adopted changes come from, in a sentence."""
     together = [row["id"] for row in adopted if row["together"]]
-    halves = "in random halves of a cohort, shrunk"
+    halves = (
+        "with and without it beside random halves of the others, shrunk: alone it may be worth more or less"
+    )
     how = "on fresh seeds" if len(together) < len(adopted) else halves
     apart = f"; {' and '.join(together)} {halves}" if 0 < len(together) < len(adopted) else ""
     return f"Each over the trunk it joined, {how}{apart}."
@@ -240,8 +242,9 @@ def show_skills(console: Console, found: dict[str, Any]) -> None:
 
 
 def _interval(cm: dict[str, Any]) -> str:
-    """Both ends of a multiplier's interval; an end that was cut where the curve stops says so."""
-    return f"{cm['cm_low']:.2f} to {'> ' if cm['high_bounded'] else ''}{cm['cm_high']:.2f}"
+    """Both ends of a multiplier's interval, and whether the curve goes so far."""
+    beyond = ", extrapolated beyond the longest run of its control" if cm["extrapolated"] else ""
+    return f"{cm['cm_low']:.2f} to {'> ' if cm['high_bounded'] else ''}{cm['cm_high']:.2f}{beyond}"
 
 
 def show_ladder(console: Console, found: dict[str, Any]) -> None:

@@ -24,7 +24,7 @@ from mendel.campaign.planting import claimed_words
 from mendel.campaign.rounds import Points, Round, at_bound
 from mendel.campaign.skills import skill_effects
 from mendel.campaign.trunk import Line, Pairs, affords, by_window, differences, run_pairs
-from mendel.knowledge.findings import make_finding
+from mendel.knowledge.findings import cm, make_finding
 from mendel.records import (
     Audit,
     Interval,
@@ -378,9 +378,3 @@ def record_trunk(
         "verify",
         f"{what}, rung {round.rung}: CM {cm(log2_cm)} over {lab.campaign.recipe}",
     )
-
-
-def cm(log2_cm: Interval) -> str:
-    """A compute multiplier in words, such as `1.42 [1.31, 1.55]`."""
-    least, most = ">= " if log2_cm.bounded else "", "> " if log2_cm.high_bounded else ""
-    return f"{least}{2**log2_cm.value:.2f} [{2**log2_cm.low:.2f}, {most}{2**log2_cm.high:.2f}]"

@@ -12,11 +12,11 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from mendel.campaign.adopt import cm
 from mendel.campaign.audits import terse
 from mendel.campaign.lab import Lab
 from mendel.campaign.trunk import Line
 from mendel.ideas import machine_written
+from mendel.knowledge.findings import cm
 from mendel.patches import diff
 from mendel.records import Finding, Idea, Interval, Patch, PlanKind, Verdict
 from mendel.researchers.answers import LESSONS

@@ -24,14 +24,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from mendel.campaign.adopt import cm, evict, put_measured, record_trunk
+from mendel.campaign.adopt import evict, put_measured, record_trunk
 from mendel.campaign.agenda import CURVE_SEEDS, climb_price, climbable, curve_key, verify_price
 from mendel.campaign.claim_audits import audit_costs, audit_runs
 from mendel.campaign.rounds import CURVE, CurveError, Points, Round, measure_curve
 from mendel.campaign.screen import run_price
 from mendel.campaign.transfers import STEP_KEY, Step, effects_of, past_climbs
 from mendel.campaign.trunk import Line, Refused, Share, differences, run_pairs
-from mendel.knowledge.findings import transfer_words
+from mendel.knowledge.findings import cm, transfer_words
 from mendel.plans.seeds import seed_block
 from mendel.records import (
     Extrapolation,

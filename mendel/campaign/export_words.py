@@ -10,9 +10,9 @@ import textwrap
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from mendel.campaign.adopt import cm
 from mendel.campaign.export_changes import Change, Held
 from mendel.campaign.summary import rechecks
+from mendel.knowledge.findings import cm
 from mendel.records import Finding, Interval, Plan, PlanKind, Recheck, Shard, Verdict
 from mendel.store import Store
 

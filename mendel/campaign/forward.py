@@ -122,6 +122,8 @@ class _Walk:
     said: dict[str, Prospect] = field(default_factory=dict)
     """By idea, as seen when it was tried."""
     prices: dict[str, Charge] = field(default_factory=dict)
+    short: dict[str, str] = field(default_factory=dict)
+    """By idea: why it could not join the line when it was tried."""
 
     def __post_init__(self) -> None:
         self.line = self.round.control
@@ -196,8 +198,8 @@ class _Walk:
         out = {p.idea for p in plans if any_rejected(found[p.id]) or stopped_early(found[p.id])}
         gains = self._means()
         least = max(now.rule().min_loss_gain, MARGIN * self.noise().sd)
-        good = [one for one in ready if one.idea.name not in out and gains[one.idea.name] > least]
-        good = [one for one in good if not self.prices[one.idea.name].too_dear]
+        self.short |= {plan.idea or "": self._short(plan, least) for plan in plans}
+        good = [one for one in ready if one.idea.name not in out and not self.short[one.idea.name]]
         good.sort(key=lambda one: (-gains[one.idea.name], one.idea.name))
         if good:
             self._keep(good)
@@ -209,6 +211,21 @@ class _Walk:
             return known
         median = statistics.median(abs(gain) for gain in gains)
         return replace(known, sd=min(known.sd, median / NormalDist().inv_cdf(0.75)))
+
+    def _short(self, plan: Plan, least: float) -> str:
+        """Why an idea is not worth a place on the line, by what its pairs show; empty if it is."""
+        name = plan.idea or ""
+        price, gain = self.prices[name], self._means()[name]
+        if price.too_dear:
+            return price.too_dear
+        if gain > least:
+            return ""
+        if (
+            price.ratio > price.flops_ratio
+            and statistics.fmean(at_bound(differences(self.found[plan.id]), plan.rule)) > least
+        ):
+            return f"what it takes eats its gain: {price.ratio / price.flops_ratio:.2f} times the CPU seconds"
+        return "it gains less than noise would"
 
     def _means(self) -> dict[str, float]:
         """Mean of each idea's gains so far."""
@@ -345,7 +362,8 @@ class _Walk:
         round = self.round
         for plan in self.plans:
             name = plan.idea or ""
-            kept = "kept on the working line" if name in self.line.names else "not kept"
+            short = self.short[name] or "what was tried beside it did better"
+            kept = "kept on the working line" if name in self.line.names else f"not kept, {short}"
             kept += ", enters confirmation" if name in enters else ""
             state = IdeaState.CONFIRMING if name in enters else IdeaState.SCREENED
             now = replace(self.at[plan.id], noise=round.noise)

@@ -13,7 +13,8 @@ from typing import Any
 from mendel.campaign.config import CampaignConfig, ConfigError
 from mendel.campaign.lab import Lab
 from mendel.campaign.rounds import Round
-from mendel.campaign.trunk import Line
+from mendel.campaign.screen import lose
+from mendel.campaign.trunk import Line, prepare
 from mendel.ideas.userfile import load_ideas
 from mendel.patches import Tree, read_tree
 from mendel.patches.fit import Misfit, misfit
@@ -49,6 +50,27 @@ def admit(round: Round) -> None:
             state, note = IdeaState.FAILED, one.words
         round.move(name, state, note, "intake")
         lab.say(f"intake/{name}", "smoke", f"{name}: {state.value}, {note}", name)
+
+
+def smoke_given(round: Round) -> None:
+    """Before the first round: smoke runs of what the user's file holds, as many ideas as a round takes.
+
+    Which knobs there are a testbed need not tell; what does not run is then known before the curve is paid
+    for. The round would make these runs too. ConfigError where not one of the file's ideas runs."""
+    lab, config = round.lab, round.config
+    if config.ideas in NO_FILE or lab.store.decision(round.campaign, "0/ideas") is not None:
+        return
+    queued = {entry.idea.name for entry in lab.store.ideas(round.campaign, IdeaState.QUEUED)}
+    fit = {name for recipe, name in lab.fits if lab.fits[recipe, name]}
+    given = load_ideas(Path(config.ideas))
+    here = [idea for idea in given if idea.name in queued & fit and not idea.patch.tune]
+    here = here[: config.policy.screen_ideas]
+    _, lost = prepare(lab, round.shelf, round.original, here, round.rung)
+    if lost and len(lost) == len(given):
+        name, (_, reason) = next(iter(lost.items()))
+        raise ConfigError(f"{config.ideas}: none of its ideas runs; {name!r}: {reason}")
+    for name, (state, reason) in lost.items():
+        lose(round, name, IdeaState(state), reason)
 
 
 def misfits(

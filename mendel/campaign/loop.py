@@ -35,7 +35,7 @@ from mendel.campaign.config import CampaignConfig, ConfigError
 from mendel.campaign.confirm import confirm
 from mendel.campaign.forecasts import EARLIER, earlier_campaigns
 from mendel.campaign.forward import Working, forward
-from mendel.campaign.intake import admit
+from mendel.campaign.intake import admit, smoke_given
 from mendel.campaign.lab import Lab, LabError, OutOfMoney
 from mendel.campaign.planting import plant_descendant, unblind_all
 from mendel.campaign.recheck import Watch
@@ -127,6 +127,7 @@ def _run(lab: Lab, config: CampaignConfig, desk: Desk | None) -> Outcome:
         wait_for_people(lab)
     elif lab.store.decision(lab.campaign.id, "0/ideas") is None and hopeless(lab, config, original):
         raise ConfigError(too_small(lab, config, original))
+    smoke_given(first)
     first.measure_curve()
     planned = lab.once("planned", lambda: _planned(lab, config))
     number, climber, watch, noise = 0, Climber(first), Watch(first), UNKNOWN
@@ -313,6 +314,11 @@ def _extend_curve(round: Round, gains: Sequence[float]) -> None:
         price = CURVE_SEEDS * rung_scale(lab, round.config, round.rung) * multiple
         key = f"extend/{round.rung}/{multiple:g}"
         if not lab.once(key, lambda: lab.meter.remaining() >= price):  # noqa: B023
+            words = (
+                f"the budget has no room for runs of the original as long as the trunk is worth ({multiple:g}"
+            )
+            words += " times the rung's compute): its multiplier is extrapolated"
+            lab.say(f"{key}/skip", "verify", words)
             return
         seeds = round.seeds(PlanKind.CURVE, CURVE_SEEDS)
         before = round.points

@@ -22,7 +22,7 @@ from mendel.campaign.trunk import prepare as make_ready
 from mendel.patches import read_tree
 from mendel.plans.seeds import seed_block
 from mendel.records import Idea, PlanKind, Recipe, RunStatus, Trunk, Verdict, content_hash, tree_hash
-from mendel.store import Campaign, CampaignState, Store
+from mendel.store import Campaign, CampaignState, RunState, Store
 
 ENDLESS = Budget(runs=10**9)
 FOLDER = "ratchet"
@@ -159,6 +159,7 @@ def beside(
         "start": tries[0].best if tries else ratchet.best,
         "end": ratchet.best,
         "runs": ratchet.runs,
+        "mendel_runs": len(store.runs(campaign.id, RunState.FINISHED)),
         "kept": list(ratchet.adopted),
         "ideas": [_row(store, campaign, one) for one in tries],
         **_counts(store, campaign, tries),
@@ -205,10 +206,13 @@ def verdicts_of(store: Store, campaign: Campaign, idea: str) -> list[Verdict]:
 
 def _counts(store: Store, campaign: Campaign, tries: Sequence[Try]) -> dict[str, Any]:
     claimed = {finding.idea.name for finding in store.findings(campaign.id)}
-    kept = {one.idea for one in tries if one.kept}
+    kept, adopted = {one.idea for one in tries if one.kept}, adopted_names(store, campaign)
+    carried = {*adopted} - claimed
     return {
-        "adopted": adopted_names(store, campaign),
+        "adopted": adopted,
+        "carried": sorted(carried),
         "kept_and_claimed": sorted(kept & claimed),
-        "kept_not_claimed": sorted(kept - claimed),
+        "kept_and_carried": sorted(kept & carried),
+        "kept_not_shown": sorted(kept - claimed - carried),
         "claimed_not_kept": sorted(claimed - kept),
     }

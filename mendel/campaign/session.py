@@ -284,7 +284,7 @@ def queue(config: CampaignConfig, testbed: str) -> tuple[list[Idea], dict[str, s
     ideas = list(catalog.load_catalog() if config.ideas == "catalog" else load_ideas(Path(config.ideas)))
     if testbed == catalog.TESTBED:
         return plant(ideas, config)
-    return sorted(ideas, key=lambda idea: idea.name), {}
+    return ideas, {}
 
 
 def make_fingerprint(ground: Ground) -> Fingerprint:

@@ -223,6 +223,7 @@ def cm_fields(log2_cm: Interval) -> dict[str, Any]:
         "cm_high": 2**log2_cm.high,
         "bounded": log2_cm.bounded,
         "high_bounded": log2_cm.high_bounded,
+        "extrapolated": log2_cm.extrapolated,
     }
 
 

@@ -65,17 +65,19 @@ def transfer_words(finding: Finding, least: float) -> str:
         Transfer.NOT_SHOWN: "is not shown to transfer to",
         Transfer.NOT_MEASURED: "was not measured at",
     }[finding.transfer]
-    gains = "; ".join(f"CM {_cm(one.log2_cm)} at rung {one.rung}" for one in finding.by_rung)
+    gains = "; ".join(f"CM {cm(one.log2_cm)} at rung {one.rung}" for one in finding.by_rung)
     words = f"{finding.idea.name} {said} rung {top.rung}: {gains} (least that counts: {2**least:.3f})."
     if ahead is None:
         return words
     chance = f"{100 * min(max(ahead.probability, 0.01), 0.99):.0f} %"  # it is a model's: never sure
     return (
         f"{words} At the target scale of {ahead.flops:.3g} {ahead.currency} the trend has CM "
-        f"{_cm(ahead.log2_cm)}; the probability of a gain that counts is {chance} there."
+        f"{cm(ahead.log2_cm)}; the probability of a gain that counts is {chance} there."
     )
 
 
-def _cm(log2_cm: Interval) -> str:
+def cm(log2_cm: Interval) -> str:
+    """A compute multiplier in words, such as `1.42 [1.31, 1.55]`."""
     least, most = ">= " if log2_cm.bounded else "", "> " if log2_cm.high_bounded else ""
-    return f"{least}{2**log2_cm.value:.2f} [{2**log2_cm.low:.2f}, {most}{2**log2_cm.high:.2f}]"
+    beyond = " (extrapolated)" if log2_cm.extrapolated else ""
+    return f"{least}{2**log2_cm.value:.2f} [{2**log2_cm.low:.2f}, {most}{2**log2_cm.high:.2f}]{beyond}"

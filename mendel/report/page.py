@@ -20,7 +20,7 @@ from mendel.report.html import Child, Html, commands, el, facts, join, table
 from mendel.report.recheck import recheck_section
 from mendel.report.repeat import settings_toml
 from mendel.report.svg import inline, two_widths
-from mendel.report.text import clean, cm_text, counted, duration, quantity
+from mendel.report.text import clean, cm_row, cm_text, counted, duration, quantity
 from mendel.report.training_text import data_section
 from mendel.store import Campaign, CampaignState, Store
 
@@ -112,7 +112,7 @@ def _title(campaign: Campaign, summary: Mapping[str, Any]) -> str:
     low, cm = summary.get("trunk_cm_low"), summary.get("trunk_cm")
     if cm is None or low is None or low <= 1:
         return f"Searching for a better {campaign.recipe}"
-    if cm < 1.95:
+    if cm < 1.95 or summary.get("trunk_extrapolated"):
         return f"A better {campaign.recipe}"
     return f"{campaign.recipe}, {cm:.1f} times cheaper to train at rung {campaign.config['rungs'][0]}"
 
@@ -128,8 +128,7 @@ def _in_words(found: Facts, summary: Mapping[str, Any]) -> Html:
         return el(
             "p", text if judged else f"No idea has been judged{so_far or ' in this campaign'}.", cls="lead"
         )
-    low, high = summary["trunk_cm_low"], summary["trunk_cm_high"]
-    interval = f" (95 % interval {low:.2f} to {high:.2f})"
+    low, interval = summary["trunk_cm_low"], f" (95 % interval {_ends(summary)})"
     changes = counted(len(names), "change")
     carried = len(summary.get("carried", ()))
     held = f"{changes} adopted and {carried} carried" if carried else f"{changes} adopted"
@@ -141,8 +140,21 @@ def _in_words(found: Facts, summary: Mapping[str, Any]) -> Html:
         f"With {held}, the trunk reaches a loss for which {recipe} would need ",
         el("b", f"{cm:.2f} times the compute"),
         f"{interval}, measured at rung {found.campaign.config['rungs'][0]} on fresh seeds.",
+        _beyond(recipe, summary),
         cls="lead",
     )
+
+
+def _ends(summary: Mapping[str, Any]) -> str:
+    """The interval of the trunk's multiplier; an end that was cut where the curve stops says so."""
+    cut = "> " if summary.get("trunk_high_bounded") else ""
+    return f"{summary['trunk_cm_low']:.2f} to {cut}{summary['trunk_cm_high']:.2f}"
+
+
+def _beyond(recipe: str, summary: Mapping[str, Any]) -> str:
+    if not summary.get("trunk_extrapolated"):
+        return ""
+    return f" That is extrapolated: no run of {recipe} was as long, and its curve may bend."
 
 
 def _tiles(found: Facts, summary: Mapping[str, Any]) -> Html:
@@ -154,7 +166,7 @@ def _tiles(found: Facts, summary: Mapping[str, Any]) -> Html:
         span = f"Clopper-Pearson 95 %: {low:.0f} to {high:.0f}\u00a0%"
     interval = "no check of the trunk yet"
     if cm is not None:
-        interval = f"95 %: {summary['trunk_cm_low']:.2f} to {summary['trunk_cm_high']:.2f}"
+        interval = f"95 %: {_ends(summary)}{', extrapolated' if summary.get('trunk_extrapolated') else ''}"
     tiles = (
         ("Trunk CM", "–" if cm is None else f"{cm:.2f}", interval),
         ("Adopted changes", str(len(summary.get("adopted", ()))), f"of {len(found.findings)} claimed"),
@@ -180,7 +192,7 @@ def _particulars(found: Facts, summary: Mapping[str, Any]) -> list[tuple[str, Ch
     rows: list[tuple[str, Child]] = []
     adopted: list[Child] = []
     for row in summary.get("adopted", ()):
-        numbers = f" {row['cm']:.2f} [{row['cm_low']:.2f}, {row['cm_high']:.2f}]"
+        numbers = f" {cm_row(row)}"
         target = f"#finding-{row['id']}" if row["id"] in claimed else None
         adopted.append(el("div", el("a", row["id"], href=target), el("span", numbers, cls="muted")))
     if adopted:
@@ -194,10 +206,7 @@ def _particulars(found: Facts, summary: Mapping[str, Any]) -> list[tuple[str, Ch
         rows.append(("Carried", [el("div", ", ".join(summary["carried"])), note]))
     by_rung = summary.get("trunk_by_rung", {})
     if len(by_rung) > 1:
-        texts = (
-            f"rung {r}: {'≥ ' if c['bounded'] else ''}{c['cm']:.2f} [{c['cm_low']:.2f}, {c['cm_high']:.2f}]"
-            for r, c in by_rung.items()
-        )
+        texts = (f"rung {r}: {cm_row(c)}" for r, c in by_rung.items())
         rows.append(("Trunk by rung", "; ".join(texts)))
     if summary.get("ended"):
         rows.append(("Why it ended", summary["ended"]))

@@ -9,7 +9,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from mendel.records import Audit, Currency, Interval, Range, Trust, Verdict, known_gain
+from mendel.records import Audit, Currency, Interval, PlanKind, Range, Trust, Verdict, VerdictKind, known_gain
 from mendel.report.knobs import knob_text
 from mendel.report.text import clean, cm_text, counted, duration, e_value, signed
 from mendel.report.transcript import said_by_researchers
@@ -97,7 +97,12 @@ def _render_plan(console: Console, found: Mapping[str, Any], losses: Mapping[str
     _say(console, f"cost per {_currency(losses).each}", f"{flops}{told}")
     for verdict in found["verdicts"]:
         said = {key: value for key, value in verdict.items() if key not in ("id", "audits")}
-        _say(console, "verdict", _verdict_line(Verdict.model_validate(said), losses["unit"]))
+        screened = plan["kind"] == PlanKind.SCREEN
+        _say(
+            console,
+            "screen" if screened else "verdict",
+            _verdict_line(Verdict.model_validate(said), losses["unit"], screened),
+        )
         for audit in map(Audit.model_validate, verdict["audits"]):
             _say(
                 console, f"audit {audit.name}", f"{'passed' if audit.passed else 'VIOLATION'}: {audit.reason}"
@@ -123,9 +128,12 @@ def _currency(losses: Mapping[str, Any]) -> Currency:
     return next(one for one in Currency if one.words == losses["currency"])
 
 
-def _verdict_line(verdict: Verdict, unit: str) -> str:
+def _verdict_line(verdict: Verdict, unit: str, screened: bool) -> str:
     of = " of halves" if verdict.together else ""
-    parts = [f"{verdict.kind.value} after {verdict.pairs} pair{'s'[: verdict.pairs != 1]}{of}"]
+    # A screen decides nothing: that no difference is shown would read as if it had.
+    undecided = screened and verdict.kind is VerdictKind.NO_DIFFERENCE_SHOWN
+    kind = "no verdict" if undecided else verdict.kind.value
+    parts = [f"{kind} after {counted(verdict.pairs, 'pair')}{of}"]
     if verdict.failures:
         parts.append(f"{verdict.failures} failed")
     if verdict.stopped:

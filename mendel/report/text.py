@@ -6,6 +6,7 @@ import difflib
 import math
 import re
 from collections.abc import Mapping
+from typing import Any
 
 from mendel.records import Interval
 
@@ -36,7 +37,15 @@ def unified_diff(before: Mapping[str, str], after: Mapping[str, str]) -> str:
 def cm_text(log2_cm: Interval) -> str:
     """A compute multiplier in words: `1.42 [1.31, 1.55]`, or `9.1 [6.2, > 16.00]` where the curve ends."""
     cut = "> " if log2_cm.high_bounded else ""
-    return f"{cm_value(log2_cm)} [{cm_number(log2_cm.low)}, {cut}{cm_number(log2_cm.high)}]"
+    beyond = " (extrapolated)" if log2_cm.extrapolated else ""
+    return f"{cm_value(log2_cm)} [{cm_number(log2_cm.low)}, {cut}{cm_number(log2_cm.high)}]{beyond}"
+
+
+def cm_row(row: Mapping[str, Any]) -> str:
+    """The same of a row of the summary, which has plain multipliers."""
+    least, cut = "≥ " if row["bounded"] else "", "> " if row["high_bounded"] else ""
+    beyond = " (extrapolated)" if row["extrapolated"] else ""
+    return f"{least}{row['cm']:.2f} [{row['cm_low']:.2f}, {cut}{row['cm_high']:.2f}]{beyond}"
 
 
 def cm_value(log2_cm: Interval) -> str:

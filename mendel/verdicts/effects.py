@@ -84,7 +84,8 @@ def compute_multiplier(
     `by_window`, the differences window by window of the text (pairs, windows), other text could have been
     drawn as well as other seeds (`crossed_error`). Two budgets cannot tell a floor, so it is drawn as well.
     No multiplier is read beyond four times the largest measured budget: draws are cut there. An estimate that
-    is cut is `bounded`, an upper end `high_bounded`.
+    is cut is `bounded`, an upper end `high_bounded`; one that is read beyond the largest measured budget is
+    `extrapolated`.
 
     Raises ValueError as `fit_curve` does, for fewer than two pairs, for a curve without any replicate to tell
     its noise from, and for `flops` out of reach.
@@ -132,6 +133,7 @@ def _multiplier(
     multipliers = log2_cm_of(gain, *draw_curves(curve, points, flops, draws, rng))
     low, high = np.quantile(np.clip(multipliers, -FINITE, cap), [(1 - level) / 2, (1 + level) / 2])
     upper = max(float(high), value)
+    beyond = value > max(0.0, float(np.log2(curve.max_flops / flops)))
     return Interval(
         value=min(value, cap),
         low=min(float(low), value, cap),
@@ -139,6 +141,7 @@ def _multiplier(
         level=level,
         bounded=value >= cap,
         high_bounded=upper >= cap,
+        extrapolated=beyond,
     )
 
 

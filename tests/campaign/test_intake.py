@@ -60,6 +60,36 @@ def test_a_file_with_an_idea_that_can_never_run_is_refused_before_anything_is_tr
         assert not store.runs(store.campaign().id)
 
 
+CRASHING = [idea(f"crashing-{number}", {"fail": "crash"}) for number in range(2)]
+"""Of these a testbed that does not tell its knobs finds out in a smoke run."""
+
+
+def test_where_no_idea_of_a_file_runs_nothing_is_trained(toy_data, lab_root):
+    file = toy.write_ideas(lab_root / "mine.toml", CRASHING)
+    with pytest.raises(
+        ConfigError, match="mine.toml: none of its ideas runs; 'crashing-0': smoke run crashed: "
+    ):
+        toy.run_fake(toy.config(file, toy_data), lab_root / "lab")
+    with toy.Store(lab_root / "lab") as store:
+        assert not store.runs(store.campaign().id)
+
+
+def test_an_idea_of_a_file_that_does_not_run_is_told_before_the_first_run(toy_data, lab_root):
+    told = []
+
+    def answer(job):
+        if "--tokens" in job.argv and "smoke" not in job.id:
+            with toy.Store(lab_root / "lab") as store:
+                told.append(dict(toy.states(store, store.campaign().id)).get("crashing-0", ("?",))[0])
+        return toy.train_here(job)
+
+    file = toy.write_ideas(lab_root / "mine.toml", [*SOUND, *CRASHING])
+    store, found, _ = toy.run_fake(toy.config(file, toy_data), lab_root / "lab", answer=answer)
+    with store:
+        assert set(told) == {"failed"}
+        assert [one.split(",")[0] for one in said(store, found.id, "crashing-0")] == ["crashing-0: failed"]
+
+
 def test_such_an_idea_of_the_store_is_noted_once_and_the_campaign_goes_on(campaign, toy_data, lab_root):
     store, found = campaign(SOUND, added=[one for one, _ in UNFIT.values()])
     for name, (_, words) in UNFIT.items():

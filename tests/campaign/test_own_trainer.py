@@ -126,6 +126,6 @@ def test_the_common_loop_and_mendel_on_the_same_ideas_of_a_fixed_time(lab, capsy
         assert row["kept"] is (row["loss"] is not None and row["loss"] < row["best"])
     assert both["kept"] == [name for name, row in rows.items() if row["kept"]]
     claimed = {name for name, row in rows.items() if row["claimed"]}
-    assert {*both["kept_not_claimed"]} == {*both["kept"]} - claimed
+    assert {*both["kept_not_shown"]} == {*both["kept"]} - claimed - {*both["carried"]}
     words = said(capsys, "bench", "ratchet")
     assert "context-2" in words and "The loop started at" in words

@@ -229,7 +229,8 @@ def test_every_rung_has_its_own_curve_and_trunk(tmp_path: Path) -> None:
     b.store.put_plan(b.id, plan.model_copy(update={"rung": 1}))
     summary, points = summarise(b.store, b.now()), trunk_points(b.store, b.now())
     points.append({**points[0], "rung": 1, "log2_cm": Interval(value=0.5, low=0.2, high=0.9).model_dump()})
-    summary["trunk_by_rung"]["1"] = {"cm": 1.414, "cm_low": 1.149, "cm_high": 1.866, "bounded": False}
+    rung = {"cm": 1.414, "cm_low": 1.149, "cm_high": 1.866}
+    summary["trunk_by_rung"]["1"] = {**rung, "bounded": False, "high_bounded": False, "extrapolated": False}
     write_report(b.store, b.now(), summary, points, tmp_path / "r.html")
     text = plain((tmp_path / "r.html").read_text(encoding="utf-8"))
     assert "(rung 0)" in text and "(rung 1)" in text and "CM 1.41 [1.15, 1.87]" in text
