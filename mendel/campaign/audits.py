@@ -33,13 +33,17 @@ def audit_patch(lab: Lab, control: str, treatment: str) -> tuple[Audit, ...]:
 
 def audit_command(testbed: Testbed, overrides: Mapping[str, Scalar]) -> Audit:
     """Whether an idea sets what the testbed's command says, such as a run's budget: the last word counts."""
+    given = {_option(word) for word in testbed.command if word.startswith("-") or "=" in word}
     for key in overrides:
-        for part in testbed.override:
-            begins = part.format(key=key, value="\0").partition("\0")[0]
-            if key in begins and any(word.startswith(begins) for word in testbed.command):
-                reason = f"{key}: the testbed's command sets it for every run"
-                return Audit(name="protected", passed=False, reason=reason)
+        if _option(key) in given:
+            reason = f"{key}: the testbed's command sets it for every run"
+            return Audit(name="protected", passed=False, reason=reason)
     return Audit(name="protected", passed=True, reason="what the command sets is as it was")
+
+
+def _option(word: str) -> str:
+    """What a word of a command line names, whichever way it is written: `--max-steps=5`, `max_steps=5`."""
+    return word.partition("=")[0].lstrip("-").replace("-", "_")
 
 
 def new_overrides(before: Recipe, after: Recipe) -> dict[str, Scalar]:

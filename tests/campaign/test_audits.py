@@ -9,7 +9,7 @@ import toy
 from test_cli import mendel
 from toy import idea
 
-from mendel.campaign.audits import failed, full, terse
+from mendel.campaign.audits import audit_command, failed, full, terse
 from mendel.campaign.claim_audits import audit_runs
 from mendel.campaign.config import ConfigError, read_config
 from mendel.campaign.intake import admit
@@ -36,6 +36,23 @@ def changed(when, **changes):
         return RunResult.model_validate({**result.model_dump(), **changes})
 
     return answer
+
+
+@pytest.mark.parametrize(
+    ("command", "key", "passed"),
+    [
+        (("--max_iters={steps}",), "max_iters", False),
+        (("--max-iters", "{steps}"), "max_iters", False),
+        (("--override", "run.max_steps={steps}"), "run.max_steps", False),
+        (("--run.max_steps={steps}",), "run.max_steps", False),
+        (("run.seed={seed}",), "run.seed", False),
+        (("--lr_decay_iters={steps}",), "lr", True),
+        (("-m", "lr", "config/lr.py"), "lr", True),
+    ],
+)
+def test_what_the_command_gives_to_every_run_no_idea_may_give(command, key, passed):
+    testbed = load_testbed(toy.TESTBED).model_copy(update={"command": ("train.py", *command)})
+    assert audit_command(testbed, {key: 5}).passed is passed
 
 
 def last_verdict(store, campaign, name):
