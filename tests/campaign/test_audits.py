@@ -290,9 +290,9 @@ def test_a_settings_file_cannot_switch_the_sandbox_off(tmp_path):
 
 
 def settings_for(folder, toy_data, proposer):
-    file = toy.write_ideas(folder / "ideas.toml", [*toy.GOOD, *toy.NULL])
+    file = toy.write_ideas(folder / "ideas.toml", [toy.GOOD[0], toy.NULL[0]])
     file.write_text(file.read_text().replace('proposer = "user"', f'proposer = "{proposer}"'))
-    return toy.config(file, toy_data, budget="80runs")
+    return toy.config(file, toy_data, budget="52runs")
 
 
 @pytest.fixture
@@ -334,7 +334,7 @@ def test_without_a_sandbox_the_report_says_so_in_red(lab_root, toy_data):
     settings = settings_for(lab_root, toy_data, "user")
     (lab_root / "mendel.toml").write_text(
         f'testbed = "{settings.testbed}"\ndata = "{settings.data}"\nideas = "{settings.ideas}"\n'
-        f'budget = "80runs"\n[policy]\n'
+        f'budget = "52runs"\n[policy]\n'
         + "\n".join(f"{key} = {json.dumps(v)}" for key, v in toy.POLICY.items())
     )
     code, out, _ = mendel(lab_root, "run", "--unsafe-no-sandbox", "--json")
