@@ -77,7 +77,7 @@ def plain(key: str) -> str:
 def find_configured(path: str, text: str, name: str) -> list[Configured] | None:
     """The scalars of a file that a plain name, dotted where it is in a section, stands for. None where the
     file cannot be read."""
-    leaves = _leaves(path, text)
+    leaves = _leaves(path, text, name)
     if leaves is None:
         return None
     found = []
@@ -136,11 +136,13 @@ def shown(value: Scalar) -> str:
 # --- reading ------------------------------------------------------------------------------------------
 
 
-def _leaves(path: str, text: str) -> _Leaves | None:
+def _leaves(path: str, text: str, name: str) -> _Leaves | None:
+    """The scalars of a file, at least where one has this name."""
     leaves = _Leaves()
     try:
         if path.endswith(".json"):
-            json.loads(text)
+            if name not in (key for key, _, _ in _flat(json.loads(text))):
+                return leaves  # a vocabulary of a megabyte, say: YAML is read slowly
             text = text.replace("\t", " ")  # YAML has no tabs there; all else stays in its place
         for node in yaml.compose_all(text, Loader=yaml.SafeLoader):
             if node is not None:
@@ -180,7 +182,7 @@ def _same_number(found: object, value: Scalar) -> bool:
 
 
 def _said(path: str, text: str) -> list[tuple[str, str, str]]:
-    leaves = _leaves(path, text)
+    leaves = _leaves(path, text, "")
     return [(key, node.tag, node.value) for key, node, _ in leaves.found] if leaves else []
 
 
@@ -188,7 +190,7 @@ def _flat(value: Any, key: str = "") -> Iterator[tuple[str, str, Any]]:
     if isinstance(value, dict | list):
         pairs = value.items() if isinstance(value, dict) else enumerate(value)
         for part, below in pairs:
-            yield from _flat(below, f"{key}.{part}")
+            yield from _flat(below, f"{key}.{plain(str(part))}" if key else plain(str(part)))
     else:
         yield key, type(value).__name__, value
 
