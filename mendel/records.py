@@ -296,7 +296,13 @@ class Testbed(Contract):
     """The files a patch may touch."""
     protected: tuple[Span, ...] = ()
     """Lines of these that it may not."""
+    protected_files: tuple[str, ...] = Field(default=(), exclude=True)
+    """Files that `testbed.toml` protects by name. Not editable anyway: no run rests on whether it says so."""
     rungs: tuple[Rung, ...] = Field(min_length=1)
+
+
+NO_FILES = content_hash([])
+"""What stands for a corpus where runs read nothing but their source."""
 
 
 class Fingerprint(Record):

@@ -128,6 +128,7 @@ HARD_DEPENDENCIES = {
     ),
     "matplotlib": ("matplotlib", ("report",)),
     "optuna": ("optuna", ("bench", "plans")),
+    "PyYAML": ("yaml", ("patches",)),
 }
 THROUGH_OTHERS = {"cmaes": "optuna imports it for its CMA-ES sampler"}
 """Hard dependencies that no module imports -> why they are there."""

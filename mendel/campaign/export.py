@@ -24,11 +24,19 @@ from mendel.campaign.export_repository import (
     head_of,
     identity,
 )
-from mendel.campaign.export_words import first_commit, message, overrides_of, subject, whole_trunk
+from mendel.campaign.export_words import (
+    as_argument,
+    first_commit,
+    message,
+    overrides_of,
+    subject,
+    whole_trunk,
+)
 from mendel.campaign.summary import cm_fields
 from mendel.patches import Tree
 from mendel.store import Store
 from mendel.testbeds.git import GitError, NoGit, git
+from mendel.testbeds.source import Source
 
 FOLDER = "exports"
 """Below the store's root."""
@@ -104,7 +112,7 @@ def _export(store: Store, held: Held, asked: Asked) -> dict[str, Any]:
     repository.branch(name, made.end)
     applies = _applies(held, repository, made, head, notes)
     files = _patches(repository, made, patches, own) if patches is not None else []
-    notes += made.notes + _settings_left(made, asked.patches)
+    notes += made.notes + _settings_left(held.source, made, asked.patches)
     return _told(held, repository, name, made, files, applies, gone, notes)
 
 
@@ -192,19 +200,19 @@ def _applies(
     )
     for one in made.commits:
         if one.picked and one.picked.conflicts:
-            notes.append(f"{one.subject!r} conflicts there in {', '.join(one.picked.conflicts)}")
+            notes.append(f"'{one.subject}' conflicts there in {', '.join(one.picked.conflicts)}")
         elif one.picked and one.picked.there and not one.empty:
-            notes.append(f"{one.subject!r} is there already: leave it out")
+            notes.append(f"'{one.subject}' is there already: leave it out")
     return not any(found.conflicts for found in picked)
 
 
-def _settings_left(made: _Series, patches: bool) -> list[str]:
+def _settings_left(source: Source, made: _Series, patches: bool) -> list[str]:
     """What no commit does by itself."""
     notes = []
     for one in made.commits:
         left = overrides_of(one.change, one.empty) if one.change else {}
         if one.change and left:
-            shown = ", ".join(f"{key}={value}" for key, value in left.items())
+            shown = ", ".join(as_argument(source, key, value) for key, value in left.items())
             words = "; its commit is empty" + (" and has no patch" if patches else "") if one.empty else ""
             notes.append(f"{one.change.idea.name} needs {shown} on the command line{words}")
     return notes

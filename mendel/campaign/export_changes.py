@@ -16,11 +16,13 @@ from mendel.campaign.session import INPUTS, ORIGIN, SOURCE
 from mendel.campaign.summary import trunk_points
 from mendel.campaign.tuning import with_values
 from mendel.patches import Built, PatchError, Stale, Tree, build, read_tree
-from mendel.patches.defaults import with_default
+from mendel.patches.configured import plain
+from mendel.patches.defaults import Ground, with_default
+from mendel.patches.kept import audit_kept
 from mendel.records import Finding, Idea, Recipe, Scalar, Trunk, tree_hash
 from mendel.store import TUNED, Campaign, CampaignState, Store
 from mendel.testbeds import TestbedError, load_testbed
-from mendel.testbeds.source import Source, describe
+from mendel.testbeds.source import Source, describe, without_repository
 
 
 @dataclass(frozen=True)
@@ -136,7 +138,7 @@ def series(held: Held, ideas: Sequence[Idea]) -> list[Change]:
     for number, (idea, found) in enumerate(zip(ideas, built[1:], strict=True), 1):
         tree = found.tree
         for key in (key for key, first in since.items() if first <= number):
-            written = with_default(tree, held.source.editable, key, found.recipe.overrides[key])
+            written = with_default(tree, _ground(held), key, found.recipe.overrides[key])
             assert not isinstance(written, str), written
             tree = written
         own = idea.patch.overrides
@@ -155,12 +157,44 @@ def series(held: Held, ideas: Sequence[Idea]) -> list[Change]:
 
 def _refusal(held: Held, built: Built, key: str) -> str:
     """Why the value of a knob cannot be written into a tree; empty where it can."""
-    plain = key.lstrip("-").replace("-", "_")
-    words = {part.lstrip("-").partition("=")[0].replace("-", "_") for part in held.source.command}
-    if plain in words:
-        return f"the testbed's command gives {key} a value"
-    found = with_default(built.tree, held.source.editable, key, built.recipe.overrides[key])
-    return found if isinstance(found, str) else ""
+    given = _given(held.source, key)
+    if given:
+        return f"the testbed's {given} gives {key} a value"
+    found = with_default(built.tree, _ground(held), key, built.recipe.overrides[key])
+    if isinstance(found, str):
+        return found
+    kept = audit_kept(held.source, held.base, found)
+    return "" if kept.passed else f"the testbed protects its place: {kept.reason}"
+
+
+def _given(source: Source, key: str) -> str:
+    """What of the testbed gives a knob a value in its runs, whatever the source says; empty for nothing."""
+    words = {plain(word.partition("=")[0]) for word in source.command}
+    begins = [part.format(key=key, value="\0").partition("\0")[0] for part in source.override]
+    known = (one for one in begins if key in one)
+    if plain(key) in words or any(_begins(word, one, key) for one in known for word in source.command):
+        return "command"
+    if plain(key) in map(plain, source.set):
+        return "set"
+    rungs = (number for number, one in enumerate(source.rung_sets) if plain(key) in map(plain, one))
+    return next((f"set of rung {number}" for number in rungs), "")
+
+
+def _begins(word: str, argument: str, key: str) -> bool:
+    """Whether a word of the command is this argument for the knob; `lr_min` is none for `lr`."""
+    return word == argument if argument.endswith(key) else word.startswith(argument)
+
+
+def _ground(held: Held) -> Ground:
+    source = held.source
+    if source.protected_files is None:
+        why = "is not editable, and the campaign did not note whether it is protected"
+        locked = {path: why for path in held.base if path not in source.editable}
+    else:
+        locked = dict.fromkeys(source.protected_files, "is protected")
+    values = (one for table in (source.set, *source.rung_sets) for one in table.values())
+    words = [word.replace("{recipe}", held.campaign.recipe) for word in source.command]
+    return Ground(source.editable, locked, [*words, *(one for one in values if isinstance(one, str))])
 
 
 # --- what the store has -------------------------------------------------------------------------------
@@ -213,10 +247,7 @@ def _source(store: Store, campaign: Campaign) -> tuple[Source, list[str]]:
         words = "the campaign did not record where its source lay; its files are still as they were"
         return describe(testbed, tree), [words]
     reason = "the campaign did not record where its source lay, and its files have changed since"
-    source = Source(
-        folder=testbed.root, tree=began, editable=testbed.editable, command=testbed.command, reason=reason
-    )
-    return source, []
+    return without_repository(testbed, began, reason), []
 
 
 def _states(store: Store, campaign: Campaign) -> str:

@@ -6,6 +6,7 @@ taken for nothing else: `git am` and `git interpret-trailers` read what begins a
 
 from __future__ import annotations
 
+import shlex
 import textwrap
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -13,24 +14,36 @@ from typing import Any
 from mendel.campaign.export_changes import Change, Held
 from mendel.campaign.summary import rechecks
 from mendel.knowledge.findings import cm
-from mendel.records import Finding, Interval, Plan, PlanKind, Recheck, Shard, Verdict
+from mendel.records import (
+    NO_FILES,
+    Finding,
+    Fingerprint,
+    Interval,
+    Plan,
+    PlanKind,
+    Recheck,
+    Scalar,
+    Shard,
+    Verdict,
+)
 from mendel.store import Store
+from mendel.testbeds.source import Source
 
 WIDTH = 72
 SHARDS = {Shard.HELD_OUT: "held-out text", Shard.VALIDATION: "validation text"}
+OWN_DATA = "the run's own validation data"
+"""Where runs report their loss there are no shards: screening and confirmation see the same."""
 
 
 def message(store: Store, held: Held, change: Change, empty: bool) -> str:
     """The whole message of a change's commit; `empty`: it changes no file."""
     idea, finding = change.idea, change.finding
-    words = [
-        paragraph("Hypothesis", idea.hypothesis),
-        paragraph("Mechanism", idea.mechanism),
-        paragraph("Source", f"{idea.citation or 'none given'} (proposed by: {idea.proposer})"),
-    ]
+    rows = {"Hypothesis": idea.hypothesis, "Mechanism": idea.mechanism, "Source": idea.citation}
+    rows["Proposed by"] = idea.proposer
+    words = [paragraph(label, text) for label, text in rows.items() if plain(text)]
     numbers = _claimed(store, held, finding) if finding else _carried(held)
-    knobs = _knobs(change, empty)
-    trust = paragraph("How it was measured", _trust(store, held))
+    knobs = _knobs(held.source, change, empty)
+    trust = _trust(store, held)
     parts = [subject(change), "\n".join(words), numbers, knobs, trust, _trailers(held, change, empty)]
     return "\n\n".join(part for part in parts if part) + "\n"
 
@@ -47,7 +60,7 @@ def paragraph(label: str, text: str) -> str:
         plain(text), WIDTH, initial_indent=f"{label}: ", subsequent_indent="  ",
         break_long_words=False, break_on_hyphens=False,
     )  # fmt: skip
-    return "\n".join(line.rstrip() for line in filled) or f"{label}: -"
+    return "\n".join(line.rstrip() for line in filled)
 
 
 def plain(text: str) -> str:
@@ -75,22 +88,22 @@ def _claimed(store: Store, held: Held, finding: Finding) -> str:
     ]
     if finding.transfer_words:
         lines.append(paragraph("Transfer", finding.transfer_words))
-    lines.append(paragraph("Cost", _cost(finding)))
+    lines.append(paragraph("Cost", _cost(held.campaign.fingerprint, finding)))
     lines += [paragraph("Verdict", words) for words in _verdicts(store, held, finding)]
     lines += _earned(store, held, finding.idea.name)
     lines.append(
         paragraph("Status", f"claimed; the campaign's false-discovery rate is controlled at {alpha:.3g}")
     )
     lines.append(paragraph("What would refute it", finding.refuted_by))
-    return "\n".join(lines)
+    return "\n".join(filter(None, lines))
 
 
-def _cost(finding: Finding) -> str:
-    words = f"{finding.cost_ratio:.3f} times its control's per token, as charged"
+def _cost(print_: Fingerprint, finding: Finding) -> str:
+    words = f"{finding.cost_ratio:.3f} times its control's per {print_.currency.each}, as charged"
     if finding.cpu_ratio is None:
         return words
     ratio = finding.cpu_ratio
-    return f"{words}; CPU seconds {ratio.value:.2f} times [{ratio.low:.2f}, {ratio.high:.2f}]"
+    return f"{words}; {print_.clock} {ratio.value:.2f} times [{ratio.low:.2f}, {ratio.high:.2f}]"
 
 
 def _verdicts(store: Store, held: Held, finding: Finding) -> list[str]:
@@ -104,13 +117,18 @@ def _verdicts(store: Store, held: Held, finding: Finding) -> list[str]:
 def _verdict(store: Store, held: Held, verdict: Verdict, plan: Plan) -> str:
     kind = {PlanKind.CONFIRM: "confirmation", PlanKind.ESTIMATE: "effect size"}.get(plan.kind, plan.kind)
     halves = f" of random halves of {verdict.together} ideas" if verdict.together else ""
-    words = f"{kind}: {verdict.kind}, {verdict.pairs} pairs{halves} on {SHARDS[plan.shard]}"
+    print_ = held.campaign.fingerprint
+    where = OWN_DATA if print_.reported else SHARDS[plan.shard]
+    words = f"{kind}: {verdict.kind}, {verdict.pairs} pairs{halves} on {where}"
     if verdict.difference:
         gain = verdict.difference
-        words += f", gain {gain.value:+.4f} [{gain.low:+.4f}, {gain.high:+.4f}] bits per byte"
+        words += f", gain {gain.value:+.4f} [{gain.low:+.4f}, {gain.high:+.4f}] {print_.unit}"
     audits = store.decision(held.campaign.id, f"audits/{verdict.id}") or []
-    passed = sum(audit["passed"] for audit in audits)
-    return f"{words}; {passed} of {len(audits)} audits passed" if audits else words
+    for passed, said in ((True, "passed"), (False, "not passed")):
+        # By name: where runs report their loss, none of them is an audit of the loss.
+        names = dict.fromkeys(audit["name"] for audit in audits if audit["passed"] is passed)
+        words += f"; audits {said}: {', '.join(names)}" if names else ""
+    return words
 
 
 def _earned(store: Store, held: Held, name: str) -> list[str]:
@@ -145,30 +163,46 @@ def whole_trunk(held: Held) -> str:
     )
 
 
-def _knobs(change: Change, empty: bool) -> str:
+def _knobs(source: Source, change: Change, empty: bool) -> str:
     overrides = change.idea.patch.overrides
     lines = []
     if change.written and not empty:
-        shown = ", ".join(f"{key} = {overrides[key]!r}" for key in change.written)
+        shown = ", ".join(f"{key} = {overrides[key]}" for key in change.written)
         lines.append(
             paragraph("Defaults changed here", f"{shown} (arguments of the command line when measured)")
         )
     if change.left:
-        shown = "; ".join(f"{key}={overrides[key]} ({why})" for key, why in change.left.items())
+        shown = "; ".join(
+            f"{as_argument(source, key, overrides[key])} ({why})" for key, why in change.left.items()
+        )
         lines.append(paragraph("To be set on the command line", shown))
     if empty:
         lines.append(paragraph("No file changes", "the finding is the value of a setting, given below"))
     return "\n".join(lines)
 
 
+def as_argument(source: Source, key: str, value: Scalar) -> str:
+    """A knob's value as the testbed's trainer takes it on its command line."""
+    return shlex.join(part.format(key=key, value=value) for part in source.override or ("{key}={value}",))
+
+
 def _trust(store: Store, held: Held) -> str:
-    """What the records say of the machine, the walls around the runs and the text."""
+    """What the records say of who told the losses, of the machine, the walls around the runs and the text."""
     print_ = held.campaign.fingerprint
+    if print_.reported:
+        words = [f"paired runs, losses in {print_.unit} {print_.trust.words}"]
+        read = f"files that runs read {print_.corpus}" if print_.corpus != NO_FILES else ""
+    else:
+        words = ["paired runs, scored by the lab and not by the code under test"]
+        read = f"corpus {print_.corpus}"
     libraries = ", ".join(f"{name} {version}" for name, version in print_.libraries.items())
-    words = f"paired runs, scored by the lab and not by the code under test; {print_.device}, "
-    words += f"{print_.instruction_set}, corpus {print_.corpus}" + (f", {libraries}" if libraries else "")
     sandbox = (store.decision(held.campaign.id, "loop") or {}).get("sandbox")
-    return f"{words}, sandbox: {sandbox['name']}" if sandbox else words
+    machine = (print_.device, print_.instruction_set, read, libraries)
+    words.append(", ".join(filter(None, (*machine, f"sandbox: {sandbox['name']}" if sandbox else ""))))
+    lines = [paragraph("How it was measured", "; ".join(words))]
+    if print_.trust.caveat:
+        lines.append(paragraph("Caveat", print_.trust.caveat))
+    return "\n".join(lines)
 
 
 def _trailers(held: Held, change: Change, empty: bool) -> str:

@@ -1,9 +1,9 @@
 """A knob's default in the source, and the same source with another one.
 
 A finding about a knob is a value on a command line. Who takes the finding over wants it in the code: where
-exactly one literal in an editable file is the knob's default, another literal can stand there. Everything in
-doubt is refused with its reason: a second place that gives the knob a value of its own (a recipe, a
-configuration file, another function's default) may be the one that counts.
+exactly one literal in an editable file is the knob's default, or one scalar in a configuration file, another
+can stand there. Everything in doubt is refused with its reason: a second place that gives the knob a value of
+its own (a recipe, another configuration file, another function's default) may be the one that counts.
 """
 
 from __future__ import annotations
@@ -11,11 +11,21 @@ from __future__ import annotations
 import ast
 import math
 import re
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from mendel.patches.check import syntax_error
+from mendel.patches.configured import (
+    CONFIGURATION,
+    Configured,
+    find_configured,
+    is_spoken_of,
+    named_files,
+    plain,
+    shown,
+    with_configured,
+)
 from mendel.patches.splice import splice
 from mendel.patches.tree import Tree
 from mendel.records import Scalar
@@ -45,59 +55,119 @@ class _Found:
     others: list[ast.AST] = field(default_factory=list)
 
 
-def find_default(tree: Mapping[str, str], editable: Collection[str], key: str) -> Default | str:
+@dataclass(frozen=True)
+class Ground:
+    """What of a source may be written, and how a run of it is started."""
+
+    editable: Collection[str]
+    """Files of code that may be written."""
+    locked: Mapping[str, str] = field(default_factory=dict)
+    """Configuration files that may not be -> what is said of them."""
+    words: Sequence[str] = ()
+    """Of the command: where several configuration files have a knob, the one that it names counts."""
+
+
+def find_default(tree: Mapping[str, str], ground: Ground, key: str) -> Default | Configured | str:
     """The only literal that is the knob's default, or why there is none that can be told."""
-    name = _plain(key)
-    if not name.isidentifier():
-        return f"{key!r} is no plain name"
+    name = plain(key)
+    last = name.rpartition(".")[2]
+    configured: list[Configured] = []
     defaults: list[Default] = []
     others: list[str] = []
+    loose: list[str] = []
     for path, text in sorted(tree.items()):
-        if not path.endswith(".py") or text.startswith("\ufeff") or syntax_error(path, text):
+        if path.endswith(CONFIGURATION) and (words := _mentions(path, text, last)):
+            scalars = find_configured(path, text, name)
+            configured += scalars or []
+            (others if scalars is None else loose).extend([] if scalars else words)
+        elif not path.endswith(".py"):
             others += _mentions(path, text, name)
-            continue
-        found = _search(ast.parse(text), name)
-        defaults += [Default(path, node) for node in found.defaults]
-        others += [f"{path}:{getattr(node, 'lineno', 1)}" for node in found.others]
-    if not defaults:
+        elif text.startswith("\ufeff") or syntax_error(path, text):
+            others += _mentions(path, text, last)
+        else:
+            found = _search(ast.parse(text), last)
+            defaults += [Default(path, node) for node in found.defaults]
+            others += [f"{path}:{getattr(node, 'lineno', 1)}" for node in found.others]
+    if configured:
+        return _chosen(tree, ground, key, configured, [*map(str, defaults), *others])
+    others += loose  # the same word in another section says nothing beside the knob's own place
+    if not defaults or "." in name:
         return f"no literal in the source is the default of {key}"
     if len(defaults) + len(others) > 1:
-        places = list(dict.fromkeys([*map(str, defaults), *others]))
-        more = ", ..." if len(places) > SHOWN else ""
-        return f"{key} gets a value in more than one place ({', '.join(places[:SHOWN])}{more})"
-    if defaults[0].path not in editable:
+        return _several(key, [*map(str, defaults), *others])
+    if defaults[0].path not in ground.editable:
         return f"the default of {key} is in {defaults[0].path}, which is not editable"
     return defaults[0]
 
 
-def with_default(tree: Mapping[str, str], editable: Collection[str], key: str, value: Scalar) -> Tree | str:
+def with_default(tree: Mapping[str, str], ground: Ground, key: str, value: Scalar) -> Tree | str:
     """The tree with `value` as the knob's default and every other byte as it was, or why not."""
-    place = find_default(tree, editable, key)
+    place = find_default(tree, ground, key)
     if isinstance(place, str):
         return place
+    if isinstance(place, Configured):
+        try:
+            return {**tree, place.path: with_configured(tree[place.path], place, value)}
+        except ValueError as error:
+            return str(error)
     lines = tree[place.path].encode().splitlines(keepends=True)
     if type(value) is type(before := ast.literal_eval(place.node)) and value == before:
         return dict(tree)
     code = _code(value, before, lines[place.node.lineno - 1][place.node.col_offset :])
     if code is None:
         old = ast.unparse(place.node)
-        return f"{value!r} is of another kind than the default of {key}, {old} in {place}"
+        return f"{shown(value)} is of another kind than the default of {key}, {old} in {place}"
     splice(lines, place.node, code.encode())
     after = b"".join(lines).decode()
     assert syntax_error(place.path, after) is None, "one literal stands for another"
     return {**tree, place.path: after}
 
 
-def _plain(key: str) -> str:
-    return key.lstrip("-").replace("-", "_")
+def _several(key: str, places: Sequence[str]) -> str:
+    once = list(dict.fromkeys(places))
+    more = ", ..." if len(once) > SHOWN else ""
+    return f"{key} gets a value in more than one place ({', '.join(once[:SHOWN])}{more})"
+
+
+# --- configuration files ------------------------------------------------------------------------------
+
+
+def _chosen(
+    tree: Mapping[str, str], ground: Ground, key: str, places: list[Configured], others: list[str]
+) -> Configured | str:
+    """The scalar that counts, of those with the knob's name; `others` give it a value too."""
+    files = list(dict.fromkeys(place.path for place in places))
+    listed = ", ".join(files[:SHOWN]) + (", ..." if len(files) > SHOWN else "")
+    named = named_files(tree, ground.words)
+    if named:
+        places = [place for place in places if place.path in named]
+        others = [one for one in others if _counts(one.rpartition(":")[0], named)]
+        if not places:
+            return f"{key} is in {listed}, and the testbed's command names {named[0]}"
+    elif len(files) > 1:
+        return f"{key} is in several files ({listed}), and the testbed's command names none of them"
+    if len(places) + len(others) > 1:
+        return _several(key, [*others, *map(str, places)])
+    path = places[0].path
+    if not named and not is_spoken_of(path, tree, ground.words):
+        return f"{key} is in {path}, which neither the testbed's command nor the code names"
+    return f"{key} is in {path}, which {ground.locked[path]}" if path in ground.locked else places[0]
+
+
+def _counts(path: str, named: Collection[str]) -> bool:
+    """Whether a file may give a run its knobs where the command names these configuration files."""
+    return path in named or not path.endswith(CONFIGURATION)
 
 
 def _mentions(path: str, text: str, name: str) -> list[str]:
     """Where a file that is no Python names the knob as a word."""
     if path.endswith(NO_SETTINGS):
         return []
-    word = re.compile(rf"(?<![A-Za-z0-9_]){name.replace('_', '[-_]')}(?![A-Za-z0-9_])")
-    return [f"{path}:{text.count(chr(10), 0, found.start()) + 1}" for found in word.finditer(text)]
+    return [f"{path}:{text.count(chr(10), 0, found.start()) + 1}" for found in _word(name).finditer(text)]
+
+
+def _word(name: str) -> re.Pattern[str]:
+    return re.compile(rf"(?<![A-Za-z0-9_]){re.escape(name).replace('_', '[-_]')}(?![A-Za-z0-9_])")
 
 
 # --- finding ------------------------------------------------------------------------------------------
@@ -180,7 +250,7 @@ def _names(target: ast.expr, name: str) -> bool:
 
 
 def _says(node: ast.expr, name: str) -> bool:
-    return isinstance(node, ast.Constant) and isinstance(node.value, str) and _plain(node.value) == name
+    return isinstance(node, ast.Constant) and isinstance(node.value, str) and plain(node.value) == name
 
 
 def _own(value: ast.expr, name: str) -> bool:

@@ -8,14 +8,25 @@ from __future__ import annotations
 
 import ast
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from typing import Protocol
 
-from mendel.records import Audit, Testbed
+from mendel.records import Audit, RunEdit, Span
 
 NAME = "protected"
 
 
-def audit_kept(testbed: Testbed, old: Mapping[str, str], new: Mapping[str, str]) -> Audit:
+class Protects(Protocol):
+    """A testbed, or what a campaign noted of one."""
+
+    @property
+    def protected(self) -> Sequence[Span]: ...
+
+    @property
+    def edits(self) -> Sequence[RunEdit]: ...
+
+
+def audit_kept(testbed: Protects, old: Mapping[str, str], new: Mapping[str, str]) -> Audit:
     """Whether protected lines, and those that every run is edited at, are as they were and mean the same."""
     for span in testbed.protected:
         lines = span.of(old[span.path])

@@ -8,7 +8,7 @@ from importlib import resources
 from typing import Any
 
 from mendel import __version__
-from mendel.records import Fingerprint, Interval, PlanKind, content_hash
+from mendel.records import NO_FILES, Fingerprint, Interval, PlanKind
 from mendel.report.account import blanks_section, failures_section, ledger_section
 from mendel.report.audits import audits_section, losses_row, sandbox_row, unsafe_banner
 from mendel.report.claims import claims_section, paired
@@ -24,8 +24,6 @@ from mendel.report.text import clean, cm_row, cm_text, counted, duration, quanti
 from mendel.report.training_text import data_section
 from mendel.store import Campaign, CampaignState, Store
 
-NO_FILES = content_hash([])
-"""What stands for a corpus where runs read nothing but their source."""
 SECTIONS = {
     "trunk": "The trunk",
     "recheck": "Trunk rechecked",

@@ -118,7 +118,8 @@ def _resolve(table: TestbedTable, folder: Path) -> Testbed:
     files += _beside(table, root, folder, files)
     editable = chosen("editable", table.editable, files)
     patterns = [one for one in table.protected if isinstance(one, str)]
-    for file in chosen("protected", patterns, files):
+    protected = chosen("protected", patterns, files)
+    for file in protected:
         if file in editable:
             raise _Refused(f"protected: {file!r} is editable too (editable = {list(table.editable)})")
     testbed = Testbed(
@@ -129,6 +130,7 @@ def _resolve(table: TestbedTable, folder: Path) -> Testbed:
         files=tuple(files),
         editable=tuple(editable),
         protected=tuple(one for one in table.protected if isinstance(one, Span)),
+        protected_files=tuple(protected),
         rungs=tuple(_rung(rung, number, table.budget) for number, rung in enumerate(table.rungs)),
     )
     _check_measure(testbed)

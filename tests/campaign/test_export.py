@@ -87,10 +87,13 @@ def test_a_commit_states_the_numbers_of_its_finding_and_no_others(taken):
             assert (
                 " ".join(finding.refuted_by.split()) in flat and "claimed; the campaign's false-disc" in flat
             )
-            assert "confirmation: better" in flat and "held-out text" in flat
+            assert "confirmation: better" in flat and "on held-out text, gain +" in flat
+            assert re.search(r"\] bits per byte; audits passed: [a-z, ]*compute", flat)
         else:
             assert (row["cm"], row["low"], row["high"]) == (None, None, None)
             assert "Mendel-CM" not in trailers and "not claimed by itself" in flat
+        assert "scored by the lab and not by the code under test" in flat and "Caveat" not in flat
+        assert f"corpus {store.campaign(id).fingerprint.corpus}" in flat
         assert f"Mendel-Idea: {name}\nMendel-Campaign: {id}\n" in trailers
         assert len(said.splitlines()[0]) <= 72 and said.startswith(f"Adopt {name}: ")
         assert max(map(len, said.splitlines())) <= 110
@@ -110,7 +113,8 @@ def test_a_knob_with_one_literal_is_changed_there_and_another_leaves_an_empty_co
     said = git(repository, "show", "--format=%B", second["commit"])
     assert "Mendel-Override: gain_b=1.5" in said and "No file changes" in said and "diff --git" not in said
     assert "no literal in the source is the default of gain_b" in " ".join(said.split())
-    assert any("second needs gain_b=1.5 on the command line" in note for note in found["notes"])
+    assert "To be set on the command line: --set gain_b=1.5 (" in " ".join(said.split())
+    assert any("second needs --set gain_b=1.5 on the command line" in note for note in found["notes"])
 
 
 def test_exporting_again_gives_the_same_commits(taken, lab_root, monkeypatch):

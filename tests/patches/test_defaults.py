@@ -4,7 +4,7 @@ import ast
 
 import pytest
 
-from mendel.patches.defaults import find_default, with_default
+from mendel.patches.defaults import Ground, find_default, with_default
 
 SOURCE = '''\
 import argparse
@@ -40,12 +40,13 @@ def main(args):
     for group in optimizer(lr=learning_rate).groups:
         group["learning_rate"] = learning_rate * 0.5
 '''
+GROUND = Ground(["train.py"])
 TREE = {"train.py": SOURCE, "notes.md": "learning_rate = 1"}
 
 
 def written(key, value, tree=TREE, editable=("train.py",)):
     """The lines that differ: (before, after); or the reason for none."""
-    found = with_default(tree, editable, key, value)
+    found = with_default(tree, Ground(editable), key, value)
     if isinstance(found, str):
         return found
     before, after = tree["train.py"].split("\n"), found["train.py"].split("\n")
@@ -71,16 +72,13 @@ def written(key, value, tree=TREE, editable=("train.py",)):
 def test_the_one_literal_is_changed_and_not_a_byte_beside_it(key, value, old, new):
     ((before, after),) = written(key, value)
     assert before.replace(old, new, 1) == after
-    assert (
-        ast.literal_eval(find_default(with_default(TREE, ["train.py"], key, value), ["train.py"], key).node)
-        == value
-    )
+    assert ast.literal_eval(find_default(with_default(TREE, GROUND, key, value), GROUND, key).node) == value
 
 
 def test_a_value_that_is_there_already_changes_nothing_and_line_ends_stay():
     assert written("learning_rate", 0.0006) == []
     windows = {"train.py": SOURCE.replace("\n", "\r\n") + "last = 1"}
-    found = with_default(windows, ["train.py"], "depth", 3)
+    found = with_default(windows, GROUND, "depth", 3)
     assert found["train.py"] == windows["train.py"].replace("depth: int = 2", "depth: int = 3")
 
 
@@ -142,7 +140,7 @@ def test_a_value_that_is_passed_on_is_no_second_place(more):
         ("nothing", 1, "no literal in the source is the default of nothing"),
         ("seed", 1, "no literal in the source is the default of seed"),
         ("hidden", 1, "no literal in the source is the default of hidden"),
-        ("model.depth", 3, "'model.depth' is no plain name"),
+        ("model.depth", 3, "no literal in the source is the default of model.depth"),
         ("depth", "deep", "'deep' is of another kind than the default of depth, 2 in train.py:14"),
         ("depth", True, "True is of another kind"),
         ("bias", 1, "1 is of another kind"),

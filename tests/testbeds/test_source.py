@@ -33,6 +33,17 @@ def test_a_folder_in_a_repository_is_told_by_commit_and_prefix(folder):
     assert everything(folder.parent) == before
 
 
+def test_what_the_testbed_sets_and_protects_is_told_and_no_hash_knows_the_names(folder):
+    contract = folder / "testbed.toml"
+    before = load_testbed(folder)
+    contract.write_text(contract.read_text().replace("editable", 'protected = ["score*"]\neditable', 1))
+    testbed, found = load_testbed(folder), told(folder)
+    assert found.protected_files == testbed.protected_files == ("score.py",)
+    assert (found.override, found.set) == (testbed.override, testbed.set)
+    assert found.rung_sets == tuple(rung.set for rung in testbed.rungs)
+    assert testbed.model_dump() == before.model_dump(), "older campaigns go on"
+
+
 def test_what_differs_is_listed_whatever_git_is_told_to_ignore(folder):
     make_repository(folder)
     (folder / "train.py").write_text((folder / "train.py").read_text() + "# é\n")
