@@ -35,6 +35,8 @@ from mendel.export_commands import export
 from mendel.ideas.userfile import IdeasError
 from mendel.ideas_commands import ideas_add, ideas_list, ideas_show
 from mendel.init_commands import init
+from mendel.knowledge.table import TableError as DataError
+from mendel.knowledge_commands import compare, laws
 from mendel.recipe_commands import (
     Json,
     Unsafe,
@@ -88,7 +90,7 @@ testbed_app = App(
 testbed_app.command(check_testbed, name="check")
 testbed_app.command(schema)
 app.command(testbed_app)
-for command in (ablate, export, probe, ladder, sample, redteam, review, mcp):
+for command in (ablate, export, probe, ladder, sample, redteam, review, mcp, laws, compare):
     app.command(command, group=MORE)
 
 ConfigFile = Annotated[
@@ -342,7 +344,7 @@ def _write_report(store: Store, campaign: Campaign, out: Path | None) -> Path:
     return path
 
 
-USER_ERRORS = (ConfigError, *BENCH_ERRORS, IdeasError, StoreError, TestbedError, CorpusError)
+USER_ERRORS = (ConfigError, *BENCH_ERRORS, DataError, IdeasError, StoreError, TestbedError, CorpusError)
 
 
 def main(arguments: list[str] | None = None) -> None:

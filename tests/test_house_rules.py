@@ -21,6 +21,7 @@ SERVICES = {"records", "inputs", "store", "researchers"}
 """What a stage may import besides itself."""
 MAY_IMPORT = {
     **dict.fromkeys(STAGES, SERVICES),
+    "knowledge": SERVICES | {"verdicts"},  # tests that may be looked at after every run
     "report": SERVICES | {"testbeds"},  # how a run is repeated, its testbed's contract says
     "records.py": set(),
     "inputs.py": set(),
@@ -46,6 +47,7 @@ MAY_IMPORT = {
         "export_commands",
         "ideas_commands",
         "init_commands",
+        "knowledge_commands",
         "recipe_commands",
         "research_commands",
         "testbed_commands",
@@ -57,6 +59,7 @@ MAY_IMPORT = {
     "export_commands.py": {"campaign", "recipe_commands"},
     "ideas_commands.py": {"campaign", "ideas", "recipe_commands"},
     "init_commands.py": {"campaign", "ideas", "recipe_commands", "runs", "testbeds"},
+    "knowledge_commands.py": {"knowledge", "recipe_commands"},
     "recipe_commands.py": {*SERVICES, "campaign", "terminal"},
     "research_commands.py": {*SERVICES, "campaign", "recipe_commands", "report"},
     "testbed_commands.py": {"campaign", "recipe_commands", "terminal", "testbeds"},
@@ -96,9 +99,9 @@ HARD_DEPENDENCIES = {
     "pydantic-settings": ("pydantic_settings", ("campaign",)),
     "SQLAlchemy": ("sqlalchemy", ("store",)),
     "alembic": ("alembic", ("store",)),
-    "pyarrow": ("pyarrow", ("bench", "yardstick")),
-    "numpy": ("numpy", ("bench", "plans", "probes", "report", "runs", "verdicts", "yardstick")),
-    "scipy": ("scipy", ("bench", "plans", "report", "verdicts", "yardstick")),
+    "pyarrow": ("pyarrow", ("bench", "knowledge", "yardstick")),
+    "numpy": ("numpy", ("bench", "knowledge", "plans", "probes", "report", "runs", "verdicts", "yardstick")),
+    "scipy": ("scipy", ("bench", "knowledge", "plans", "report", "verdicts", "yardstick")),
     "cyclopts": (
         "cyclopts",
         (
@@ -106,6 +109,7 @@ HARD_DEPENDENCIES = {
             "bench_commands.py",
             "cli.py",
             "init_commands.py",
+            "knowledge_commands.py",
             "recipe_commands.py",
             "trust_commands.py",
         ),
@@ -118,6 +122,7 @@ HARD_DEPENDENCIES = {
             "cli.py",
             "export_commands.py",
             "ideas_commands.py",
+            "knowledge_commands.py",
             "recipe_commands.py",
             "research_commands.py",
             "testbed_commands.py",

@@ -1,0 +1,316 @@
+"""What a fit of a law comes to, as one JSON object with its words first."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mendel.inputs import allowed
+from mendel.knowledge import isoflop
+from mendel.knowledge.fits import OBJECTIVES, Floats
+from mendel.knowledge.laws import (
+    DRAWS,
+    DRAWS_OF_MANY,
+    LAWS,
+    MANY,
+    PUBLISHED,
+    Law,
+    Runs,
+    against,
+    farthest,
+    fitted,
+    held_out,
+    identified,
+    named,
+    paths,
+    resampled,
+)
+from mendel.knowledge.table import Table, TableError
+
+FORMS = (*LAWS, "isoflop")
+ISOFLOP_COLUMNS = ("c", "n", "loss")
+REJECTED = 0.05
+
+
+def needed(form: str) -> tuple[str, ...]:
+    """The columns of a form, the loss last."""
+    if form == "isoflop":
+        return ISOFLOP_COLUMNS
+    if form not in LAWS:
+        raise TableError(f"form {form!r} is unknown{allowed(form, FORMS)}")
+    return (*LAWS[form].columns, "loss")
+
+
+def read_columns(table: Table, form: str, columns: Mapping[str, str]) -> dict[str, Floats]:
+    """The numbers of a form's columns, from the user's names for them. `c` stands for 6 n d where it, or one
+    of the two, is not given. TableError for what is missing."""
+    names = needed(form)
+    known = {*names, "c", "d", "n"} if {"n", "d"} & {*names} else {*names}
+    for name in columns:
+        if name not in known:
+            raise TableError(f"column {name!r} is none of {form}'s{allowed(name, sorted(known))}")
+    found = {name: table.numbers(column) for name, column in columns.items()}
+    if "c" in found and "n" in found and "d" in names:
+        found.setdefault("d", found["c"] / 6 / found["n"])
+    if "n" in found and "d" in found:
+        found.setdefault("c", 6 * found["n"] * found["d"])
+    missing = [name for name in names if name not in found]
+    if missing:
+        raise TableError(f"{form} needs the columns {', '.join(names)}; not given: {', '.join(missing)}")
+    return found
+
+
+def read_reference(law: Law, text: str) -> dict[str, float]:
+    """A published parameter set: its name, or `A=406.4,B=410.7,...`. TableError where one is missing."""
+    if text.lower() in PUBLISHED and law.name == "chinchilla":
+        return dict(PUBLISHED[text.lower()])
+    found: dict[str, float] = {}
+    for part in text.split(","):
+        name, _, value = part.partition("=")
+        try:
+            found[name.strip()] = float(value)
+        except ValueError:
+            raise TableError(
+                f"reference {text!r}: write {'=..,'.join(law.parameters)}=.., or "
+                f"one of {', '.join(PUBLISHED)}"
+            ) from None
+    wrong = sorted({*found} ^ {*law.parameters})
+    if wrong or min(found.values()) <= 0:
+        raise TableError(f"reference {text!r}: needs {', '.join(law.parameters)}, each above 0")
+    return found
+
+
+@dataclass(frozen=True)
+class Choice:
+    """How a law is fitted; the defaults are for a table of which nothing is known."""
+
+    fit: Sequence[str] = ()
+    """Conditions of the rows that are fitted; empty: of all that are not predicted."""
+    predict: Sequence[str] = ()
+    """Of the rows that are predicted; empty: of all others or, where all are fitted, the largest tenth."""
+    reference: str | None = None
+    cluster: str | None = None
+    drop: int = 0
+    keep_all: bool = False
+    objective: str = "absolute"
+    noise: float | None = None
+    seed: int = 0
+
+
+def law_report(table: Table, form: str, columns: Mapping[str, str], how: Choice = Choice()) -> dict[str, Any]:
+    """Fit a form to the rows of a table. TableError and ValueError say what is wrong."""
+    found = read_columns(table, form, columns)
+    if form == "isoflop":
+        c, n, loss = (found[name][table.mask(how.fit)] for name in ISOFLOP_COLUMNS)
+        return _isoflop(isoflop.growth(c, n, loss, how.noise, how.seed))
+    if how.objective not in OBJECTIVES:
+        raise TableError(f"objective {how.objective!r} is unknown{allowed(how.objective, OBJECTIVES)}")
+    law = LAWS[form]
+    whole, near, far = _rows(table, law, found, how)
+    runs = whole.take(near)
+    optimum, kept = fitted(law, runs, how.keep_all, how.drop, how.objective)
+    clean = runs.take(kept)
+    draws = DRAWS if len(clean) <= MANY else DRAWS_OF_MANY
+    drawn = resampled(law, clean, optimum.parameters, how.seed, draws, how.objective)
+    report: dict[str, Any] = {
+        "form": form,
+        "runs": len(runs),
+        "parameters": _parameters(law, optimum.parameters, drawn, float(clean.loss.min())),
+        "objective": {"name": how.objective, "value": optimum.objective},
+        "starts": optimum.starts,
+        "starts_at_optimum": optimum.at_optimum,
+        "dropped": _dropped(law, optimum.parameters, runs, kept),
+        "not_numbers": int((~np.isfinite(whole.loss)).sum()),
+        "sensitivity": _sensitivity(law, runs, clean, how.objective),
+    }
+    if form == "chinchilla":
+        report["allocation"] = _allocation(law, optimum.parameters, drawn)
+    if how.reference:
+        report["reference"] = _against(law, optimum.parameters, drawn, read_reference(law, how.reference))
+    if far.any():
+        both = near | far
+        report["predicted"] = held_out(law, whole.take(both), far[both], how.objective)
+    else:
+        compute = found.get("c", whole.x[:, 0])[near][kept]
+        report["predicted"] = held_out(law, clean, farthest(compute), how.objective)
+    return {**report, "words": _words(law, report)}
+
+
+def _rows(
+    table: Table, law: Law, found: Mapping[str, Floats], how: Choice
+) -> tuple[Runs, NDArray[np.bool_], NDArray[np.bool_]]:
+    """All runs, and which of them are fitted and which predicted."""
+    clusters = np.arange(len(table))
+    if how.cluster:
+        clusters = np.unique(table.labels(how.cluster), return_inverse=True)[1]
+    whole = Runs(np.stack([found[name] for name in law.columns], axis=1), found["loss"], table.rows, clusters)
+    measured = np.isfinite(whole.loss)
+    far = table.mask(how.predict) if how.predict else np.zeros(len(table), dtype=bool)
+    near = table.mask(how.fit) & ~far
+    if how.fit and not how.predict:
+        far = ~near
+    return whole, near & measured, far & measured
+
+
+def _parameters(law: Law, optimum: Floats, drawn: Floats, least: float) -> dict[str, Any]:
+    plain, spread = law.natural(optimum), law.natural(drawn)
+    low, high = np.quantile(spread, [0.025, 0.975], axis=0)
+    found = {}
+    for place, name in enumerate(law.parameters):
+        ends = min(low[place], plain[place]), max(high[place], plain[place])
+        why = identified(law, name, float(ends[0]), float(ends[1]), least)
+        found[name] = {
+            "value": float(plain[place]),
+            "se": float(spread[:, place].std(ddof=1)),
+            "low": float(ends[0]),
+            "high": float(ends[1]),
+            "identified": not why,
+            **({"why": why} if why else {}),
+        }
+    return found
+
+
+def _dropped(law: Law, optimum: Floats, runs: Runs, kept: NDArray[np.int64]) -> list[dict[str, Any]]:
+    gone = np.setdiff1d(np.arange(len(runs)), kept)
+    off = np.exp(law.log_loss(optimum, runs.x[gone])) / runs.loss[gone] - 1
+    return [
+        {"row": int(row), "loss": float(loss), "predicted_off_by": float(error)}
+        for row, loss, error in zip(runs.rows[gone], runs.loss[gone], off, strict=True)
+    ]
+
+
+def _sensitivity(law: Law, runs: Runs, clean: Runs, objective: str) -> list[dict[str, Any]]:
+    """The parameters by other choices: how many of the highest losses are left out, what is made least."""
+    rows = []
+    for count, optimum in paths(law, runs):
+        left = runs.rows[np.sort(np.argsort(-runs.loss, kind="stable")[:count])].tolist()
+        what = f"without the {count} highest losses" if count > 1 else "without the highest loss"
+        rows.append((what if count else "all runs", len(runs) - count, left, optimum))
+    for other in OBJECTIVES:
+        if other != objective:
+            try:
+                optimum = fitted(law, clean, keep_all=True, objective=other)[0].parameters
+            except ValueError:
+                continue
+            rows.append((f"objective {other}", len(clean), [], optimum))
+    return [
+        {"what": what, "runs": size, "left_out": left, "parameters": named(law, law.natural(optimum))}
+        for what, size, left, optimum in rows
+    ]
+
+
+def _allocation(law: Law, optimum: Floats, drawn: Floats) -> dict[str, Any]:
+    """n* grows as C^a with a = beta / (alpha + beta)."""
+    alpha, beta = drawn[:, -2], drawn[:, -1]
+    low, high = np.quantile(beta / (alpha + beta), [0.025, 0.975])
+    return {
+        "what": "parameters of the best model grow as compute to the power",
+        "value": float(optimum[-1] / (optimum[-2] + optimum[-1])),
+        "low": float(low),
+        "high": float(high),
+    }
+
+
+def _against(law: Law, optimum: Floats, drawn: Floats, other: Mapping[str, float]) -> dict[str, Any]:
+    statistic, p = against(law, optimum, drawn, other)
+    return {
+        "parameters": dict(other),
+        "chi_squared": statistic,
+        "freedom": len(law.parameters),
+        "p": p,
+        "rejected": p < REJECTED,
+    }
+
+
+def _isoflop(found: isoflop.Growth) -> dict[str, Any]:
+    edge = [one.compute for one in found.minima if not one.inside]
+    inside = len(found.minima) - len(edge)
+    words = [
+        f"The best model grows as compute to the power {found.exponent:.3f} "
+        f"[{found.low:.3f}, {found.high:.3f}], "
+        f"by the minima at {inside} computes."
+    ]
+    if edge:
+        words.append(
+            f"{len(edge)} of {len(found.minima)} computes have their lowest loss at the largest or smallest "
+            "model tried: their minimum lies outside, and they are left out."
+        )
+    return {
+        "form": "isoflop",
+        "parameters": {
+            "exponent": {
+                "value": found.exponent,
+                "se": found.se,
+                "low": found.low,
+                "high": found.high,
+                "identified": found.high - found.low < 0.5,
+            },
+            "coefficient": {"value": found.coefficient},
+        },
+        "noise": found.noise,
+        "minima": [
+            {"c": m.compute, "n": m.size, "loss": m.loss, "sizes": m.sizes, "inside": m.inside}
+            for m in found.minima
+        ],
+        "words": words,
+    }
+
+
+def _words(law: Law, report: Mapping[str, Any]) -> list[str]:
+    """The result in sentences."""
+    words = []
+    flat = {name: one["why"] for name, one in report["parameters"].items() if not one["identified"]}
+    for name, why in flat.items():
+        words.append(f"{name} is not identified ({why}).")
+    if report["dropped"]:
+        count = len(report["dropped"])
+        rows = ", ".join(str(one["row"]) for one in report["dropped"][:10])
+        words.append(
+            f"{count} of {report['runs']} runs are left out, which no noise like that of the others explains "
+            f"(rows {rows}); {_moved(report)}"
+        )
+    if "allocation" in report:
+        a = report["allocation"]
+        words.append(
+            f"The best model grows as compute to the power {a['value']:.3f} "
+            f"[{a['low']:.3f}, {a['high']:.3f}]."
+        )
+    if "reference" in report:
+        one = report["reference"]
+        verdict = "rejected" if one["rejected"] else "not rejected"
+        p = f"{one['p']:.2g}" if one["p"] > 1e-300 else "below 1e-300"
+        words.append(
+            f"The published parameters are {verdict} (chi-squared {one['chi_squared']:.1f} on "
+            f"{one['freedom']}, p {p})."
+        )
+    ahead = report["predicted"]
+    if ahead:
+        words.append(
+            f"Fitted to {ahead['fitted_to']} runs, it predicts {ahead['runs']} others within "
+            f"{ahead['mean_absolute_error']:.2%} on average ({ahead['mean_error']:+.2%} with sign)."
+        )
+    if report["starts_at_optimum"] == 1 and report["starts"] > 1:
+        words.append(
+            f"Only one of {report['starts']} starts came to the optimum: it may not be the global one."
+        )
+    return words
+
+
+def _moved(report: Mapping[str, Any]) -> str:
+    """Which parameter the dropped runs move most, in its standard errors."""
+    whole = next(row["parameters"] for row in report["sensitivity"] if row["what"] == "all runs")
+    by: dict[str, float] = {}
+    for name, one in report["parameters"].items():
+        by[name] = abs(whole[name] - one["value"]) / one["se"] if one["se"] else 0.0
+    name = max(by, key=lambda key: by[key])
+    value = report["parameters"][name]["value"]
+    return f"with them {name} is {whole[name]:.4g} and not {value:.4g} ({by[name]:.1f} standard errors)."
+
+
+def finite(value: float) -> float | None:
+    return value if math.isfinite(value) else None

@@ -1,0 +1,289 @@
+"""Scaling laws: L = E + sum of A_k x_k^-alpha_k, fitted to runs, and what is and is not known of them.
+
+Forms: `chinchilla`, x = (n, d), parameters and tokens (Hoffmann et al. 2022, approach 3), with tied exponents
+`over-training` (Gadre et al. 2024); `power`, one x; `saturating-repeat`, where tokens beyond the unique ones
+are worth less and less (Muennighoff et al. 2023). Fits are of log loss, so errors are relative.
+"""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.optimize import nnls
+from scipy.special import logsumexp
+from scipy.stats import chi2
+
+from mendel.knowledge.fits import Fit, Floats, Ints, Problem, descend, fit, without_outliers
+
+EXPONENTS = (0.1, 0.3, 0.6, 1.2)
+"""Where fits start; the coefficients that go with them are linear."""
+REPEATS = (2.0, 15.0)
+DRAWS, DRAWS_OF_MANY, MANY = 2000, 200, 2000
+"""Resamples behind an interval, and of tables with more rows than MANY."""
+HIGHEST = 10
+"""How many of the highest losses are left out, one more each time, to see what hangs on them."""
+WIDE = 100.0
+"""Ratio of the ends of an interval from which on a coefficient is not identified."""
+WIDE_EXPONENT = 4.0
+TALL = 100.0
+"""log loss at which predictions are cut on the way to a fit of squares, so that these stay finite."""
+LEAST_SPAN = 2.0
+"""Ratio that a column must span to tell an exponent."""
+
+PUBLISHED: Mapping[str, Mapping[str, float]] = {
+    "hoffmann": {"A": 406.4, "B": 410.7, "E": 1.69, "alpha": 0.34, "beta": 0.28},
+    "besiroglu": {"A": 482.01, "B": 2085.43, "E": 1.8172, "alpha": 0.3478, "beta": 0.3658},
+}
+"""Parameter sets of `chinchilla` that a fit can be compared with by name."""
+
+
+@dataclass(frozen=True)
+class Law:
+    """A form. Parameters inside are logarithms of coefficients, of E, then exponents, then log R*."""
+
+    name: str
+    columns: tuple[str, ...]
+    coefficients: tuple[str, ...]
+    exponents: tuple[str, ...]
+    """One for each coefficient, or one for all."""
+    repeats: bool = False
+
+    @property
+    def parameters(self) -> tuple[str, ...]:
+        return (*self.coefficients, "E", *self.exponents, *(("R",) if self.repeats else ()))
+
+    def natural(self, inside: Floats) -> Floats:
+        """Parameters as they are written, from the last axis of those inside."""
+        count = len(self.coefficients) + 1
+        plain = np.array(inside, dtype=float)
+        plain[..., :count] = np.exp(plain[..., :count])
+        if self.repeats:
+            plain[..., -1] = np.exp(plain[..., -1])
+        return plain
+
+    def inside(self, plain: Mapping[str, float]) -> Floats:
+        logs = {*self.coefficients, "E", "R"}
+        return np.array([math.log(plain[k]) if k in logs else plain[k] for k in self.parameters])
+
+    def terms(self, inside: Floats, x: Floats) -> tuple[Floats, Floats, Floats]:
+        """Log of each term (runs, terms) with E last, log of each x, and its slope in log R*."""
+        count = len(self.coefficients)
+        logs, bend = self._logs(inside, x)
+        powers = np.broadcast_to(inside[count + 1 : count + 1 + len(self.exponents)], (count,))
+        terms = inside[:count] - powers * logs
+        return np.hstack([terms, np.full((len(x), 1), inside[count])]), logs, bend * powers[-1]
+
+    def log_loss(self, inside: Floats, x: Floats) -> Floats:
+        """Natural log of the loss (runs,) at x (runs, columns)."""
+        return np.asarray(logsumexp(self.terms(inside, x)[0], axis=1))
+
+    def slope(self, inside: Floats, x: Floats) -> Floats:
+        """Derivative of `log_loss` in the parameters, (runs, parameters)."""
+        count = len(self.coefficients)
+        terms, logs, bend = self.terms(inside, x)
+        weight = np.exp(terms - logsumexp(terms, axis=1, keepdims=True))
+        powers = -logs * weight[:, :count]
+        if len(self.exponents) < count:
+            powers = powers.sum(axis=1, keepdims=True)
+        parts = [weight, powers]
+        if self.repeats:
+            parts.append(-(bend * weight[:, count - 1])[:, None])
+        return np.hstack(parts)
+
+    def problem(self, x: Floats, loss: Floats, objective: str) -> Problem:
+        """What is to be fitted to runs x (runs, columns) and their losses."""
+        if objective == "squares":  # of the loss itself, as `curve_fit` does
+
+            def predicted(p: Floats) -> Floats:
+                return np.exp(np.clip(self.log_loss(p, x), -TALL, TALL))
+
+            return Problem(
+                lambda p: predicted(p) - loss,
+                lambda p: self.slope(p, x) * predicted(p)[:, None],
+                objective,
+            )
+        log_loss = np.log(loss)
+        return Problem(lambda p: self.log_loss(p, x) - log_loss, lambda p: self.slope(p, x), objective)
+
+    def starts(self, x: Floats, loss: Floats) -> Iterator[Floats]:
+        """Exponents of a grid with the coefficients of least relative squares."""
+        log_loss = np.log(loss)
+        repeats = [(math.log(one),) for one in REPEATS] if self.repeats else [()]
+        for powers in itertools.product(EXPONENTS, repeat=len(self.exponents)):
+            for more in repeats:
+                guess = np.array([*[0.0] * len(self.coefficients), 0.0, *powers, *more])
+                logs = self.terms(guess, x)[0]
+                shift = logs.mean(axis=0)
+                basis = np.exp(np.clip(logs - shift - log_loss[:, None], -500, 500))
+                size = nnls(basis, np.ones(len(x)))[0]
+                level = math.exp(float(log_loss.mean()))
+                guess[: len(shift)] = np.log(np.maximum(size, 1e-3 * level)) - shift
+                yield guess
+
+    def _logs(self, inside: Floats, x: Floats) -> tuple[Floats, Floats]:
+        if not self.repeats:
+            return np.log(x[:, : len(self.coefficients)]), np.zeros(len(x))
+        n, d, unique = x.T
+        again = np.maximum(d / np.minimum(unique, d) - 1, 0)
+        unique = np.minimum(unique, d)
+
+        def worth(log_r: float) -> Floats:
+            r = math.exp(log_r)
+            return np.asarray(np.log(unique) + np.log1p(r * -np.expm1(-again / r)))
+
+        h = 1e-5
+        bend = (worth(inside[-1] + h) - worth(inside[-1] - h)) / (2 * h)
+        return np.stack([np.log(n), worth(inside[-1])], axis=1), bend
+
+
+LAWS: Mapping[str, Law] = {
+    law.name: law
+    for law in (
+        Law("chinchilla", ("n", "d"), ("A", "B"), ("alpha", "beta")),
+        Law("over-training", ("n", "d"), ("A", "B"), ("alpha",)),
+        Law("power", ("x",), ("A",), ("alpha",)),
+        Law("saturating-repeat", ("n", "d", "unique"), ("A", "B"), ("alpha", "beta"), repeats=True),
+    )
+}
+
+
+@dataclass(frozen=True)
+class Runs:
+    """What a law is fitted to: x (runs, columns), losses, the row of each run in its file, and which runs are
+    no evidence of their own (the same number: one cluster)."""
+
+    x: Floats
+    loss: Floats
+    rows: NDArray[np.int64]
+    clusters: NDArray[np.int64]
+
+    def __len__(self) -> int:
+        return len(self.loss)
+
+    def take(self, chosen: Ints | NDArray[np.bool_]) -> Runs:
+        return Runs(self.x[chosen], self.loss[chosen], self.rows[chosen], self.clusters[chosen])
+
+
+def check(law: Law, runs: Runs) -> None:
+    """ValueError for runs that cannot tell a law's parameters."""
+    need = len(law.parameters) + 1
+    if len(runs) < need:
+        raise ValueError(f"{law.name} has {need - 1} parameters: {need} runs at least, found {len(runs)}")
+    for name, values in (*zip(law.columns, runs.x.T, strict=True), ("loss", runs.loss)):
+        bad = ~(np.isfinite(values) & (values > 0))
+        if bad.any():
+            raise ValueError(
+                f"{name}: must be a number above 0 (row {runs.rows[bad][0]}: {values[bad][0]:g}); "
+                f"{int(bad.sum())} of {len(runs)} rows are not"
+            )
+        if name != "loss" and values.max() < LEAST_SPAN * values.min():
+            span = f"{values.min():.3g} to {values.max():.3g}"
+            raise ValueError(f"{name} spans {span}, less than a factor of {LEAST_SPAN:g}: no exponent shows")
+
+
+def fitted(
+    law: Law, runs: Runs, keep_all: bool = False, drop: int = 0, objective: str = "absolute"
+) -> tuple[Fit, Ints]:
+    """The fit and the places of the runs that it is of. `drop` leaves out so many of the highest losses,
+    instead of what is no noise; `keep_all` nothing. ValueError as `check`, and where nothing fits."""
+    check(law, runs)
+
+    def of(places: Ints) -> Fit:
+        some = runs.take(places)
+        return fit(law.problem(some.x, some.loss, objective), law.starts(some.x, some.loss))
+
+    if keep_all or drop:
+        kept = np.sort(np.argsort(runs.loss, kind="stable")[: len(runs) - drop])
+        check(law, runs.take(kept))
+        return of(kept), kept
+    return without_outliers(len(runs), of, lambda p: law.log_loss(p, runs.x) - np.log(runs.loss))
+
+
+def resampled(
+    law: Law, runs: Runs, optimum: Floats, seed: int, draws: int, objective: str = "absolute"
+) -> Floats:
+    """Parameters (draws, p) of runs drawn with replacement, by clusters: refits by Huber's loss, which moves
+    smoothly with the runs where the absolute deviations jump."""
+    rng = np.random.default_rng(seed)
+    names, places = np.unique(runs.clusters, return_inverse=True)
+    members = [np.flatnonzero(places == number) for number in range(len(names))]
+    found = []
+    for _ in range(draws):
+        chosen = np.concatenate([members[one] for one in rng.integers(0, len(names), len(names))])
+        problem = law.problem(runs.x[chosen], runs.loss[chosen], objective)
+        try:
+            found.append(descend(problem, optimum))
+        except (ValueError, np.linalg.LinAlgError):
+            continue
+    return np.array(found)
+
+
+def identified(law: Law, name: str, low: float, high: float, least_loss: float) -> str:
+    """Why a parameter is not told by the runs; empty if it is."""
+    if name == "E":
+        return "" if low > 0.01 * least_loss else "flat: any floor down to 0 fits as well"
+    limit = WIDE_EXPONENT if name in law.exponents else WIDE
+    if low <= 0 or high > limit * low:
+        return f"flat: from {low:.3g} to {high:.3g} fits as well"
+    return ""
+
+
+def against(law: Law, optimum: Floats, drawn: Floats, other: Mapping[str, float]) -> tuple[float, float]:
+    """Wald's chi-squared of a published parameter set, and its p: how far it is from the fit in the
+    covariance of the resamples, in the coordinates in which these are closest to normal."""
+    apart = optimum - law.inside(other)
+    inverse = np.linalg.pinv(np.cov(drawn.T))
+    statistic = float(apart @ inverse @ apart)
+    return statistic, float(chi2.sf(statistic, len(apart)))
+
+
+def paths(law: Law, runs: Runs, most: int = HIGHEST) -> list[tuple[int, Floats]]:
+    """The fit without the highest loss, without the two highest, and so on: (left out, parameters)."""
+    found = []
+    order = np.argsort(runs.loss, kind="stable")
+    for count in range(min(most, max(0, len(runs) - 4 * len(law.parameters))) + 1):
+        some = runs.take(np.sort(order[: len(runs) - count]))
+        try:
+            optimum, _ = fitted(law, some, keep_all=True)
+        except ValueError:
+            break
+        found.append((count, optimum.parameters))
+    return found
+
+
+def held_out(
+    law: Law, runs: Runs, far: NDArray[np.bool_], objective: str = "absolute"
+) -> dict[str, Any] | None:
+    """How a fit to the other runs predicts those that are `far`; None where too few are left to fit."""
+    try:
+        near, _ = fitted(law, runs.take(~far), objective=objective)
+    except ValueError:
+        return None
+    predicted = np.exp(law.log_loss(near.parameters, runs.x[far]))
+    error = predicted / runs.loss[far] - 1
+    return {
+        "runs": int(far.sum()),
+        "fitted_to": int((~far).sum()),
+        "mean_absolute_error": float(np.abs(error).mean()),
+        "mean_error": float(error.mean()),
+        "largest_error": float(error[np.argmax(np.abs(error))]),
+        "rows": runs.rows[far].tolist(),
+        "predicted": predicted.tolist(),
+        "measured": runs.loss[far].tolist(),
+    }
+
+
+def farthest(compute: Floats, share: float = 0.1) -> NDArray[np.bool_]:
+    """The runs of the largest compute: a tenth of them, with all that are as large."""
+    count = max(1, round(share * len(compute)))
+    return np.asarray(compute >= np.sort(compute)[-count] * (1 - 1e-9), dtype=bool)
+
+
+def named(law: Law, values: Sequence[float] | Floats) -> dict[str, float]:
+    return dict(zip(law.parameters, map(float, values), strict=True))

@@ -1,0 +1,160 @@
+"""Tables of experiments that somebody measured: CSV, TSV, JSON lines and Parquet, read as they are.
+
+Nothing is guessed of a file: a column is named by whoever asks, and what cannot be a number is refused with
+its row. Conditions such as `group=baseline and n<1e9 or n>1e10` choose rows.
+"""
+
+from __future__ import annotations
+
+import json
+import operator
+import re
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mendel.inputs import allowed
+
+if TYPE_CHECKING:  # it takes longer to load than most commands take
+    import pyarrow as pa
+
+Floats = NDArray[np.float64]
+KINDS = (".csv", ".tsv", ".jsonl", ".ndjson", ".json", ".parquet")
+TRUE, FALSE = ("true", "yes", "1", "1.0"), ("false", "no", "0", "0.0", "")
+CONDITION = re.compile(r"\s*(?P<column>.+?)\s*(?P<how><=|>=|!=|=|<|>)\s*(?P<value>.*?)\s*")
+ORDERS: Mapping[str, Callable[[Any, Any], Any]] = {
+    "<": operator.lt,
+    "<=": operator.le,
+    ">": operator.gt,
+    ">=": operator.ge,
+}
+
+
+class TableError(ValueError):
+    """A table that cannot be used; says which file, column and row, and what is allowed."""
+
+
+class Table:
+    """Rows of one file with the number that each has there (1 is the first after the head)."""
+
+    def __init__(self, name: str, data: pa.Table, rows: NDArray[np.int64] | None = None) -> None:
+        self.name, self._data = name, data
+        self.rows = np.arange(1, data.num_rows + 1) if rows is None else rows
+
+    def __len__(self) -> int:
+        return int(self._data.num_rows)
+
+    @property
+    def columns(self) -> list[str]:
+        return list(self._data.column_names)
+
+    def labels(self, column: str) -> list[str]:
+        """A column as text; empty where nothing is there."""
+        return ["" if value is None else str(value) for value in self._column(column)]
+
+    def numbers(self, column: str) -> Floats:
+        """A column as numbers (rows,), NaN where nothing is there. TableError for what is no number."""
+        found = np.empty(len(self))
+        for place, value in enumerate(self._column(column)):
+            try:
+                found[place] = np.nan if value is None or value == "" else float(value)
+            except (TypeError, ValueError):
+                raise TableError(
+                    f"{self.name}: column {column!r}, row {self.rows[place]}: {value!r:.60} is no number"
+                ) from None
+        return found
+
+    def is_numeric(self, column: str) -> bool:
+        """Whether a column holds numbers and nothing else."""
+        import pyarrow as pa
+
+        kind = self._data.schema.field(column).type
+        return bool(pa.types.is_integer(kind) or pa.types.is_floating(kind))
+
+    def take(self, chosen: NDArray[Any]) -> Table:
+        """The rows of these places, or where a mask is true."""
+        import pyarrow as pa
+
+        places = np.flatnonzero(chosen) if chosen.dtype == bool else chosen
+        return Table(self.name, self._data.take(pa.array(places)), self.rows[places])
+
+    def where(self, conditions: Sequence[str]) -> Table:
+        """The rows for which all conditions hold. TableError where one cannot be read, or nothing is left."""
+        mask = self.mask(conditions)
+        if not mask.any():
+            raise TableError(f"{self.name}: no row has {' and '.join(conditions)}")
+        return self.take(mask)
+
+    def mask(self, conditions: Sequence[str]) -> NDArray[np.bool_]:
+        """For which rows all conditions hold."""
+        mask = np.ones(len(self), dtype=bool)
+        for condition in conditions:
+            either = [part.split(" and ") for part in condition.split(" or ")]
+            mask &= np.any([np.all([self._holds(one) for one in every], axis=0) for every in either], axis=0)
+        return mask
+
+    def _holds(self, condition: str) -> NDArray[np.bool_]:
+        found = CONDITION.fullmatch(condition)
+        if found is None:
+            raise TableError(f"condition {condition!r}: write COLUMN=VALUE, or one of != < <= > >= for =")
+        column, how, value = found["column"], found["how"], found["value"]
+        if how in ORDERS:
+            try:
+                edge = float(value)
+            except ValueError:
+                raise TableError(f"condition {condition!r}: {value!r} is no number") from None
+            return np.asarray(ORDERS[how](self.numbers(column), edge), dtype=bool)
+        equal = np.array([_same(one, value) for one in self.labels(column)], dtype=bool)
+        return equal if how == "=" else ~equal
+
+    def _column(self, column: str) -> list[Any]:
+        if column not in self.columns:
+            raise TableError(f"{self.name}: no column {column!r}{allowed(column, self.columns)}")
+        return list(self._data.column(column).to_pylist())
+
+
+def read_table(path: str | Path) -> Table:
+    """Read a file by the end of its name. Raises TableError."""
+    import pyarrow as pa
+
+    file = Path(path)
+    try:
+        data = _read(file)
+    except FileNotFoundError:
+        raise TableError(f"{path}: no such file") from None
+    except (OSError, ValueError, pa.ArrowException) as error:
+        raise TableError(f"{path}: cannot be read: {str(error).splitlines()[0]}") from None
+    if not data.num_rows:
+        raise TableError(f"{path}: it has no rows")
+    return Table(str(path), data)
+
+
+def _read(file: Path) -> pa.Table:
+    import pyarrow as pa
+    import pyarrow.csv
+    import pyarrow.json
+    import pyarrow.parquet
+
+    kind = file.suffix.lower()
+    if kind not in KINDS:
+        raise ValueError(f"{kind or 'a name without an end'} is unknown; allowed are {', '.join(KINDS)}")
+    if kind == ".parquet":
+        return pa.parquet.read_table(file)
+    if kind == ".json":
+        return pa.Table.from_pylist(json.loads(file.read_text(encoding="utf-8")))
+    if kind in (".jsonl", ".ndjson"):
+        return pa.json.read_json(file)
+    parse = pa.csv.ParseOptions(delimiter="\t" if kind == ".tsv" else ",", newlines_in_values=True)
+    return pa.csv.read_csv(file, parse_options=parse)
+
+
+def _same(one: str, value: str) -> bool:
+    if one == value:
+        return True
+    try:
+        return float(one) == float(value)
+    except ValueError:
+        return one.lower() == value.lower() and value.lower() in (*TRUE, *FALSE)

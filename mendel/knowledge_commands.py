@@ -1,0 +1,228 @@
+"""`mendel laws` and `mendel compare`: what tables of experiments say, whoever measured them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+from cyclopts import Parameter
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table as Grid
+
+from mendel.knowledge.table import Table, TableError, read_table
+from mendel.recipe_commands import Json, print_json
+
+if TYPE_CHECKING:  # numpy and scipy take longer to load than most commands take
+    from mendel.knowledge.law_report import Choice
+
+Data = Annotated[Path, Parameter(name="--data", help="A .csv, .tsv, .jsonl, .json or .parquet file.")]
+Where = Annotated[
+    list[str],
+    Parameter(
+        name="--where",
+        help="Rows to use, such as `n<1e9 and split=val or n>1e10`; more than one: all must hold.",
+    ),
+]
+SHOWN = 60
+
+
+def laws(
+    *,
+    data: Data,
+    form: str = "chinchilla",
+    columns: Annotated[
+        list[str],
+        Parameter(
+            consume_multiple=True, help="n=COLUMN d=COLUMN (or c=COLUMN) loss=COLUMN; x=COLUMN for power."
+        ),
+    ],
+    where: Where = [],  # noqa: B006
+    fit: list[str] = [],  # noqa: B006
+    predict: list[str] = [],  # noqa: B006
+    by: Annotated[list[str], Parameter(consume_multiple=True)] = [],  # noqa: B006
+    reference: str | None = None,
+    cluster: str | None = None,
+    drop: int = 0,
+    keep_all: bool = False,
+    objective: str = "absolute",
+    noise: float | None = None,
+    json: Json = False,
+) -> None:
+    """Fit a scaling law to a table of runs: what is known of its parameters, and how far it carries.
+
+    Parameters
+    ----------
+    form
+        chinchilla, over-training, power, saturating-repeat or isoflop.
+    fit
+        Rows to fit, as --where; the others are predicted.
+    predict
+        Rows to predict from the fit to the others (default: the tenth of the largest compute).
+    by
+        Columns: one fit for each of their values.
+    reference
+        Published parameters to test, such as A=406.4,B=410.7,E=1.69,alpha=.34,beta=.28, or hoffmann.
+    cluster
+        A column: runs with the same value there are one piece of evidence, not many.
+    drop
+        Leave out so many of the highest losses, instead of what no noise explains.
+    keep_all
+        Leave out nothing.
+    objective
+        absolute deviations of log loss, huber (1e-3) of it, or squares of the loss.
+    noise
+        isoflop: relative noise of a loss from seed to seed (default: measured by neighbours).
+    """
+    from mendel.knowledge.law_report import Choice, needed
+
+    table = read_table(data).where(where)
+    how = Choice(tuple(fit), tuple(predict), reference, cluster, drop, keep_all, objective, noise)
+    found = _laws(table, form, _named(columns, needed(form)), how, by)
+    if json:
+        print_json({"groups": found} if by else found[0])
+        return
+    console = Console()
+    for one in found:
+        show_law(console, one)
+
+
+def _laws(
+    table: Table, form: str, columns: dict[str, str], how: Choice, by: list[str]
+) -> list[dict[str, Any]]:
+    from mendel.knowledge.law_report import law_report
+
+    found = []
+    for label, some in groups(table, by):
+        try:
+            one = law_report(some, form, columns, how)
+        except TableError:
+            raise
+        except ValueError as error:  # the rows tell no such law
+            if not by:
+                raise TableError(f"{table.name}: {error}") from None
+            one = {"form": form, "error": str(error), "words": [str(error)]}
+        found.append({"by": label, **one} if by else one)
+    return found
+
+
+def groups(table: Table, by: list[str]) -> list[tuple[dict[str, str], Table]]:
+    """The rows of each combination of values of columns, in the order in which they come."""
+    if not by:
+        return [({}, table)]
+    values = list(zip(*(table.labels(column) for column in by), strict=True))
+    found = []
+    for key in dict.fromkeys(values):
+        condition = [f"{column}={value}" for column, value in zip(by, key, strict=True)]
+        found.append((dict(zip(by, key, strict=True)), table.where(condition)))
+    return found
+
+
+def _named(columns: list[str], needed: Sequence[str]) -> dict[str, str]:
+    found = {}
+    for one in columns:
+        name, equals, column = one.partition("=")
+        if not equals or not column:
+            raise TableError(f"--columns {one!r}: write NAME=COLUMN, with the names {', '.join(needed)}")
+        found[name] = column
+    return found
+
+
+def show_law(console: Console, found: dict[str, Any]) -> None:
+    """A law: words, then its parameters."""
+    if by := found.get("by"):
+        console.print(", ".join(f"{k} {v}" for k, v in by.items()), style="bold", markup=False)
+    for line in found["words"]:
+        console.print(line, markup=False, highlight=False, soft_wrap=True)
+    if "error" in found:
+        return
+    grid = Grid(box=None, pad_edge=False, padding=(0, 2, 0, 0))
+    for name in ("", "value", "se", "95 % interval"):
+        grid.add_column(name, justify="right" if name else "left")
+    for name, one in found["parameters"].items():
+        if "low" not in one:
+            grid.add_row(name, f"{one['value']:.5g}", "", "")
+            continue
+        ends = f"{one['low']:.4g} to {one['high']:.4g}"
+        grid.add_row(
+            name, f"{one['value']:.5g}", f"{one['se']:.2g}", ends if one["identified"] else f"{ends}, flat"
+        )
+    console.print(grid)
+    if rows := found.get("sensitivity"):
+        grid = Grid(
+            box=None, pad_edge=False, padding=(0, 2, 0, 0), title="By other choices", title_justify="left"
+        )
+        for name in ("", *rows[0]["parameters"]):
+            grid.add_column(name, justify="right" if name else "left")
+        for row in rows:
+            grid.add_row(row["what"], *(f"{value:.4g}" for value in row["parameters"].values()))
+        console.print(grid)
+
+
+def compare(
+    *,
+    data: Data,
+    value: str,
+    group: str | None = None,
+    target: float | None = None,
+    against: str | None = None,
+    pair: str | None = None,
+    higher: bool = False,
+    where: Where = [],  # noqa: B006
+    json: Json = False,
+) -> None:
+    """Compare groups of runs with a target, or with each other, and say what speaks against it.
+
+    Parameters
+    ----------
+    value
+        The column that is compared, such as a final loss.
+    group
+        The column that says which group a run belongs to (default: all are one).
+    target
+        A number that the mean is to be below: one-sided test.
+    against
+        The group that all others are compared with (default, of two: the one called baseline, or the first).
+    pair
+        A column, such as a seed, whose values pair the runs of two groups.
+    higher
+        More is better.
+    """
+    from mendel.knowledge.compare import compare as compare_groups
+
+    table = read_table(data).where(where)
+    found = compare_groups(table, value, group, target=target, against=against, pair=pair, higher=higher)
+    print_json(found) if json else show_comparison(Console(), found)
+
+
+def show_comparison(console: Console, found: dict[str, Any]) -> None:
+    """Words, the groups, and what speaks against them."""
+    for line in found["words"][:SHOWN]:
+        console.print(line, markup=False, highlight=False, soft_wrap=True)
+    grid = Grid(box=None, pad_edge=False, padding=(0, 2, 0, 0))
+    tested = found["target"] is not None
+    for name in ("group", "n", "mean", "sd", "95 % interval", *(("p", "Holm", "flips") if tested else ())):
+        first = name == "group"
+        grid.add_column(name, justify="left" if first else "right", overflow="fold", no_wrap=not first)
+    for row in found["groups"][:SHOWN]:
+        ends = "" if row["low"] is None else f"{row['low']:.5g} to {row['high']:.5g}"
+        cells = [row["group"] or "all", str(row["n"]), *(_number(row[key]) for key in ("mean", "sd")), ends]
+        cells += [_number(row.get(key), 2) for key in ("p", "p_holm", "p_sign_flip")] if tested else []
+        grid.add_row(*map(escape, cells))
+    console.print(grid)
+    if len(found["groups"]) > SHOWN:
+        console.print(f"{len(found['groups']) - SHOWN} groups more: --json has all.")
+    said = [
+        f"{row['group']}: {one}" if row["group"] else one
+        for row in found["groups"]
+        for one in row["warnings"]
+    ]
+    said += [f"{row['group']}: {one}" for row in found["differences"] for one in row.get("warnings", ())]
+    said += [one for one in found["warnings"] if one not in said]
+    for line in said[:SHOWN]:
+        console.print(f"! {line}", markup=False, highlight=False, soft_wrap=True)
+
+
+def _number(value: float | None, digits: int = 5) -> str:
+    return "" if value is None else f"{value:.{digits}g}"

@@ -1,0 +1,349 @@
+"""Laws that are fitted to runs: what made the runs is found again, and what they cannot tell is said."""
+
+import json
+import math
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from test_cli import mendel
+
+from mendel.knowledge.fits import absolute, outliers
+from mendel.knowledge.isoflop import growth, roughness
+from mendel.knowledge.law_report import Choice, law_report
+from mendel.knowledge.laws import LAWS, Runs, against, check, farthest, fitted, held_out, resampled
+from mendel.knowledge.table import Table, TableError, read_table
+
+DATA = Path(__file__).parents[3] / "shared" / "data"
+TRUE = {"A": 400.0, "B": 1200.0, "E": 1.8, "alpha": 0.34, "beta": 0.35}
+
+
+def plan(rng, count=120):
+    """Sizes and tokens over three orders of magnitude each."""
+    return np.stack([10 ** rng.uniform(7.5, 10, count), 10 ** rng.uniform(9, 11.5, count)], axis=1)
+
+
+def made(law, x, noise, rng, true=TRUE):
+    loss = np.exp(law.log_loss(law.inside(true), x) + noise * rng.standard_normal(len(x)))
+    return Runs(x, loss, np.arange(1, len(x) + 1), np.arange(len(x)))
+
+
+def table_of(tmp_path, **columns) -> Table:
+    file = tmp_path / "runs.csv"
+    rows = zip(*columns.values(), strict=True)
+    file.write_text("\n".join([",".join(columns), *(",".join(map(repr, map(float, row))) for row in rows)]))
+    return read_table(file)
+
+
+@settings(max_examples=15, deadline=None)
+@given(
+    st.floats(0.2, 0.6), st.floats(0.2, 0.6), st.floats(1.0, 2.5), st.floats(0.3, 3.0), st.integers(0, 1000)
+)
+def test_runs_without_noise_give_back_the_law_that_made_them(alpha, beta, floor, ratio, seed):
+    law, x = LAWS["chinchilla"], plan(np.random.default_rng(seed))
+    # Each term is as large as the floor, or a third or three times as large, at the middle of the runs.
+    true = {
+        "A": floor * ratio * math.exp(alpha * np.log(x[:, 0]).mean()),
+        "B": floor * math.exp(beta * np.log(x[:, 1]).mean()),
+        "E": floor,
+        "alpha": alpha,
+        "beta": beta,
+    }
+    found, kept = fitted(law, made(law, x, 0.0, np.random.default_rng(seed), true))
+    assert dict(zip(law.parameters, law.natural(found.parameters), strict=True)) == pytest.approx(
+        true, rel=1e-3
+    )
+    assert found.at_optimum >= found.starts / 2
+
+
+@pytest.mark.parametrize("form", LAWS)
+def test_the_slope_is_that_of_the_prediction(form):
+    law, rng = LAWS[form], np.random.default_rng(1)
+    x = plan(rng, 20)
+    x = {"power": x[:, :1], "saturating-repeat": np.column_stack([x, 0.1 * x[:, 1]])}.get(form, x)
+    at = law.inside({**TRUE, "R": 10.0})
+    for place in range(len(at)):
+        step = np.zeros(len(at))
+        step[place] = 1e-6
+        numeric = (law.log_loss(at + step, x) - law.log_loss(at - step, x)) / 2e-6
+        assert law.slope(at, x)[:, place] == pytest.approx(numeric, rel=1e-4, abs=1e-7)
+
+
+def test_repeated_tokens_are_worth_less_and_less():
+    law, rng = LAWS["saturating-repeat"], np.random.default_rng(2)
+    x = plan(rng, 200)
+    x = np.column_stack([x, x[:, 1] / rng.uniform(1, 40, len(x))])
+    runs = made(law, x, 0.002, rng, {**TRUE, "R": 15.0})
+    found, _ = fitted(law, runs)
+    assert law.natural(found.parameters)[-1] == pytest.approx(15.0, rel=0.15)
+    once = np.column_stack([x[:, :2], x[:, 1]])  # nothing repeated: the plain law
+    plain = LAWS["chinchilla"]
+    assert law.log_loss(law.inside({**TRUE, "R": 15.0}), once) == pytest.approx(
+        plain.log_loss(plain.inside(TRUE), once)
+    )
+
+
+def test_intervals_cover_the_truth_as_often_as_they_say():
+    """Of exponents and the floor, under Gaussian noise; percentile intervals of 60 runs are a little short."""
+    law, inside = LAWS["chinchilla"], 0
+    for seed in range(40):
+        rng = np.random.default_rng(seed)
+        runs = made(law, plan(rng, 80), 0.01, rng)
+        found, kept = fitted(law, runs)
+        drawn = law.natural(resampled(law, runs.take(kept), found.parameters, seed, 150))
+        low, high = np.quantile(drawn, [0.025, 0.975], axis=0)
+        truth = law.natural(law.inside(TRUE))
+        inside += int(((low <= truth) & (truth <= high))[2:].sum())
+    assert inside / (40 * 3) > 0.86
+
+
+def test_the_true_parameters_are_rarely_rejected_and_others_are():
+    law, rejected, seen = LAWS["chinchilla"], 0, 0
+    for seed in range(40):
+        rng = np.random.default_rng(100 + seed)
+        runs = made(law, plan(rng, 80), 0.01, rng)
+        found, kept = fitted(law, runs)
+        drawn = resampled(law, runs.take(kept), found.parameters, seed, 150)
+        rejected += against(law, found.parameters, drawn, TRUE)[1] < 0.05
+        seen += against(law, found.parameters, drawn, {**TRUE, "E": 1.7, "alpha": 0.31})[1] < 0.05
+    assert rejected <= 8 and seen >= 36
+
+
+def test_runs_that_no_noise_explains_are_left_out_and_named(tmp_path):
+    law, rng = LAWS["chinchilla"], np.random.default_rng(5)
+    runs = made(law, plan(rng), 0.005, rng)
+    runs.loss[[3, 50]] *= 1.3
+    _, kept = fitted(law, runs)
+    assert set(range(len(runs))) - {*kept} == {3, 50}
+    table = table_of(tmp_path, n=runs.x[:, 0], d=runs.x[:, 1], loss=runs.loss)
+    report = law_report(table, "chinchilla", {"n": "n", "d": "d", "loss": "loss"})
+    assert [one["row"] for one in report["dropped"]] == [4, 51]
+    assert any("2 of 120 runs are left out" in line and "rows 4, 51" in line for line in report["words"])
+    kept_all = law_report(table, "chinchilla", {"n": "n", "d": "d", "loss": "loss"}, Choice(keep_all=True))
+    assert kept_all["dropped"] == [] and kept_all["runs"] == 120
+
+
+def test_plain_noise_loses_hardly_a_run():
+    rng, lost = np.random.default_rng(6), 0
+    for _ in range(300):
+        noise = rng.standard_normal(200)
+        lost += len(outliers(noise, np.arange(200)))
+    assert lost <= 3
+
+
+def test_what_the_runs_cannot_tell_is_said_to_be_flat(tmp_path):
+    """All at one ratio of tokens to parameters: the two terms cannot be told apart."""
+    law, rng = LAWS["chinchilla"], np.random.default_rng(7)
+    n = 10 ** rng.uniform(8, 8.6, 40)
+    runs = made(law, np.stack([n, 20 * n], axis=1), 0.01, rng)
+    table = table_of(tmp_path, n=runs.x[:, 0], d=runs.x[:, 1], loss=runs.loss)
+    report = law_report(table, "chinchilla", {"n": "n", "d": "d", "loss": "loss"})
+    assert not report["parameters"]["A"]["identified"] and not report["parameters"]["E"]["identified"]
+    assert any("is not identified (flat" in line for line in report["words"])
+
+
+def test_the_largest_runs_are_predicted_from_the_others():
+    law, rng = LAWS["chinchilla"], np.random.default_rng(8)
+    runs = made(law, plan(rng), 0.002, rng)
+    far = farthest(runs.x.prod(axis=1))
+    found = held_out(law, runs, far)
+    assert far.sum() == 12 and found["runs"] == 12 and found["fitted_to"] == 108
+    assert found["mean_absolute_error"] < 0.01
+    runs.loss[far] *= 1.1  # a law that breaks there
+    assert held_out(law, runs, far)["mean_error"] == pytest.approx(1 / 1.1 - 1, abs=0.01)
+
+
+def test_absolute_deviations_end_on_their_optimum():
+    """On a line, where linear programming tells it."""
+    law, rng = LAWS["power"], np.random.default_rng(9)
+    x = 10 ** rng.uniform(6, 10, (60, 1))
+    runs = made(law, x, 0.03, rng, {"A": 50.0, "E": 1.5, "alpha": 0.3})
+    problem = law.problem(runs.x, runs.loss, "absolute")
+    at, value = absolute(problem, law.inside({"A": 50.0, "E": 1.5, "alpha": 0.3}))
+    for _ in range(300):
+        step = 10 ** rng.uniform(-6, -1) * rng.standard_normal(3)
+        assert np.abs(problem.residual(at + step)).sum() >= value - 1e-9
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"loss": 0.0}, "loss: must be a number above 0"),
+        ({"n": math.nan}, "n: must be a number above 0"),
+    ],
+)
+def test_runs_that_are_no_numbers_are_refused(change, words):
+    law, rng = LAWS["chinchilla"], np.random.default_rng(10)
+    runs = made(law, plan(rng, 20), 0.01, rng)
+    if "loss" in change:
+        runs.loss[4] = change["loss"]
+    else:
+        runs.x[4, 0] = change["n"]
+    with pytest.raises(ValueError, match=words):
+        check(law, runs)
+    same = Runs(np.full((20, 2), 1e9), runs.loss + 1, runs.rows, runs.clusters)
+    with pytest.raises(ValueError, match="n spans 1e\\+09 to 1e\\+09"):
+        check(law, same)
+    with pytest.raises(ValueError, match="5 parameters: 6 runs at least, found 3"):
+        check(law, runs.take(np.arange(3)))
+
+
+# --- isoFLOP ----------------------------------------------------------------------------------------------
+
+
+def isoflop_runs(rng, exponent=0.5, noise=0.0, count=9):
+    c = np.repeat(10 ** np.linspace(17, 20, 7), count)
+    best = 1e8 * (c / 1e18) ** exponent
+    n = best * 10 ** np.tile(np.linspace(-0.8, 0.8, count), 7) * 10 ** rng.uniform(-0.05, 0.05, len(c))
+    loss = 3 * (c / 1e18) ** -0.05 + 0.1 * np.log(n / best) ** 2
+    return c, n, loss * np.exp(noise * rng.standard_normal(len(c)))
+
+
+@pytest.mark.parametrize("exponent", [0.3, 0.5, 0.75])
+def test_the_growth_of_the_best_size_is_found(exponent):
+    found = growth(*isoflop_runs(np.random.default_rng(1), exponent))
+    assert found.exponent == pytest.approx(exponent, abs=0.01)
+    assert all(one.inside for one in found.minima)
+
+
+def test_its_interval_covers_the_truth():
+    inside = 0
+    for seed in range(25):
+        found = growth(*isoflop_runs(np.random.default_rng(seed), 0.5, noise=0.004), seed=seed)
+        inside += found.low <= 0.5 <= found.high
+    assert inside >= 22
+
+
+def test_noise_is_measured_by_neighbours():
+    rng = np.random.default_rng(3)
+    c, n, loss = isoflop_runs(rng, noise=0.004, count=25)
+    groups = [(np.sort(n[c == one]), loss[c == one][np.argsort(n[c == one])]) for one in np.unique(c)]
+    assert roughness(groups) == pytest.approx(0.004, rel=0.35)
+
+
+def test_a_minimum_at_the_end_of_the_sizes_is_none():
+    c, n, loss = isoflop_runs(np.random.default_rng(4))
+    largest = c == c.max()
+    small = ~largest | (n < 1e8 * (c / 1e18) ** 0.5 / 2)
+    found = growth(c[small], n[small], loss[small])
+    assert [one.inside for one in found.minima] == [True] * 6 + [False]
+    with pytest.raises(ValueError, match="1 of 1 computes have a minimum"):
+        growth(c[largest], n[largest], loss[largest])
+
+
+# --- published data, and the command ----------------------------------------------------------------------
+
+published = pytest.mark.skipif(not DATA.is_dir(), reason=f"no data of others in {DATA}")
+CHINCHILLA = ("--columns", "n=Model Size", "c=Training FLOP", "loss=loss")
+
+
+@published
+def test_chinchilla_is_refitted_to_what_was_published(tmp_path):
+    """Besiroglu et al. 2024, who left out five runs: which ones, and what hangs on them, is found."""
+    file = str(DATA / "chinchilla_svg_extracted.csv")
+    code, out, err = mendel(
+        tmp_path, "laws", "--data", file, *CHINCHILLA, "--reference", "hoffmann", "--json"
+    )
+    assert code == 0, err
+    found = json.loads(out)
+    values = {name: one["value"] for name, one in found["parameters"].items()}
+    assert values == pytest.approx(
+        {"A": 482.01, "B": 2085.43, "E": 1.8172, "alpha": 0.3478, "beta": 0.3658}, rel=5e-4
+    )
+    errors = {name: one["se"] for name, one in found["parameters"].items()}
+    assert errors == pytest.approx(
+        {"A": 124.58, "B": 1293.23, "E": 0.03, "alpha": 0.02, "beta": 0.02}, rel=0.3
+    )
+    assert [one["row"] for one in found["dropped"]] == [1, 2, 3, 4, 5]
+    assert found["reference"]["rejected"] and found["reference"]["p"] < 1e-10
+    assert found["starts_at_optimum"] == found["starts"]
+    everything = found["sensitivity"][0]
+    assert everything["what"] == "all runs" and everything["parameters"]["beta"] > 0.44
+
+
+@published
+def test_published_exponents_of_isoflop_curves_are_found():
+    table, reference = read_table(DATA / "formll_isoflop.csv"), read_table(DATA / "formll_reference.csv")
+    settings_ = zip(
+        reference.labels("file"),
+        reference.labels("i"),
+        reference.numbers("published_n_exponent"),
+        strict=True,
+    )
+    for file, number, exponent in settings_:
+        some = table.where([f"file={file} and i={number}"])
+        found = growth(*(some.numbers(name) for name in ("flops", "n", "loss")))
+        assert found.exponent == pytest.approx(exponent, abs=0.008)
+        assert found.low <= exponent <= found.high
+
+
+@published
+def test_over_trained_models_are_predicted_as_well_as_was_published():
+    """Gadre et al. 2024, figure 1: 0.7 % for 1.4B parameters at 32 times the tokens and for 6.9B."""
+    table = read_table(DATA / "gadre_104models.csv").where(["dataset_name=rpj", "model_name!=d=96_l=8_h=8"])
+    how = Choice(
+        fit=("cc_mult=1 and N<5e8 or cc_mult=16 and N<2e7",),
+        predict=("model_name=open_lm_1b and cc_mult=32 or model_name=open_lm_7b",),
+        objective="squares",
+        keep_all=True,
+    )
+    found = law_report(table, "over-training", {"n": "N", "d": "D", "loss": "loss_c4_val"}, how)["predicted"]
+    off = [p / m - 1 for p, m in zip(found["predicted"], found["measured"], strict=True)]
+    assert sorted(off) == pytest.approx([0.0071, 0.0073], abs=5e-5)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (("--columns", "n=size", "d=d", "loss=loss"), "no column 'size'; allowed are n, d, loss"),
+        (("--columns", "n=n", "d=d"), "not given: loss"),
+        (("--columns", "n"), "write NAME=COLUMN, with the names n, d, loss"),
+        (("--form", "chinchila", "--columns", "n=n"), "did you mean chinchilla?"),
+        (("--columns", "n=n", "d=d", "loss=loss", "--where", "n>x"), "'x' is no number"),
+        (("--columns", "n=n", "d=d", "loss=loss", "--where", "n>1e99"), "no row has n>1e99"),
+        (
+            ("--columns", "n=n", "d=d", "loss=loss", "--reference", "A=1"),
+            "reference 'A=1': needs A, B, E, alpha, beta",
+        ),
+        (("--columns", "n=n", "d=d", "loss=loss", "--objective", "l3"), "objective 'l3' is unknown"),
+    ],
+)
+def test_what_cannot_be_fitted_is_said_in_a_line(tmp_path, arguments, words):
+    rng = np.random.default_rng(0)
+    runs = made(LAWS["chinchilla"], plan(rng, 20), 0.01, rng)
+    table_of(tmp_path, n=runs.x[:, 0], d=runs.x[:, 1], loss=runs.loss)
+    code, _, err = mendel(tmp_path, "laws", "--data", "runs.csv", *arguments)
+    assert code == 2 and words in " ".join(err.split()) and "Traceback" not in err
+
+
+def test_one_fit_for_each_value_of_a_column(tmp_path):
+    rng, law = np.random.default_rng(1), LAWS["power"]
+    x = 10 ** rng.uniform(6, 10, (40, 1))
+    steep, flat = (
+        np.exp(law.log_loss(law.inside({"A": 50.0, "E": 1.5, "alpha": a}), x)) for a in (0.3, 0.15)
+    )
+    table_of(
+        tmp_path, x=np.tile(x[:, 0], 2), loss=np.concatenate([steep, flat]), kind=np.repeat([1.0, 2.0], 40)
+    )
+    code, out, err = mendel(
+        tmp_path, "laws", "--data", "runs.csv", "--form", "power", "--columns", "x=x", "loss=loss", "--by",
+        "kind", "--json",
+    )  # fmt: skip
+    assert code == 0, err
+    groups = json.loads(out)["groups"]
+    assert [one["by"] for one in groups] == [{"kind": "1.0"}, {"kind": "2.0"}]
+    alphas = [one["parameters"]["alpha"]["value"] for one in groups]
+    assert alphas == pytest.approx([0.3, 0.15], rel=1e-3)
+
+
+def test_a_table_that_cannot_be_read_is_named(tmp_path):
+    with pytest.raises(TableError, match="nope.csv: no such file"):
+        read_table("nope.csv")
+    (tmp_path / "runs.xlsx").write_text("")
+    with pytest.raises(TableError, match=r"\.xlsx is unknown; allowed are \.csv, \.tsv"):
+        read_table(tmp_path / "runs.xlsx")
+    (tmp_path / "text.csv").write_text("n,loss\n1,2\n3,much\n")
+    with pytest.raises(TableError, match="column 'loss', row 2: 'much' is no number"):
+        read_table(tmp_path / "text.csv").numbers("loss")
