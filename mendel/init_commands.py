@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json as text_of
 import os
 from pathlib import Path
 from typing import Annotated
@@ -18,6 +19,8 @@ from mendel.testbeds.contract import FILE as TESTBED
 from mendel.testbeds.recognise import Machine, Proposal, Repository, UnknownTrainer, propose
 
 IDEAS = "ideas.toml"
+CATALOG = 'ideas = "catalog"      #'
+"""How the settings name ideas where there is no file of them."""
 STEPS_UP = 3
 """Folders up to which the path to a repository is written as a relative one."""
 
@@ -39,6 +42,11 @@ def init(
     folder = Path(testbed)
     if os.path.lexists(folder) and not folder.exists():
         raise ConfigError(f"--testbed: {testbed!r} is a link that leads nowhere")
+    if testbed not in BUILT_IN and not folder.exists():
+        raise ConfigError(
+            f"--testbed: {testbed!r}: there is no such folder ({folder.absolute().resolve()}); give that of "
+            f"your trainer, or one with a {TESTBED}, or one of: {', '.join(BUILT_IN)}"
+        )
     if testbed in BUILT_IN or not folder.is_dir() or (folder / TESTBED).exists():
         if ready:
             raise ConfigError(f"--as: {testbed!r} has a testbed.toml of its own; leave --as out")
@@ -52,8 +60,24 @@ def _settings(testbed: str, json: bool) -> None:
     found = load_testbed(testbed)
     _free(CONFIG)
     text = TEMPLATE.format(testbed=testbed, recipes=", ".join(found.recipes), rungs=len(found.rungs) - 1)
-    _write({CONFIG: text})
-    print_result(json, {"config": CONFIG}, f"Wrote {CONFIG}. Next: mendel run --budget 20m")
+    ideas = "" if testbed in BUILT_IN else _ideas_there(Path(found.folder))
+    _write({CONFIG: _with_ideas(text, ideas) if ideas else text})
+    left = f", which names {ideas} as it was there" if ideas else ""
+    value = {"config": CONFIG, **({"ideas": ideas} if ideas else {})}
+    print_result(json, value, f"Wrote {CONFIG}{left}. Next: mendel run --budget 20m")
+
+
+def _ideas_there(folder: Path) -> str:
+    """The file of ideas of the working folder, or else of a testbed's; empty without."""
+    beside = Path(_source(folder, Path.cwd().resolve()), IDEAS)
+    return next((str(one) for one in (Path(IDEAS), beside) if one.is_file()), "")
+
+
+def _with_ideas(settings: str, path: str) -> str:
+    """Settings that name a file of ideas."""
+    assert CATALOG in settings
+    named = text_of.dumps(path, ensure_ascii=False)
+    return settings.replace(CATALOG, f"ideas = {named}   # a file of ideas;")
 
 
 def _recognised(folder: Path, ready: str, json: bool) -> None:
@@ -82,8 +106,7 @@ def _recognised(folder: Path, ready: str, json: bool) -> None:
     except TestbedError as error:
         wrong = str(error)
     settings = TEMPLATE.format(testbed=".", recipes=recipes, rungs=rungs)
-    settings = settings.replace('ideas = "catalog"      #', 'ideas = "ideas.toml"   # a file of ideas;')
-    _write({TESTBED: text, CONFIG: settings, IDEAS: _ideas(proposal)})
+    _write({TESTBED: text, CONFIG: _with_ideas(settings, IDEAS), IDEAS: _ideas(proposal)})
     value = {
         "config": CONFIG, "testbed": TESTBED, "ideas": IDEAS, "recognised": proposal.kind,
         "evidence": proposal.evidence, "missing": proposal.missing, "notes": proposal.notes, "wrong": wrong,

@@ -213,7 +213,7 @@ class Preparation(Record):
     """Script and arguments, run in a copy of the source; placeholders {data} {out}."""
     makes: tuple[str, ...] = Field(min_length=1)
     """Patterns of the files it makes there; runs find them at the same places."""
-    timeout: float = Field(default=3600.0, gt=0)
+    timeout: float = Field(default=3600.0, gt=0, strict=True)
 
 
 class Contract(Record):
@@ -252,15 +252,15 @@ class Contract(Record):
     """Names of the base recipes, the first one the default."""
     budget: Currency = Currency.FLOPS
     """What the budget of a run is counted in. FLOPs are counted with torch's operator counter."""
-    smoke: float = Field(default=0.0, ge=0)
+    smoke: float = Field(default=0.0, ge=0, strict=True)
     """Compute of the short run that shows that a patch works; 0 for one that suits the budget."""
-    memory: float = Field(default=4e9, gt=0)
+    memory: float = Field(default=4e9, gt=0, strict=True)
     """Bytes one run may use."""
-    disk: float = Field(default=2e9, gt=0)
+    disk: float = Field(default=2e9, gt=0, strict=True)
     """Bytes one run may write."""
-    cpus: int = Field(default=1, ge=1)
+    cpus: int = Field(default=1, ge=1, strict=True)
     """Threads and processes that compute in one run."""
-    gpus: int = Field(default=0, ge=0)
+    gpus: int = Field(default=0, ge=0, strict=True)
     """Graphics cards of one run."""
 
     @property

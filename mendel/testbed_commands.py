@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json as text_of
+import os
 import sys
 from pathlib import Path
 from typing import Any
@@ -11,10 +12,11 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from mendel.campaign.config import CampaignConfig, read_config, read_settings
+from mendel.campaign.config import FILE, CampaignConfig, read_config, read_settings
 from mendel.campaign.progress import Progress
 from mendel.recipe_commands import Json, Unsafe, print_json, sandbox_of
 from mendel.terminal import watching
+from mendel.testbeds import TestbedError, load_testbed
 from mendel.testbeds.contract import schema as contract_schema
 
 GRADES = {"good": "green", "weak": "yellow", "error": "bold red"}
@@ -46,6 +48,7 @@ def check(
     progress = Progress()
     with watching(progress, Console(stderr=True), quiet=json):
         found = run_check(config, rung, fresh, read_settings(), progress)
+    found["next"] = _next(found)
     print_json(found) if json else show_check(Console(), found)
     if not found["ok"]:
         raise SystemExit(1)
@@ -57,6 +60,23 @@ def _config(folder: Path | None, changes: dict[str, Any]) -> CampaignConfig:
     if folder is not None:  # the recipe of mendel.toml is that of its own testbed
         changes = {**changes, "testbed": str(folder), "recipe": ""}
     return read_config(None, changes)
+
+
+def _next(found: dict[str, Any]) -> str:
+    """What to type next: less of it where mendel.toml names the testbed."""
+    own = read_config(None, {})
+    try:
+        named = "testbed" in own.model_fields_set and load_testbed(own.testbed).folder == found["folder"]
+    except TestbedError:  # it names one that is not there, and another was checked
+        named = False
+    if not named or not found["ok"]:
+        return str(found["next"])
+    return f"mendel run (its budget, {own.budget}, and its ideas, {_shown(own.ideas)}, are those of {FILE})"
+
+
+def _shown(path: str) -> str:
+    """A path as one would type it here."""
+    return os.path.relpath(path) if Path(path).is_absolute() else path
 
 
 def schema() -> None:

@@ -135,10 +135,36 @@ def test_a_research_folder_that_needs_cuda_is_told_where_there_is_no_card(tmp_pa
     assert code == 0 and "it needs CUDA" in out and "cannot run on this machine" in out
 
 
+@pytest.mark.parametrize("name", ["../nope", "../repo/train.py/x", "gtp"])
+def test_a_folder_that_is_not_there_is_told_with_its_path(repo, tmp_path, name):
+    code, _, err = init(tmp_path / "lab", "--testbed", name)
+    where = (tmp_path / "lab" / name).resolve()
+    assert code == 2 and f"--testbed: {name!r}: there is no such folder ({where})" in err
+    assert "give that of your trainer" in err and err.count("\n") == 1
+
+
+def test_settings_for_a_lab_that_has_ideas_name_them_and_leave_them_alone(repo, tmp_path):
+    lab = tmp_path / "lab"
+    init(lab, "--testbed", str(repo))
+    (lab / "mendel.toml").unlink()
+    before = trainers.state(lab)
+    code, out, _ = init(lab, "--testbed", ".")
+    assert code == 0 and "which names ideas.toml as it was there" in out
+    kept = {name: was for name, was in trainers.state(lab).items() if name != str(lab / "mendel.toml")}
+    assert kept == before
+    with contextlib.chdir(lab):
+        config = read_config(None, {})
+    assert (config.testbed, config.ideas) == (str(lab), str(lab / "ideas.toml"))
+
+
 def test_a_folder_with_a_testbed_of_its_own_is_used_as_it_is(repo, tmp_path):
     init(tmp_path / "lab", "--testbed", str(repo))
     code, out, _ = init(tmp_path / "other", "--testbed", "../lab")
     assert code == 0 and [path.name for path in (tmp_path / "other").iterdir()] == ["mendel.toml"]
+    with contextlib.chdir(tmp_path / "other"):
+        config = read_config(None, {})
+    assert Path(config.testbed).resolve() == tmp_path / "lab"
+    assert Path(config.ideas).resolve() == tmp_path / "lab" / "ideas.toml"
 
 
 # --- whatever is given ------------------------------------------------------------------------------------

@@ -54,6 +54,9 @@ def test_placeholders_of_a_command_are_the_documented_ones():
     [
         ('name = "toy"', "", "testbed.toml: name: missing"),
         ('name = "toy"', "name = 3", "testbed.toml: name: must be text (found 3)"),
+        ('name = "toy"', 'name = "toy"\nsmoke = "10"', "testbed.toml: smoke: must be a number (found '10')"),
+        ('name = "toy"', 'name = "toy"\ncpus = "2"', "cpus: must be a whole number (found '2')"),
+        ("tokens = 40_000", 'tokens = "40"', "testbed.toml: rungs.0.tokens: must be a number (found '40')"),
         ("memory", "memori", "testbed.toml: memori: unknown key (found 250000000.0); did you mean memory?"),
         ("tokens = 40_000", "tokens = 0", "testbed.toml: rungs.0.tokens: must be above 0 (found 0)"),
         ('files = ["train.py"', 'files = ["trian.py"', "testbed.toml: files: 'trian.py' does not exist in"),

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import asdict
+from pathlib import Path
 from statistics import fmean
 from typing import Any
 
@@ -15,6 +16,7 @@ from mendel.campaign.testbed_budget import budget_point, clock_point, slope_of
 from mendel.campaign.testbed_costs import cost_point, rungs_point, seconds_by_rung
 from mendel.campaign.testbed_failures import failure
 from mendel.campaign.testbed_noise import noise_fields, noise_points, spread_of
+from mendel.campaign.testbed_order import order_point
 from mendel.campaign.testbed_seen import Grade, Point, Seen, counted, good, loss_of, weak, wrong
 from mendel.patches import read_tree
 from mendel.records import RunStatus, Trust
@@ -59,6 +61,8 @@ def _points(seen: Seen) -> list[Point]:
         _protected(seen),
         _sandbox(seen),
     ]
+    order = order_point(seen.testbed)
+    found += [order] if order else []
     found += _smoke(seen)
     if seen.refused:
         change = f"rungs.{seen.rung}: a larger budget, or a smaller `smoke` ({seen.smoke_budget} now)"
@@ -80,9 +84,11 @@ def _points(seen: Seen) -> list[Point]:
 
 def _next(seen: Seen, points: list[Point]) -> str:
     folder = seen.testbed.folder
+    ideas = Path(folder, "ideas.toml")
     if any(point.grade is Grade.ERROR for point in points):
         return f"mendel testbed check {folder}"
-    return f"mendel run --testbed {folder} --ideas IDEAS.toml --budget 100runs"
+    named = ideas if ideas.is_file() else "IDEAS.toml"
+    return f"mendel run --testbed {folder} --ideas {named} --budget 100runs"
 
 
 # --- before any run -------------------------------------------------------------------------------------
@@ -144,8 +150,8 @@ def _trust(seen: Seen) -> Point:
         return good("trust", said)
     return weak(
         "trust",
-        f"{trust.value}: losses are {trust.words}; findings say so, and a patch that only "
-        "prints less is not found",
+        f"{trust.value}: losses are {trust.words}, and what it reports is believed: a patch that "
+        "only reports less is not found, wherever `protected` does not stop it; findings say so",
         "a score file with load(dir) in place of [metric]: Mendel then scores and audits the runs",
     )
 

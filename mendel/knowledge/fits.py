@@ -25,6 +25,8 @@ WIDTH = 1e-3
 NARROW = (1e-4, 1e-5)
 STEP = 0.05
 """First trust region of a linear program, relative to a parameter or absolute where that is below one."""
+GAIN = 1e-9
+"""Relative gain of a linear program below which its region is made smaller, and in the end the search stops."""
 SAME = 1e-4
 """Relative difference of objectives that counts as the same optimum."""
 ONE_IN = 500
@@ -120,9 +122,9 @@ def absolute(problem: Problem, start: Floats) -> tuple[Floats, float]:
     for _ in range(60):
         step = _linear(problem.residual(at), problem.slope(at), region * np.maximum(1.0, np.abs(at)))
         new = float(np.abs(problem.residual(at + step)).sum())
-        if new < value * (1 - 1e-13):
+        if new < value * (1 - GAIN):
             at, value = at + step, new
-        elif (region := region / 4) < 1e-9:
+        elif (region := region / 8) < 1e-8:
             break
     return at, value
 

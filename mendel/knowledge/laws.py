@@ -62,9 +62,9 @@ class Law:
         """Parameters as they are written, from the last axis of those inside."""
         count = len(self.coefficients) + 1
         plain = np.array(inside, dtype=float)
-        plain[..., :count] = np.exp(plain[..., :count])
+        plain[..., :count] = np.exp(np.clip(plain[..., :count], -TALL, TALL))
         if self.repeats:
-            plain[..., -1] = np.exp(plain[..., -1])
+            plain[..., -1] = np.exp(np.clip(plain[..., -1], -TALL, TALL))
         return plain
 
     def inside(self, plain: Mapping[str, float]) -> Floats:
@@ -130,11 +130,11 @@ class Law:
         if not self.repeats:
             return np.log(x[:, : len(self.coefficients)]), np.zeros(len(x))
         n, d, unique = x.T
-        again = np.maximum(d / np.minimum(unique, d) - 1, 0)
         unique = np.minimum(unique, d)
+        again = d / unique - 1
 
         def worth(log_r: float) -> Floats:
-            r = math.exp(log_r)
+            r = math.exp(min(max(log_r, -TALL), TALL))
             return np.asarray(np.log(unique) + np.log1p(r * -np.expm1(-again / r)))
 
         h = 1e-5

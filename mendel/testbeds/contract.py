@@ -32,15 +32,15 @@ class RungTable(Record):
 
     model_config = {"use_attribute_docstrings": True}
 
-    flops: float | None = Field(default=None, gt=0)
+    flops: float | None = Field(default=None, gt=0, strict=True)
     """Training FLOPs of one run, optimiser included; where `budget` is "flops"."""
-    tokens: float | None = Field(default=None, gt=0)
+    tokens: float | None = Field(default=None, gt=0, strict=True)
     """Where `budget` is "tokens"."""
-    steps: float | None = Field(default=None, gt=0)
+    steps: float | None = Field(default=None, gt=0, strict=True)
     """Where `budget` is "steps"."""
-    seconds: float | None = Field(default=None, gt=0)
+    seconds: float | None = Field(default=None, gt=0, strict=True)
     """Of training; where `budget` is "seconds"."""
-    timeout: float = Field(gt=0)
+    timeout: float = Field(gt=0, strict=True)
     """Seconds after which a run is ended and counts as lost."""
     set: dict[str, Scalar] = {}
     """Configuration that makes the rung, such as its width and depth; a patch may override it."""

@@ -1,6 +1,7 @@
 """`mendel testbed check` says what works and what to change, with few runs and never one twice."""
 
 import json
+import tomllib
 
 import pytest
 import toy
@@ -11,8 +12,9 @@ from mendel.campaign.progress import Progress
 from mendel.campaign.session import MissingExtra
 from mendel.campaign.testbed_check import FOLDER, check
 from mendel.campaign.testbed_hints import loss_like
+from mendel.campaign.testbed_order import order_point
 from mendel.runs import LOG
-from mendel.testbeds import TestbedError
+from mendel.testbeds import TestbedError, load_testbed
 
 
 @pytest.fixture
@@ -54,6 +56,7 @@ def test_a_working_testbed_is_proved_with_seven_runs(make, checked):
     assert found["runs"] == 7 and found["deterministic"] is True
     assert (found["trust"], found["unit"], found["currency"]) == ("reported", "nats per token", "steps")
     assert found["budgets"] == {"0.5": 100, "1": 200, "2": 400}
+    assert "what it reports is believed" in points["trust"]["said"] and "order" not in points
     noise = found["noise"]
     assert noise["low"] < noise["sd_seed"] < noise["high"] and noise["sd_repeat"] == 0.0
     assert noise["difference"] == {"value": 0.0, "low": 0.0, "high": 0.0} and noise["pairing"] is None
@@ -65,6 +68,52 @@ def test_a_working_testbed_is_proved_with_seven_runs(make, checked):
     assert "perfect for changes that keep the random stream" in points["pairs"]["said"]
     assert points["rungs"]["numbers"]["losses"][1] < points["rungs"]["numbers"]["losses"][0]
     json.dumps(found, allow_nan=False)
+
+
+DRAWS = """
+import torch
+import data
+
+def train(steps):
+    torch.manual_seed(args.seed)
+    model = torch.nn.Linear(2, 2)
+    AGAIN
+    for step in range(steps):
+        loss = model(data.batch()).mean()
+        loss.backward()
+        optimizer.step()
+"""
+
+
+@pytest.mark.parametrize(
+    ("again", "batches", "weak"),
+    [
+        ("pass", "torch.randint(9, (2,))", True),
+        ("torch.manual_seed(args.seed)", "torch.randint(9, (2,))", False),
+        ("pass", "torch.randint(9, (2,), generator=OWN)", False),
+        ("pass", "[1.0, 2.0]", False),
+    ],
+)
+def test_batches_that_hang_on_what_initialisation_draws_are_told_before_any_run(make, again, batches, weak):
+    folder = make()
+    (folder / "data.py").write_text(f"import torch\n\ndef batch():\n    return {batches}\n")
+    source = TRAIN + DRAWS.replace("AGAIN", again)
+    (folder / "train.py").write_text(source)
+    point = order_point(load_testbed(folder))
+    assert bool(point) == weak
+    if point:
+        assert "(data.py) from the generator that has just initialised the model" in point.said
+        shown = tomllib.loads("edits = [" + point.change.partition("such as ")[2] + "]")["edits"]
+        assert shown[0]["replace"].startswith("torch.manual_seed({seed})\n    ")
+        (folder / "testbed.toml").write_text(
+            TOML.replace("rungs =", f"edits = [{point.change.partition('such as ')[2]}]\nrungs =")
+        )
+        assert order_point(load_testbed(folder)) is None, "what is told to be done, does"
+
+
+@pytest.mark.parametrize("testbed", ["gpt", toy.TESTBED])
+def test_nothing_is_said_of_data_that_have_a_generator_of_their_own(testbed):
+    assert order_point(load_testbed(testbed)) is None
 
 
 def test_a_testbed_that_mendel_scores_is_checked_the_same_way(checked, toy_data):

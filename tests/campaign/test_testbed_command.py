@@ -31,11 +31,20 @@ def test_a_check_prints_a_line_each_then_what_to_change_then_what_comes_next(fol
     assert ["good", "seeds"] in began and ["good", "repeats"] in began and ["weak", "trust"] in began
     assert lines.index("What to change:") > lines.index(next(x for x in lines if "good  seeds" in x))
     assert lines[-1].startswith("A campaign can use it. Next: mendel run --testbed ")
+    assert lines[-1].endswith(" --ideas IDEAS.toml --budget 100runs")
     before = runs(folder / ".mendel")
     code, out, err = mendel(folder, "testbed", "check", str(folder), "--workers", "2", "--json")
     found = one_object(out)
     assert (code, err, found["ok"], found["testbed"]) == (0, "", True, "tiny")
     assert runs(folder / ".mendel") == before
+    (folder / "ideas.toml").write_text("")
+    (folder / "mendel.toml").write_text('testbed = "."\nbudget = "40runs"\nideas = "ideas.toml"\n')
+    _, out, _ = mendel(folder, "testbed", "check", "--workers", "2")
+    said = "mendel run (its budget, 40 runs, and its ideas, ideas.toml, are those of mendel.toml)"
+    assert out.splitlines()[-1] == f"A campaign can use it. Next: {said}"
+    (folder / "mendel.toml").write_text('testbed = "gpt"\n')
+    _, out, _ = mendel(folder, "testbed", "check", str(folder), "--workers", "2")
+    assert out.splitlines()[-1].endswith(f"--testbed {folder} --ideas {folder}/ideas.toml --budget 100runs")
     (folder / "mendel.toml").write_text('testbed = "elsewhere"\n')
     code, _, err = mendel(folder, "testbed", "check")
     assert code == 2 and "elsewhere" in err, "the testbed of mendel.toml comes first"

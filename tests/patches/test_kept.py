@@ -78,6 +78,69 @@ def test_what_is_protected_stays_and_means_the_same(testbed, new, why):
     assert not audit.passed and why in audit.reason, audit.reason
 
 
+LOOP = """\
+import torch
+from judge import evaluate
+
+
+def train(model, steps):
+    for step in range(steps):
+        loss = model.loss(step)
+        loss.backward()
+    SCORES = evaluate(model)
+    print("val loss", torch.exp(SCORES["nll"]))
+    print("done")
+"""
+
+
+@pytest.fixture
+def loop(testbed):
+    """loop(old, new, name, last): whether a patch of the loop passes, whose evaluation sets `name`, and the
+    reason; protected from the evaluation to `last`."""
+
+    def audit(old, new, name="scores", last="val loss"):
+        source = LOOP.replace("SCORES", name)
+        assert old in source
+        span = Span(path="train.py", first="evaluate(model)", last=last)
+        bed = testbed.model_copy(update={"protected": (span,), "edits": ()})
+        found = audit_kept(bed, {"train.py": source}, {"train.py": source.replace(old, new)})
+        return found.passed, found.reason
+
+    return audit
+
+
+@pytest.mark.parametrize(
+    "line",
+    ['scores["nll"] *= 0.9', "scores.update(nll=0)", "scores = {}", "scores.nll = 0", 'del scores["nll"]'],
+)
+def test_what_a_protected_line_sets_is_not_changed_in_place(loop, line):
+    passed, why = loop('    print("val', f'    {line}\n    print("val', last="evaluate(model)")
+    assert not passed and "scores is bound in another place" in why
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "evaluate = lambda model: {'nll': 1}",
+        "from other import evaluate",
+        "def evaluate(model): return {'nll': 1}",
+        "print = lambda *said: None",
+        "evaluate.__code__ = other.__code__",
+        "torch.exp = lambda x: 0.9 * x",
+    ],
+)
+def test_what_protected_lines_call_is_what_it_was(loop, line):
+    passed, why = loop("\n\n\ndef train", f"\n\n\n{line}\n\n\ndef train")
+    assert not passed and "which they call, is bound in another place" in why
+
+
+@pytest.mark.parametrize("name", ["scores", "loss"])
+def test_a_name_that_training_uses_too_may_be_set_there(loop, name):
+    assert loop("model.loss(step)", "model.loss(step) * 2", name)[0]
+    assert loop("from judge", "torch.backends.cuda.matmul.allow_tf32 = True\nfrom judge", name)[0]
+    assert loop("from judge import evaluate", "import math\nfrom judge import evaluate", name)[0]
+
+
 def test_a_file_that_is_no_python_is_compared_as_text(testbed):
     text = "def estimate_loss\nreturn\nprint(\nmax_iters = 100\nrandom.seed(SEED)\n: {"
     assert audit_kept(testbed, {"train.py": text}, {"train.py": text + "\nmore"}).passed

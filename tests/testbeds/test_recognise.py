@@ -1,19 +1,14 @@
 """Training repositories that know nothing of Mendel are recognised, and what is proposed for them works."""
 
 import re
-import subprocess
-import sys
 import tomllib
 
 import pytest
 import trainers
 
-from mendel.campaign.ground import edited
 from mendel.ideas.userfile import parse_ideas
-from mendel.patches import read_tree, write_tree
 from mendel.testbeds import parse_testbed
 from mendel.testbeds.recognise import READY, STRATEGIES, Machine, Repository, propose
-from mendel.yardstick.metric import read_metric
 
 
 @pytest.fixture
@@ -31,28 +26,6 @@ def proposed(tmp_path):
     return make
 
 
-def start(testbed, folder, seed, rung=0, budget=None):
-    """Run a testbed's command as a run would: its own copy of the source, with edits. The loss."""
-    source, out = folder / f"source-{seed}-{rung}", folder / f"out-{seed}-{rung}"
-    write_tree(read_tree(testbed), source)
-    out.mkdir(parents=True)
-    told = int(budget or testbed.rungs[rung].compute)
-    values = {"recipe": "base", "rung": rung, "seed": seed, "out": out, "device": "cpu", "cpus": 1, "gpus": 0}
-    values[testbed.budget.told] = told
-    for edit in testbed.edits:
-        path = source / edit.path
-        path.write_text(edited(path.read_text(), edit, values))
-    command = [part.format(**values) for part in testbed.command]
-    for key, value in {**testbed.set, **testbed.rungs[rung].set}.items():
-        command += [part.format(key=key, value=value) for part in testbed.override]
-    log = folder / f"log-{seed}-{rung}"
-    with log.open("wb") as output:
-        subprocess.run(
-            [sys.executable, *command], cwd=source, stdout=output, stderr=subprocess.STDOUT, check=True
-        )
-    return read_metric(testbed.metric, out, log)
-
-
 RUNNABLE = {
     "argparse": (trainers.ARGPARSE, "steps", "nats per token"),
     "constants": (trainers.CONSTANTS, "steps", "nats per token"),
@@ -68,7 +41,9 @@ def test_what_is_proposed_trains_and_says_its_loss_by_seed(proposed, tmp_path, n
     proposal, testbed = proposed(files)
     assert (testbed.budget, testbed.unit) == (budget, unit)
     assert not proposal.missing, "nothing is left to write by hand"
-    first, second = (start(testbed, tmp_path, seed, budget=budget == "seconds" and 1) for seed in (1, 2))
+    first, second = (
+        trainers.start(testbed, tmp_path, seed, budget=budget == "seconds" and 1) for seed in (1, 2)
+    )
     assert 0 < first < 1 and 0 < second < 1 and first != second
     if name != "jsonl":  # it has no knob that anybody would know
         ideas = parse_ideas(proposal.ideas, ".toml", "ideas.toml")
@@ -81,8 +56,8 @@ def test_what_is_proposed_trains_and_says_its_loss_by_seed(proposed, tmp_path, n
 @pytest.mark.parametrize("name", ["argparse", "constants", "package", "jsonl"])
 def test_the_same_seed_and_length_give_the_same_loss_and_another_length_does_not(proposed, tmp_path, name):
     _, testbed = proposed(RUNNABLE[name][0])
-    again = [start(testbed, tmp_path / str(turn), 5) for turn in range(2)]
-    longer = start(testbed, tmp_path / "longer", 5, rung=1)
+    again = [trainers.start(testbed, tmp_path / str(turn), 5) for turn in range(2)]
+    longer = trainers.start(testbed, tmp_path / "longer", 5, rung=1)
     assert again[0] == again[1] != longer
 
 
@@ -95,7 +70,7 @@ def test_the_options_of_a_parser_become_the_command(proposed):
     assert testbed.override == ("--{key}={value}",)
     assert testbed.set == {"batch-size": 32} and testbed.edits == ()
     assert testbed.editable == ("train.py", "net.py")
-    assert [span.first for span in testbed.protected] == ["def evaluate(weight):", 'print(f"step {step + 1}/']
+    assert [span.first for span in testbed.protected] == ["def evaluate(weight):", "loss = evaluate(weight)"]
     assert any("option steps" in one for one in proposal.evidence)
 
 
@@ -181,14 +156,14 @@ def test_a_condition_with_a_number_in_it_is_made_to_hold_in_a_short_run(proposed
     proposal, testbed = proposed({**trainers.ARGPARSE, "train.py": old})
     assert [edit.replace for edit in testbed.edits] == ["step > 0 and step % 20 == 0"]
     assert any("every 20 steps" in one for one in proposal.notes)
-    assert 0 < start(testbed, tmp_path, 1) < 1
+    assert 0 < trainers.start(testbed, tmp_path, 1) < 1
 
 
 def test_an_evaluation_that_may_miss_the_end_is_made_often(proposed, tmp_path):
     old = trainers.ARGPARSE["train.py"].replace(" or last", "")
     _, testbed = proposed({**trainers.ARGPARSE, "train.py": old})
     assert testbed.set["eval-every"] == 20 and "--eval-every={steps}" not in testbed.command
-    assert 0 < start(testbed, tmp_path, 1) < 1
+    assert 0 < trainers.start(testbed, tmp_path, 1) < 1
 
 
 # --- those that are known by name -------------------------------------------------------------------------

@@ -2,8 +2,14 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
+import sys
 from pathlib import Path
+
+from mendel.campaign.ground import edited
+from mendel.patches import read_tree, write_tree
+from mendel.yardstick.metric import read_metric
 
 LOOP = '''
 def evaluate(weight):
@@ -317,3 +323,30 @@ def state(folder: Path) -> dict[str, tuple[int, bytes]]:
         else:
             found[str(path)] = (path.lstat().st_mtime_ns, b"")
     return found
+
+
+def start(testbed, folder, seed, rung=0, budget=None, change=()):
+    """Run a testbed's command as a run would: its own copy of the source, with edits, and with a change
+    (path, old, new) on top. The loss."""
+    source, out = folder / f"source-{seed}-{rung}", folder / f"out-{seed}-{rung}"
+    write_tree(read_tree(testbed), source)
+    out.mkdir(parents=True)
+    told = int(budget or testbed.rungs[rung].compute)
+    values = {"recipe": "base", "rung": rung, "seed": seed, "out": out, "device": "cpu", "cpus": 1, "gpus": 0}
+    values[testbed.budget.told] = told
+    for edit in testbed.edits:
+        path = source / edit.path
+        path.write_text(edited(path.read_text(), edit, values))
+    command = [part.format(**values) for part in testbed.command]
+    for key, value in {**testbed.set, **testbed.rungs[rung].set}.items():
+        command += [part.format(key=key, value=value) for part in testbed.override]
+    log = folder / f"log-{seed}-{rung}"
+    for name, old, new in change:
+        text = (source / name).read_text()
+        assert old in text, old
+        (source / name).write_text(text.replace(old, new))
+    env = {**os.environ, **{name: text.format(**values) for name, text in testbed.env.items()}}
+    with log.open("wb") as output:
+        words = [sys.executable, *command]
+        subprocess.run(words, cwd=source, env=env, stdout=output, stderr=subprocess.STDOUT, check=True)
+    return read_metric(testbed.metric, out, log)

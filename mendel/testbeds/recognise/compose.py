@@ -13,21 +13,25 @@ from mendel.testbeds.recognise.knobs import find_knobs
 from mendel.testbeds.recognise.lengths import (
     DEVICE,
     EVALUATE,
+    FEW,
     FOLDERS,
     OUT,
     Length,
     budgets,
+    cut_evaluation,
     evaluates_last,
     find_length,
     horizons,
     literal_interval,
     small,
 )
-from mendel.testbeds.recognise.metric import Said, find_metric
+from mendel.testbeds.recognise.metric import find_metric
+from mendel.testbeds.recognise.order import Edit
 from mendel.testbeds.recognise.proposal import SOURCE, Proposal
 from mendel.testbeds.recognise.repository import Repository
 from mendel.testbeds.recognise.roles import find_roles
-from mendel.testbeds.recognise.seeding import Edit, Seeding, find_seeding
+from mendel.testbeds.recognise.said import Said
+from mendel.testbeds.recognise.seeding import Seeding, find_seeding
 from mendel.testbeds.recognise.source import literal
 from mendel.testbeds.recognise.starters import starters
 
@@ -83,13 +87,19 @@ def compose(found: Study, kind: str, evidence: list[str]) -> Proposal:
     command, why = _command(found, edits, proposal)
     proposal.put("command", command, why)
     settings = {} if cards else small(found.knobs)
+    dear = None if cards else cut_evaluation(found.knobs, found.length, _first(found))
+    settings |= {dear.key: FEW} if dear else {}
     settings |= _evaluation(found, command, edits, proposal)
     if found.knobs.override and any(_settable(one) for one in found.knobs.arguments):
         proposal.put("override", list(found.knobs.override), "How a knob is given; a patch may set any.")
         if settings:
-            proposal.put(
-                "set", settings, "" if cards else "Keeps runs small, and on a CPU. Without it: the defaults."
-            )
+            why = "" if cards else "Keeps runs small, and on a CPU. Without it: the defaults."
+            if dear:
+                why += (
+                    f" {dear.key}: the trainer's own {dear.default:,} batches for an evaluation take long "
+                    "beside so short a run; more of them make less noise."
+                )
+            proposal.put("set", settings, why)
     _rungs(found, cards, proposal)
     if cards:
         proposal.put("gpus", 1, "Cards of one run.")
@@ -134,6 +144,11 @@ EDITS = (
     "right before the first one: a patch whose initialisation draws other numbers keeps its data order."
 )
 
+BELIEVED = (
+    "what a run reports as its loss is believed: Mendel does not measure it, and only `protected` keeps "
+    "patches from it, so read that list. With a score file (docs/testbed.md) Mendel measures it itself"
+)
+
 
 def _name(repo: Repository) -> str:
     return re.sub(r"[^\w.-]+", "-", repo.root.name).strip("-") or "trainer"
@@ -165,12 +180,13 @@ def _command(found: Study, edits: list[Edit], proposal: Proposal) -> tuple[list[
         told.append((found.length.knob, place))
         told += [(one, place) for one in horizons(found.knobs, found.length)]
     if found.seeding.argument:
-        told.append((Knob(found.seeding.argument), "{seed}"))
+        key = found.seeding.argument
+        told.append((next((one for one in found.knobs.arguments if one.key == key), Knob(key)), "{seed}"))
     told += [(found.out, "{out}")] if found.out else []
     told += [(found.device, "{device}")] if found.device and _takes_device(found.device) else []
     for knob, place in told:
         if knob.is_argument:
-            command += as_argument(found.knobs, knob.key, place)
+            found.knobs.tell(command, knob, place)
         else:
             edits.append(as_edit(knob, place))
     lacking = []
@@ -186,11 +202,6 @@ def _command(found: Study, edits: list[Edit], proposal: Proposal) -> tuple[list[
     return command, "Run in a copy of the source; placeholders are filled in for each run."
 
 
-def as_argument(knobs: Knobs, key: str, value: str) -> list[str]:
-    shape = knobs.override or ("--{key}={value}",)
-    return [part.replace("{key}", key).replace("{value}", value) for part in shape]
-
-
 def as_edit(knob: Knob, place: str) -> Edit:
     """A constant's value replaced by a placeholder; text stays in quotes."""
     quote = knob.value[:1] if knob.value[:1] in "\"'" else ""
@@ -200,7 +211,8 @@ def as_edit(knob: Knob, place: str) -> Edit:
 
 def _settable(knob: Knob) -> bool:
     """Whether a patch could sensibly set it."""
-    return not knob.switch and (isinstance(knob.default, int | float) or knob.default is None)
+    number = isinstance(knob.default, int | float) or knob.default is None
+    return number and not knob.switch and not knob.own
 
 
 def _takes_device(knob: Knob) -> bool:
@@ -213,7 +225,7 @@ def _evaluation(found: Study, command: list[str], edits: list[Edit], proposal: P
     knob = found.knobs.find(EVALUATE)
     if not found.length or found.length.budget != "steps" or found.length.epochs:
         return {}
-    first = int(budgets(found.length, found.repo.machine.cards)[0])
+    first = int(_first(found))
     often = max(1, first // 10)
     if not knob:
         edit = literal_interval(found.repo, found.metric, often) if found.metric else {}
@@ -223,7 +235,7 @@ def _evaluation(found: Study, command: list[str], edits: list[Edit], proposal: P
         return {}
     if evaluates_last(found.repo, found.entry, knob, found.length.knob):
         if knob.is_argument:
-            command += as_argument(found.knobs, knob.key, "{steps}")
+            found.knobs.tell(command, knob, "{steps}")
         else:
             edits.append(as_edit(knob, "{steps}"))
         return {}
@@ -232,10 +244,18 @@ def _evaluation(found: Study, command: list[str], edits: list[Edit], proposal: P
     proposal.notes.append(
         f"{knob.key}: it may not evaluate after the last step, so it does so every {often} steps"
     )
+    if knob.own:
+        found.knobs.tell(command, knob, str(often))
+        return {}
     if knob.is_argument:
         return {knob.key: often}
     edits.append(as_edit(knob, str(often)))
     return {}
+
+
+def _first(found: Study) -> float:
+    """Budget of the first rung; 0 where it is not known."""
+    return budgets(found.length, found.repo.machine.cards)[0] if found.length else 0
 
 
 def _rungs(found: Study, cards: int, proposal: Proposal) -> None:
@@ -263,7 +283,12 @@ def _files(found: Study, proposal: Proposal) -> list[str]:
         proposal.put("files", names, todo=todo)
     proposal.put("editable", roles.editable, "What a patch may touch; add what you want researched.")
     if roles.protected:
-        proposal.put("protected", roles.protected, "What it may not: evaluation, data.")
+        proposal.put("protected", roles.protected, "What it may not: evaluation, its report, data.")
+    if roles.open:
+        lines = " and ".join(roles.open)
+        proposal.notes.append(
+            f"{lines}: they evaluate or tell the loss, and no text names them alone; protect them by hand"
+        )
     return roles.editable
 
 
@@ -291,6 +316,7 @@ def _metric(found: Study, edits: list[Edit], proposal: Proposal) -> None:
         )
         return
     proposal.evidence.append(said.why)
+    proposal.notes.append(BELIEVED)
     if said.edit:
         edits.append(said.edit)
     if said.sure:

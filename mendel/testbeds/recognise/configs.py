@@ -10,6 +10,7 @@ from dataclasses import replace
 from typing import Any
 
 from mendel.records import Scalar
+from mendel.testbeds.recognise.assigning import find_assigning
 from mendel.testbeds.recognise.entry import Entry
 from mendel.testbeds.recognise.knob import Knob, Knobs
 from mendel.testbeds.recognise.repository import Repository
@@ -35,6 +36,14 @@ def read_config_file(repo: Repository, entry: Entry, files: list[str], found: Kn
     if re.search(r"@hydra\.main|OmegaConf\.from_cli|from_dotlist", all_text):
         found.override = found.override or ("{key}={value}",)
         found.arguments += [Knob(key, value) for key, value in values]
+        return
+    way = find_assigning(repo, entry, files)
+    if way:
+        found.override, found.opening = way.override, way.opening
+        found.evidence.append(way.why)
+        own = [replace(one, own=("--{key}={value}",)) for one in found.arguments]
+        known = {knob.name for knob in own}
+        found.arguments = [*own, *(Knob(key, value) for key, value in values if Knob(key).name not in known)]
         return
     if found.override and _merges(all_text, found):
         known = {knob.name for knob in found.arguments}

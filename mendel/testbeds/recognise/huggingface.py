@@ -8,9 +8,9 @@ from mendel.testbeds.recognise.compose import Study, compose, study
 from mendel.testbeds.recognise.entry import find_entry
 from mendel.testbeds.recognise.knob import Knob
 from mendel.testbeds.recognise.lengths import Length
-from mendel.testbeds.recognise.metric import NUMBER, Said
 from mendel.testbeds.recognise.proposal import Proposal
 from mendel.testbeds.recognise.repository import Repository
+from mendel.testbeds.recognise.said import NUMBER, Said
 
 PARSED = re.compile(r"HfArgumentParser|parse_args_into_dataclasses|TrlParser|SFTConfig")
 

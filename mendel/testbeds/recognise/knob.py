@@ -19,6 +19,8 @@ class Knob:
     """How the value stands at the end of `search`."""
     switch: bool = False
     """It is given without a value."""
+    own: tuple[str, ...] = ()
+    """Arguments for it, where it is not given as the others are."""
 
     @property
     def name(self) -> str:
@@ -41,6 +43,20 @@ class Knobs:
     given: list[str] = field(default_factory=list)
     """Arguments that it needs to start, such as a configuration file."""
     evidence: list[str] = field(default_factory=list)
+    opening: str = ""
+    """An option that stands before all overrides, once."""
+
+    def tell(self, command: list[str], knob: Knob, value: str) -> None:
+        """Add the arguments that give a knob a value."""
+        shape = knob.own or self.override or ("--{key}={value}",)
+        words = [part.replace("{key}", knob.key).replace("{value}", value) for part in shape]
+        if self.opening and knob.own and self.opening in command:
+            place = command.index(self.opening)
+            command[place:place] = words
+        elif self.opening and not knob.own and self.opening not in command:
+            command += [self.opening, *words]
+        else:
+            command += words
 
     def find(self, names: tuple[str, ...], constants: bool = True) -> Knob | None:
         """The knob with the first of these names that there is; arguments before constants."""

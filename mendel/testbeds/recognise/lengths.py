@@ -9,8 +9,8 @@ from dataclasses import dataclass
 
 from mendel.testbeds.recognise.entry import Entry
 from mendel.testbeds.recognise.knob import Knob, Knobs
-from mendel.testbeds.recognise.metric import Said
 from mendel.testbeds.recognise.repository import Repository
+from mendel.testbeds.recognise.said import Said
 from mendel.testbeds.recognise.source import literal, once
 
 STEPS = (
@@ -145,10 +145,13 @@ SMALL = {
         64,
     ),
     **dict.fromkeys(("batch_size", "device_batch_size", "micro_batch_size", "train_batch_size"), 32),
-    **dict.fromkeys(("eval_iters", "eval_batches", "val_batches", "max_val_steps", "eval_max_batches"), 20),
     **dict.fromkeys(("warmup_iters", "warmup_steps", "lr_warmup_steps", "num_warmup_steps"), 20),
 }
 """Knob -> a value that suits a CPU; it is set where the default is larger."""
+JUDGED = ("eval_iters", "eval_batches", "val_batches", "max_val_steps", "eval_max_batches")
+"""Knobs for how many batches one evaluation takes."""
+FEW, MANY = 20, 50
+"""Batches that a dear evaluation is cut to; from which on it is dear where a run is not counted in steps."""
 PLAIN: dict[str, bool | str | int] = {
     **dict.fromkeys(("compile", "torch_compile", "use_compile", "compile_model"), False),
     **dict.fromkeys(("wandb_log", "wandb", "use_wandb", "log_wandb", "wandb_enabled"), False),
@@ -208,6 +211,8 @@ def small(knobs: Knobs) -> dict[str, bool | int | float | str]:
     """Overrides that keep a run small, and on a CPU, where the defaults are for larger machines."""
     found: dict[str, bool | int | float | str] = {}
     for knob in knobs.arguments:
+        if knob.own:  # `set` gives it as all others are given
+            continue
         if knob.switch or knob.default is None:
             if knob.name == "dtype" and not knob.switch and knob.default is None:
                 found[knob.key] = "float32"
@@ -224,6 +229,16 @@ def small(knobs: Knobs) -> dict[str, bool | int | float | str]:
         if knob.name == "dtype" and knob.default in ("bfloat16", "float16", "bf16", "fp16"):
             found[knob.key] = "float32" if str(knob.default).endswith("float16") else "fp32"
     return found
+
+
+def cut_evaluation(knobs: Knobs, length: Length | None, first: float) -> Knob | None:
+    """The knob for the size of an evaluation, where that takes long beside a run of the first rung; a trainer
+    that is small as it is has chosen it for such runs."""
+    knob = knobs.find(JUDGED, constants=False)
+    if knob is None or knob.own or not isinstance(knob.default, int) or (length and first == length.default):
+        return None
+    steps = length is not None and length.budget == "steps" and not length.epochs
+    return knob if knob.default > (max(FEW, first / 4) if steps else MANY) else None
 
 
 def evaluates_last(repo: Repository, entry: Entry, interval: Knob, steps: Knob | None) -> bool:

@@ -7,9 +7,9 @@ import re
 
 from mendel.testbeds.recognise.compose import Study, compose, study
 from mendel.testbeds.recognise.entry import find_entry
-from mendel.testbeds.recognise.metric import LOSS, NUMBER, VALIDATION, Said, unit
 from mendel.testbeds.recognise.proposal import Proposal
 from mendel.testbeds.recognise.repository import Repository
+from mendel.testbeds.recognise.said import LOSS, NUMBER, VALIDATION, Said, unit
 from mendel.testbeds.recognise.source import constant, dotted, indent, line_once, literal
 
 

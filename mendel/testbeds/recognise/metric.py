@@ -6,77 +6,33 @@ from __future__ import annotations
 import ast
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import replace
 
 from mendel.testbeds.recognise.entry import Entry
 from mendel.testbeds.recognise.printed import SAMPLE, Shown, shown_by
 from mendel.testbeds.recognise.repository import Repository
-from mendel.testbeds.recognise.source import (
-    HOLE,
-    assigned,
-    constant,
-    dotted,
-    indent,
-    line_once,
-    literal,
-    parts,
-)
-
-VALIDATION = re.compile(
-    r"(?<![a-z])(val|valid|validation|eval|evaluation|test|dev|heldout|held.out)(?![a-z])", re.I
-)
-LOSS = re.compile(r"loss|bpb|bpc|bits.per|ppl|perplexity|nll|cross.?entropy|(?<![a-z])ce(?![a-z])|xent", re.I)
-NOT_LOSS = re.compile(
-    r"time|step|iter|acc|lr|token|batch|every|mfu|hellaswag|core|norm|second|size|\bmin\b|best|lowest|minimum",
-    re.I,
-)
-NUMBER = r"([-+]?[\d.]+(?:e[-+]?\d+)?|nan|inf)"
-UNITS = (
-    (r"bpb|bits.per.byte", "bits per byte"),
-    (r"bpc|bits.per.char", "bits per character"),
-    (r"ppl|perplexity", "perplexity"),
-    (r".", "nats per token"),
-)
-
-
-@dataclass(frozen=True)
-class Said:
-    """A way in which the loss is told."""
-
-    table: dict[str, str]
-    """As [metric] has it."""
-    why: str
-    sure: bool = True
-    """Whether it is a validation loss."""
-    edit: dict[str, str] = field(default_factory=dict)
-    """A change of the source that makes the trainer say it, where it does not."""
-    expression: str = ""
-    """Source of what is shown."""
-    path: str = ""
-    line: int = 0
+from mendel.testbeds.recognise.said import LOSS, NOT_LOSS, NUMBER, VALIDATION, Said, keys_of, unit
+from mendel.testbeds.recognise.source import HOLE, constant, dotted, indent, line_once, literal
+from mendel.testbeds.recognise.written import written_losses
 
 
 def find_metric(repo: Repository, entry: Entry, has_out: bool) -> Said | None:
     """How to read the validation loss, the best way first; a training loss where nothing else is told."""
     files = [entry.path, *repo.imported(entry.path)]
     shown = [one for path in files for one in shown_by(repo, path)]
-    written = next(_written(repo, files), None) if has_out else None
-    if written:
-        return written
-    printed = _best(shown, _is_validation) or _dictionary(repo, files)
-    if printed:
-        return printed
-    added = _added(repo, files)
-    if added:
-        return added
+    written = written_losses(repo, files) if has_out else []
+    best = next((one for one in written if "perplexity" not in one.table["unit"]), None)
+    if best:  # the last row counts, wherever it is written
+        same = [place for one in written if one.table == best.table for place in one.places]
+        best = replace(best, places=tuple(dict.fromkeys(same)))
+    found = best or _best(shown, _is_validation) or _dictionary(repo, files)
+    found = found or next(iter(written), None) or _added(repo, files)
+    if found:
+        return found
     training = _best(shown, lambda one: LOSS.search(_label(one)) and not NOT_LOSS.search(_label(one)))
     return training and Said(
         training.table, training.why, False, {}, training.expression, training.path, training.line
     )
-
-
-def unit(words: str) -> str:
-    return next(name for pattern, name in UNITS if re.search(pattern, words, re.I))
 
 
 # --- what is printed ------------------------------------------------------------------------------------
@@ -113,10 +69,11 @@ def _best(shown: list[Shown], wanted: object) -> Said | None:
                 re.search(pattern, other.whole, re.MULTILINE) for other in others
             ):
                 words = f"{one.before}{one.value}"
+                twins = [other for other in shown if re.search(pattern, other.whole, re.MULTILINE)]
+                places = tuple(dict.fromkeys((other.path, other.line, other.line) for other in twins))
                 why = f"{one.path}, line {one.line}: it prints {one.whole.strip()!r:.90}"
-                return Said(
-                    {"pattern": pattern, "unit": unit(words)}, why, True, {}, one.value, one.path, one.line
-                )
+                table = {"pattern": pattern, "unit": unit(words)}
+                return Said(table, why, True, {}, one.value, one.path, one.line, places)
     return None
 
 
@@ -147,22 +104,6 @@ def _escaped(text: str) -> str:
 # --- dictionaries that are printed, written or sent away -------------------------------------------------
 
 
-def _keys(node: ast.AST) -> Iterator[tuple[str, ast.expr]]:
-    """Keys of a dictionary that name a validation loss, with their values."""
-    if isinstance(node, ast.Dict):
-        pairs = [
-            (str(constant(key)), value) for key, value in zip(node.keys, node.values, strict=True) if key
-        ]
-    elif isinstance(node, ast.Call) and dotted(node.func) == "dict":
-        pairs = [(one.arg, one.value) for one in node.keywords if one.arg]
-    else:
-        return
-    for key, value in pairs:
-        words = re.sub(r"[_/.-]", " ", key)
-        if VALIDATION.search(words) and LOSS.search(words) and not NOT_LOSS.search(words):
-            yield key, value
-
-
 def _dictionary(repo: Repository, files: list[str]) -> Said | None:
     """A dictionary that is printed as it is."""
     for path in files:
@@ -179,72 +120,11 @@ def _dictionary(repo: Repository, files: list[str]) -> Said | None:
                         if isinstance(one, ast.Call) and dotted(one.func).endswith("dumps") and one.args
                         else one
                     )
-                    for key, _ in _keys(dumped):
+                    for key, _ in keys_of(dumped):
                         pattern = f"[\"']{re.escape(key)}[\"']: {NUMBER}".replace(r"\-", "-")
                         why = f"{path}, line {node.lineno}: it prints a dictionary with {key!r}"
                         return Said({"pattern": pattern, "unit": unit(key)}, why, path=path, line=node.lineno)
     return None
-
-
-def _written(repo: Repository, files: list[str]) -> Iterator[Said]:
-    """A file of JSON in the run's folder that has the loss."""
-    for path in files:
-        tree = repo.tree(path)
-        if tree is None:
-            continue
-        for function in (tree, *(node for node in ast.walk(tree) if isinstance(node, ast.FunctionDef))):
-            names = assigned(function)
-            keys = [(key, value) for node in _own(function) for key, value in _keys(node)]
-            dumps = [
-                node
-                for node in _own(function)
-                if isinstance(node, ast.Call) and dotted(node.func) in ("json.dump", "json.dumps")
-            ]
-            if not keys or not dumps:
-                continue
-            name = _file_name(function, {**assigned(tree), **names})
-            if name and any(_dumped(node, names, keys[0][0]) for node in dumps):
-                why = f"{path}: it writes {keys[0][0]!r} to {name}"
-                yield Said(
-                    {"file": name, "key": keys[0][0], "unit": unit(keys[0][0])},
-                    why,
-                    path=path,
-                    line=dumps[0].lineno,
-                )
-
-
-def _own(function: ast.AST) -> Iterator[ast.AST]:
-    """Nodes of a module or function without those of functions in it."""
-    queue = [*ast.iter_child_nodes(function)]
-    while queue:
-        node = queue.pop()
-        yield node
-        if not isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda):
-            queue += ast.iter_child_nodes(node)
-
-
-def _dumped(node: ast.Call, names: dict[str, ast.expr], key: str) -> bool:
-    """Whether what is dumped is the dictionary with a key."""
-    what = node.args[0] if node.args else None
-    if isinstance(what, ast.Name):
-        what = names.get(what.id, what)
-    return what is not None and any(one == key for one, _ in _keys(what))
-
-
-def _file_name(function: ast.AST, names: dict[str, ast.expr]) -> str:
-    """Path below the run's folder of the JSON file that a function opens to write; the folder is unknown, and
-    the name is not."""
-    for node in _own(function):
-        if not isinstance(node, ast.Call) or not dotted(node.func).endswith(("open", "write_text")):
-            continue
-        target = (
-            node.func.value if isinstance(node.func, ast.Attribute) else (node.args[0] if node.args else None)
-        )
-        path = parts(target, names)
-        name = path.rpartition(HOLE)[2].lstrip("/")
-        if HOLE in path and name.endswith((".json", ".jsonl")) and path.count(HOLE) == 1:
-            return name
-    return ""
 
 
 def _added(repo: Repository, files: list[str]) -> Said | None:
@@ -274,7 +154,7 @@ def _logged(call: ast.Call, name: str) -> Iterator[tuple[str, ast.expr]]:
     if not name.endswith((".log", ".add_scalar", ".log_metrics", ".track", ".log_scalar")):
         return
     for one in call.args:
-        yield from _keys(one)
+        yield from keys_of(one)
     if name.endswith(("add_scalar", "log_scalar")) and len(call.args) > 1:
         words = str(constant(call.args[0]))
         spaced = re.sub(r"[_/.-]", " ", words)

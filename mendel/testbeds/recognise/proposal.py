@@ -123,8 +123,11 @@ def toml(value: Any) -> str:
     if isinstance(value, dict):
         return "{ " + ", ".join(f"{toml_key(key)} = {toml(one)}" for key, one in value.items()) + " }"
     text = str(value)
-    if "\\" in text and "'" not in text and text.isprintable():
-        return f"'{text}'"
+    if ("\\" in text or '"' in text) and text.isprintable():  # as it is, where that can be written
+        if "'" not in text:
+            return f"'{text}'"
+        if "'''" not in text and not text.endswith("'"):
+            return f"'''{text}'''"
     return _quoted(text)
 
 

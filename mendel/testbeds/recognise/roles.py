@@ -3,16 +3,15 @@ what evaluates, and what prepares data."""
 
 from __future__ import annotations
 
-import ast
 import re
 from dataclasses import dataclass, field
 
 from mendel.testbeds.recognise.configs import CONFIGS
 from mendel.testbeds.recognise.entry import Entry
 from mendel.testbeds.recognise.knob import Knobs
-from mendel.testbeds.recognise.metric import Said
 from mendel.testbeds.recognise.repository import Repository
-from mendel.testbeds.recognise.source import rows as source_rows
+from mendel.testbeds.recognise.said import Said
+from mendel.testbeds.recognise.spans import protected_spans
 
 JUDGES = re.compile(r"(^|_)(eval\w*|valid\w*|metrics?|score\w*|bench\w*|test\w*)(_|$)")
 DATA = re.compile(r"(^|_)(data\w*|prepare|download|preprocess|tokeni[sz]er?\w*|corpus|batch\w*|loader)(_|$)")
@@ -25,12 +24,8 @@ CORE = re.compile(
 BESIDE = re.compile(
     r"util|log|config|serial|helper|parallel|distrib|sanity|monitor|generat|api|param|spec|dcp|base|common"
 )
-CHECKS = re.compile(r"arg|config|checkpoint|param|input|_start|_end|batch_iter|setting|option")
 MOST = 12
 """Editable files that are proposed; a user adds others."""
-EVALUATES = re.compile(
-    r"^_?(run_|compute_|do_)?(estimate_loss|eval\w*|valid\w*|\w+_eval|\w+_validation|get_val\w*|test_loss|val_loss)"
-)
 
 
 @dataclass
@@ -39,6 +34,8 @@ class Roles:
 
     editable: list[str] = field(default_factory=list)
     protected: list[str | dict[str, str]] = field(default_factory=list)
+    open: list[str] = field(default_factory=list)
+    """Lines that should be protected, and that no text which occurs once can name."""
     why: str = ""
 
 
@@ -64,7 +61,9 @@ def find_roles(repo: Repository, entry: Entry, knobs: Knobs, metric: Said | None
     configs = [one.path for one in knobs.constants if one.path.endswith(CONFIGS)]
     found.editable += list(dict.fromkeys(configs))  # its knobs are changed there
     for path in found.editable:
-        found.protected += _evaluations(repo, path, metric)
+        spans, open_ = protected_spans(repo, path, metric)
+        found.protected += spans
+        found.open += open_
     found.why = "files of the model and its training may be patched; what evaluates and reads data may not"
     return found
 
@@ -93,62 +92,3 @@ def _reads_data(text: str) -> bool:
         r"\((\w+\.)*(Iterable)?Dataset\)|memmap\(|DataLoader\(|load_dataset\(|IterableDataset", text
     )
     return bool(makes) and not re.search(r"nn\.Module|\.backward\(|LightningModule\)", text)
-
-
-def _evaluations(repo: Repository, path: str, metric: Said | None) -> list[dict[str, str]]:
-    """Spans of functions that evaluate, and the lines that say the loss, in a file that may be patched."""
-    tree, text = repo.tree(path), repo.text(path)
-    rows = source_rows(text)
-    found: list[dict[str, str]] = []
-    for node in ast.walk(tree) if tree else ():
-        if isinstance(node, ast.FunctionDef) and EVALUATES.match(node.name) and not CHECKS.search(node.name):
-            span = _span(rows, path, node.lineno, node.end_lineno or node.lineno)
-            found += [span] if span else []
-    if (
-        metric
-        and metric.path == path
-        and metric.line
-        and not any(_holds(rows, one, metric.line) for one in found)
-    ):
-        statement = (
-            next(
-                (one for one in ast.walk(tree) if isinstance(one, ast.Expr) and one.lineno == metric.line),
-                None,
-            )
-            if tree
-            else None
-        )
-        last = (statement.end_lineno or metric.line) if statement else metric.line
-        span = _span(rows, path, metric.line, last)
-        found += [span] if span else []
-    return found
-
-
-def _span(rows: list[str], path: str, first: int, last: int) -> dict[str, str] | None:
-    """Lines as a span: `first` is in that line alone, and `last` in no line between. None where the lines'
-    texts cannot say it."""
-    begins, ends = rows[first - 1].strip(), rows[last - 1].strip()
-    if not begins or not ends or sum(begins in row for row in rows) != 1:
-        return None
-    if any(ends in row for row in rows[first - 1 : last - 1]):
-        return None
-    shown = _short(begins, rows)
-    return {
-        "path": path,
-        "first": shown,
-        "last": shown if first == last else _short(ends, rows[first - 1 : last]),
-    }
-
-
-def _short(line: str, rows: list[str]) -> str:
-    """The beginning of a line that no other of the rows has."""
-    for length in range(24, len(line), 8):
-        if sum(line[:length].rstrip() in row for row in rows) == 1:
-            return line[:length].rstrip()
-    return line
-
-
-def _holds(rows: list[str], span: dict[str, str], number: int) -> bool:
-    start = next(place for place, row in enumerate(rows, 1) if span["first"] in row)
-    end = next(place for place, row in enumerate(rows, 1) if place >= start and span["last"] in row)
-    return start <= number <= end

@@ -1,6 +1,4 @@
-"""What fixes a trainer's randomness. A pair shares initial values and data order, also where a patch makes
-initialisation draw more numbers than before: so the generator that batches are drawn from is seeded once
-more, right before the first batch."""
+"""What fixes a trainer's randomness: the seed of initial values and of the data."""
 
 from __future__ import annotations
 
@@ -10,8 +8,9 @@ from dataclasses import dataclass, field
 
 from mendel.testbeds.recognise.entry import Entry
 from mendel.testbeds.recognise.knob import Knobs
+from mendel.testbeds.recognise.order import Edit, seeded_again
 from mendel.testbeds.recognise.repository import Repository
-from mendel.testbeds.recognise.source import constant, dotted, indent, line_once, literal, once, rows, segment
+from mendel.testbeds.recognise.source import dotted, line_once, literal, once, segment
 
 NAMES = (
     "seed",
@@ -36,17 +35,8 @@ EXACT = (
     "mx.random.seed",
     "torch.Generator",
 )
-DRAWS = re.compile(
-    r"torch\.randint\(|torch\.randperm\(|np\.random\.\w+\(|(?<![\w.])random\.\w+\(|shuffle\s*=\s*True|"
-    r"RandomSampler\("
-)
-OWN = re.compile(r"generator\s*=|default_rng|RandomState|random\.Random\(|Generator\(")
-FIRST = re.compile(r"\bnext\(|\biter\(|get_batch\(|next_batch\(|get_data\(|\.batch\(|sample_batch\(")
-
 OWNERS = re.compile(r"init|train|data|load|batch|shuffle")
 """Of generators of its own: names of those that matter."""
-
-Edit = dict[str, str]
 
 
 @dataclass
@@ -85,7 +75,7 @@ def find_seeding(repo: Repository, entry: Entry, knobs: Knobs) -> Seeding:
         found.why = f"{calls[0][0]}, line {calls[0][1].lineno}: {ast.unparse(calls[0][1])!r:.60}"
     if not found.argument and not found.edits:
         _none_yet(repo, entry, found)
-    again = seeded_again(repo, entry, files)
+    again = seeded_again(repo, files)
     if again and again["search"] not in [one["search"] for one in found.edits]:
         found.edits.append(again)
     return found
@@ -174,111 +164,3 @@ def _none_yet(repo: Repository, entry: Entry, found: Seeding) -> None:
                     )
                     return
     found.sure = False
-
-
-def seeded_again(repo: Repository, entry: Entry, files: list[str]) -> Edit | None:
-    """Seeding before the first batch, where batches are drawn from the global generator; None where they are
-    not, or where no place for it is found."""
-    drawing = [path for path in files if _draws(repo, path)]
-    if not drawing:
-        return None
-    for path in files:
-        tree, text = repo.tree(path), repo.text(path)
-        if tree is None or not re.search(r"\.backward\(", text):
-            continue
-        for home in (tree, *(node for node in ast.walk(tree) if isinstance(node, ast.FunctionDef))):
-            place = _first_batch(home, text)
-            search = line_once(text, place) if place else ""
-            if search:
-                call = _call(repo, drawing[0], home, text, place)
-                return {
-                    "path": path,
-                    "search": search,
-                    "replace": f"{call}\n{indent(text, place)}{literal(search)}",
-                }
-    return None
-
-
-def _draws(repo: Repository, path: str) -> bool:
-    """Whether a file makes batches with a global generator."""
-    tree, text = repo.tree(path), repo.text(path)
-    for node in ast.walk(tree) if tree else ():
-        named = isinstance(node, ast.FunctionDef) and re.search(
-            r"batch|data|loader|sample_|__iter__|__getitem__", node.name
-        )
-        loader = isinstance(node, ast.Call) and dotted(node.func).endswith("DataLoader")
-        if named or loader:
-            own = segment(text, node)
-            if DRAWS.search(own) and not OWN.search(own):
-                return True
-    return False
-
-
-def _first_batch(home: ast.AST, text: str) -> int:
-    """Line of the statement that draws the first batch, or else of the loop that trains; 0 without a loop."""
-    body: list[ast.stmt] = getattr(home, "body", [])
-    for place, node in enumerate(body):
-        if isinstance(node, ast.With | ast.Try):
-            inside = _first_batch(node, text)
-            if inside:
-                return inside
-        if isinstance(node, ast.If) and "__main__" in (segment(text, node.test)):
-            inside = _first_batch(node, text)
-            if inside:
-                return inside
-        if isinstance(node, ast.For | ast.While) and _trains(node):
-            model = max((n for n, one in enumerate(body[:place]) if _makes_model(one)), default=-1)
-            for one in body[model + 1 : place]:
-                here = "".join(rows(text)[one.lineno - 1 : one.end_lineno])
-                if not isinstance(one, ast.FunctionDef | ast.ClassDef) and FIRST.search(here):
-                    return one.lineno
-            return node.lineno
-    return 0
-
-
-def _makes_model(node: ast.stmt) -> bool:
-    """Whether a statement makes a model or what trains it: it may draw numbers."""
-    if not isinstance(node, ast.Assign) or not isinstance(node.value, ast.Call):
-        return False
-    made = dotted(node.value.func).rpartition(".")[2]
-    return bool(made[:1].isupper() or re.search(r"model|optim|compile|init", made))
-
-
-def _trains(loop: ast.AST) -> bool:
-    """Whether a loop goes backward and steps: one over parts of a batch does not step."""
-    named = {node.attr for node in ast.walk(loop) if isinstance(node, ast.Attribute)}
-    return "backward" in named and bool({"step", "update"} & named)
-
-
-def _call(repo: Repository, drawing: str, home: ast.AST, text: str, place: int) -> str:
-    """The call that seeds again: as the trainer itself does where that stands in the same block."""
-    own = repo.text(drawing)
-    calls = []
-    if re.search(r"torch\.rand|shuffle\s*=\s*True|RandomSampler", own):
-        calls.append("torch.manual_seed({seed})")
-        calls += _offset(home, place)
-        calls = calls[-1:]
-    if re.search(r"np\.random\.", own):
-        calls.append(
-            "np.random.seed({seed})"
-            if "import numpy as np" in text
-            else "__import__('numpy').random.seed({seed})"
-        )
-    if re.search(r"(?<![\w.])random\.\w+\(", own):
-        calls.append("__import__('random').seed({seed})")
-    if calls and calls[0].startswith("torch") and not re.search(r"(?m)^\s*import torch\b", text):
-        calls[0] = f"__import__('torch').{calls[0].removeprefix('torch.')}"
-    return "; ".join(calls)
-
-
-def _offset(home: ast.AST, place: int) -> list[str]:
-    """The trainer's own seeding before a line, where it adds something such as a rank to the seed."""
-    found = []
-    for node in ast.walk(home):
-        seeds = (
-            isinstance(node, ast.Call) and dotted(node.func) == "torch.manual_seed" and node.lineno < place
-        )
-        argument = node.args[0] if isinstance(node, ast.Call) and seeds and node.args else None
-        if isinstance(argument, ast.BinOp) and isinstance(constant(argument.left), int):
-            found.append(f"torch.manual_seed({{seed}} + {literal(ast.unparse(argument.right))})")
-    return found

@@ -27,7 +27,9 @@ def starters(repo: Repository, knobs: Knobs, taken: list[str], editable: list[st
     """Text of ideas.toml: two or three ideas where the trainer has knobs for them, and one as a comment."""
     found = []
     knobs = replace(
-        knobs, constants=[one for one in knobs.constants if one.path in editable and not _touched(one, taken)]
+        knobs,
+        arguments=[one for one in knobs.arguments if not one.own],
+        constants=[one for one in knobs.constants if one.path in editable and not _touched(one, taken)],
     )
     rate = _numeric(knobs, RATES)
     if rate:

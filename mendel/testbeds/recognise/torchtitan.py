@@ -8,9 +8,9 @@ from mendel.testbeds.recognise.compose import compose, study
 from mendel.testbeds.recognise.entry import Entry
 from mendel.testbeds.recognise.knob import Knob, Knobs
 from mendel.testbeds.recognise.lengths import Length
-from mendel.testbeds.recognise.metric import NUMBER, Said
 from mendel.testbeds.recognise.proposal import Proposal
 from mendel.testbeds.recognise.repository import Repository
+from mendel.testbeds.recognise.said import NUMBER, Said
 
 
 class Torchtitan:
