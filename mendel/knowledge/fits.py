@@ -26,7 +26,7 @@ NARROW = (1e-4, 1e-5)
 STEP = 0.05
 """First trust region of a linear program, relative to a parameter or absolute where that is below one."""
 GAIN = 1e-9
-"""Relative gain of a linear program below which its region is made smaller, and in the end the search stops."""
+"""Relative gain of a linear program below which its region shrinks, until the search stops."""
 SAME = 1e-4
 """Relative difference of objectives that counts as the same optimum."""
 ONE_IN = 500
@@ -96,7 +96,7 @@ def huber_loss(residual: Floats, width: float = WIDTH) -> Floats:
     return np.where(size <= width, residual**2 / 2, width * (size - width / 2))
 
 
-def descend(problem: Problem, start: Floats, width: float = WIDTH) -> Floats:
+def descend(problem: Problem, start: Floats, width: float = WIDTH, steps: int = 300) -> Floats:
     """The minimum that a start leads to: of squares, or of Huber's loss for the other objectives."""
     found = least_squares(
         problem.residual,
@@ -105,7 +105,7 @@ def descend(problem: Problem, start: Floats, width: float = WIDTH) -> Floats:
         loss="linear" if problem.objective == "squares" else "huber",
         f_scale=width,
         x_scale="jac",
-        max_nfev=300,
+        max_nfev=steps,
         ftol=1e-10,
         xtol=1e-10,
         gtol=1e-12,

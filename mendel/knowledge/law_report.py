@@ -28,6 +28,7 @@ from mendel.knowledge.laws import (
     identified,
     named,
     paths,
+    predictions,
     resampled,
 )
 from mendel.knowledge.table import Table, TableError
@@ -99,6 +100,8 @@ class Choice:
     keep_all: bool = False
     objective: str = "absolute"
     noise: float | None = None
+    draws: int = DRAWS
+    """Resamples behind the intervals; fewer where there are many runs."""
     seed: int = 0
 
 
@@ -111,11 +114,12 @@ def law_report(table: Table, form: str, columns: Mapping[str, str], how: Choice 
     if how.objective not in OBJECTIVES:
         raise TableError(f"objective {how.objective!r} is unknown{allowed(how.objective, OBJECTIVES)}")
     law = LAWS[form]
+    reference = read_reference(law, how.reference) if how.reference else None
     whole, near, far = _rows(table, law, found, how)
     runs = whole.take(near)
     optimum, kept = fitted(law, runs, how.keep_all, how.drop, how.objective)
     clean = runs.take(kept)
-    draws = DRAWS if len(clean) <= MANY else DRAWS_OF_MANY
+    draws = how.draws if len(clean) <= MANY else min(how.draws, DRAWS_OF_MANY)
     drawn = resampled(law, clean, optimum.parameters, how.seed, draws, how.objective)
     report: dict[str, Any] = {
         "form": form,
@@ -130,11 +134,11 @@ def law_report(table: Table, form: str, columns: Mapping[str, str], how: Choice 
     }
     if form == "chinchilla":
         report["allocation"] = _allocation(law, optimum.parameters, drawn)
-    if how.reference:
-        report["reference"] = _against(law, optimum.parameters, drawn, read_reference(law, how.reference))
+    if reference:
+        report["reference"] = _against(law, optimum.parameters, drawn, reference)
     if far.any():
-        both = near | far
-        report["predicted"] = held_out(law, whole.take(both), far[both], how.objective)
+        there = predictions(law, optimum.parameters, whole.take(far))
+        report["predicted"] = {"fitted_to": len(clean), **there}
     else:
         compute = found.get("c", whole.x[:, 0])[near][kept]
         report["predicted"] = held_out(law, clean, farthest(compute), how.objective)

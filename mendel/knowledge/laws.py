@@ -26,6 +26,8 @@ EXPONENTS = (0.1, 0.3, 0.6, 1.2)
 REPEATS = (2.0, 15.0)
 DRAWS, DRAWS_OF_MANY, MANY = 2000, 200, 2000
 """Resamples behind an interval, and of tables with more rows than MANY."""
+STEPS = 40
+"""Of a refit to a resample, which begins at the optimum of all."""
 HIGHEST = 10
 """How many of the highest losses are left out, one more each time, to see what hangs on them."""
 WIDE = 100.0
@@ -218,7 +220,7 @@ def resampled(
         chosen = np.concatenate([members[one] for one in rng.integers(0, len(names), len(names))])
         problem = law.problem(runs.x[chosen], runs.loss[chosen], objective)
         try:
-            found.append(descend(problem, optimum))
+            found.append(descend(problem, optimum, steps=STEPS))
         except (ValueError, np.linalg.LinAlgError):
             continue
     return np.array(found)
@@ -265,17 +267,21 @@ def held_out(
         near, _ = fitted(law, runs.take(~far), objective=objective)
     except ValueError:
         return None
-    predicted = np.exp(law.log_loss(near.parameters, runs.x[far]))
-    error = predicted / runs.loss[far] - 1
+    return {"fitted_to": int((~far).sum()), **predictions(law, near.parameters, runs.take(far))}
+
+
+def predictions(law: Law, parameters: Floats, runs: Runs) -> dict[str, Any]:
+    """What a law says of runs, beside what they measured; errors are relative."""
+    predicted = np.exp(law.log_loss(parameters, runs.x))
+    error = predicted / runs.loss - 1
     return {
-        "runs": int(far.sum()),
-        "fitted_to": int((~far).sum()),
+        "runs": len(runs),
         "mean_absolute_error": float(np.abs(error).mean()),
         "mean_error": float(error.mean()),
         "largest_error": float(error[np.argmax(np.abs(error))]),
-        "rows": runs.rows[far].tolist(),
+        "rows": runs.rows.tolist(),
         "predicted": predicted.tolist(),
-        "measured": runs.loss[far].tolist(),
+        "measured": runs.loss.tolist(),
     }
 
 
