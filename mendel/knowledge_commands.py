@@ -26,6 +26,9 @@ Where = Annotated[
     ),
 ]
 SHOWN = 60
+"""Groups and warnings that a terminal is shown."""
+FEW = 10
+"""Predicted runs that are listed."""
 
 
 def laws(
@@ -149,6 +152,13 @@ def show_law(console: Console, found: dict[str, Any]) -> None:
             name, f"{one['value']:.5g}", f"{one['se']:.2g}", ends if one["identified"] else f"{ends}, flat"
         )
     console.print(grid)
+    ahead = found.get("predicted")
+    if ahead and len(ahead["rows"]) <= FEW:
+        for row, predicted, measured in zip(
+            ahead["rows"], ahead["predicted"], ahead["measured"], strict=True
+        ):
+            off = predicted / measured - 1
+            console.print(f"row {row}: predicted {predicted:.4f}, measured {measured:.4f}, off by {off:+.2%}")
     if rows := found.get("sensitivity"):
         grid = Grid(
             box=None, pad_edge=False, padding=(0, 2, 0, 0), title="By other choices", title_justify="left"

@@ -152,15 +152,15 @@ def _one(group: Group, target: float | None, sign: float, seed: int) -> dict[str
     warnings += _copies(x)
     if target is not None and sd is not None:
         gains = sign * (target - x)
-        row |= tests(gains, seed)
+        row |= one_sided(gains, seed)
         warnings += _doubts(gains, row)
         if len(group.left_out):
-            both = tests(sign * (target - np.concatenate([x, group.left_out])), seed)
+            both = one_sided(sign * (target - np.concatenate([x, group.left_out])), seed)
             warnings.append(f"with the runs that did not end p would be {both['p']:.2g}")
     return {**row, "warnings": warnings}
 
 
-def tests(gains: Floats, seed: int = 0) -> dict[str, float]:
+def one_sided(gains: Floats, seed: int = 0) -> dict[str, float]:
     """One-sided p that the mean of gains (runs,), two at least, is not above zero: Student's; by flips of
     signs; and that of an e-process in the order of the runs, which holds whenever one stopped."""
     n, sd = len(gains), float(gains.std(ddof=1))
@@ -286,7 +286,7 @@ def _two(
         p = float(2 * t.sf(abs(gains.mean()) / error, freedom)) if error > 0 else float(gains.mean() == 0)
         two_sided = min(1.0, 2 * min(flips(gains, seed), flips(-gains, seed)))
         row |= {"pairs": len(gains), "p_permutation": two_sided}
-        row["p_sequential"] = tests(gains, seed)["p_sequential"]
+        row["p_sequential"] = one_sided(gains, seed)["p_sequential"]
         return {**row, **_ends(float(gains.mean()), error, freedom, p)}
     x, y = one.values, baseline.values
     if len(x) < 2 or len(y) < 2:

@@ -191,7 +191,7 @@ def _dropped(law: Law, optimum: Floats, runs: Runs, kept: NDArray[np.int64]) -> 
 def _sensitivity(law: Law, runs: Runs, clean: Runs, objective: str) -> list[dict[str, Any]]:
     """The parameters by other choices: how many of the highest losses are left out, what is made least."""
     rows = []
-    for count, optimum in paths(law, runs):
+    for count, optimum in paths(law, runs, objective):
         left = runs.rows[np.sort(np.argsort(-runs.loss, kind="stable")[:count])].tolist()
         what = f"without the {count} highest losses" if count > 1 else "without the highest loss"
         rows.append((what if count else "all runs", len(runs) - count, left, optimum))

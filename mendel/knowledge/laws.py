@@ -245,14 +245,14 @@ def against(law: Law, optimum: Floats, drawn: Floats, other: Mapping[str, float]
     return statistic, float(chi2.sf(statistic, len(apart)))
 
 
-def paths(law: Law, runs: Runs, most: int = HIGHEST) -> list[tuple[int, Floats]]:
+def paths(law: Law, runs: Runs, objective: str = "absolute", most: int = HIGHEST) -> list[tuple[int, Floats]]:
     """The fit without the highest loss, without the two highest, and so on: (left out, parameters)."""
     found = []
     order = np.argsort(runs.loss, kind="stable")
     for count in range(min(most, max(0, len(runs) - 4 * len(law.parameters))) + 1):
         some = runs.take(np.sort(order[: len(runs) - count]))
         try:
-            optimum, _ = fitted(law, some, keep_all=True)
+            optimum, _ = fitted(law, some, keep_all=True, objective=objective)
         except ValueError:
             break
         found.append((count, optimum.parameters))
