@@ -36,7 +36,7 @@ from mendel.ideas.userfile import IdeasError
 from mendel.ideas_commands import ideas_add, ideas_list, ideas_show
 from mendel.init_commands import init
 from mendel.knowledge.table import TableError as DataError
-from mendel.knowledge_commands import compare, laws
+from mendel.knowledge_commands import compare, laws, rejudge
 from mendel.recipe_commands import (
     Json,
     Unsafe,
@@ -90,7 +90,7 @@ testbed_app = App(
 testbed_app.command(check_testbed, name="check")
 testbed_app.command(schema)
 app.command(testbed_app)
-for command in (ablate, export, probe, ladder, sample, redteam, review, mcp, laws, compare):
+for command in (ablate, export, probe, ladder, sample, redteam, review, mcp, laws, compare, rejudge):
     app.command(command, group=MORE)
 
 ConfigFile = Annotated[

@@ -206,6 +206,36 @@ def compare(
     print_json(found) if json else show_comparison(Console(), found)
 
 
+def rejudge(file: Path, /, *, value: str | None = None, higher: bool = False, json: Json = False) -> None:
+    """Judge the log of a greedy loop again: which keeps exceed its own noise, and what they are worth.
+
+    Parameters
+    ----------
+    file
+        A results.tsv of autoresearch, or a table with a value, a status and a description.
+    value
+        The column of values (default: val_bpb, val_loss, loss, ...).
+    higher
+        More is better.
+    """
+    from mendel.knowledge.rejudge import rejudge as judge_again
+
+    found = judge_again(read_table(file), value, higher)
+    if json:
+        print_json(found)
+        return
+    console = Console()
+    for line in found["words"]:
+        console.print(line, markup=False, highlight=False, soft_wrap=True)
+    grid = Grid(box=None, pad_edge=False, padding=(0, 2, 0, 0))
+    for name in ("row", "gain", "corrected", "chance of nothing", "kept"):
+        grid.add_column(name, justify="left" if name == "kept" else "right")
+    for row in found["keeps"][:SHOWN]:
+        cells = (f"{row['gain']:.4g}", f"{row['corrected_gain']:.4g}", f"{row['chance_of_nothing']:.2f}")
+        grid.add_row(str(row["row"]), *cells, escape(row["description"]))
+    console.print(grid)
+
+
 def show_comparison(console: Console, found: dict[str, Any]) -> None:
     """Words, the groups, and what speaks against them."""
     for line in found["words"][:SHOWN]:
