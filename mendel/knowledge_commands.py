@@ -117,8 +117,8 @@ def groups(table: Table, by: list[str]) -> list[tuple[dict[str, str], Table]]:
     values = list(zip(*(table.labels(column) for column in by), strict=True))
     found = []
     for key in dict.fromkeys(values):
-        condition = [f"{column}={value}" for column, value in zip(by, key, strict=True)]
-        found.append((dict(zip(by, key, strict=True)), table.where(condition)))
+        label = dict(zip(by, key, strict=True))
+        found.append((label, table.having(label)))
     return found
 
 
@@ -179,6 +179,7 @@ def compare(
     against: str | None = None,
     pair: str | None = None,
     higher: bool = False,
+    all_runs: bool = False,
     where: Where = [],  # noqa: B006
     json: Json = False,
 ) -> None:
@@ -198,11 +199,15 @@ def compare(
         A column, such as a seed, whose values pair the runs of two groups.
     higher
         More is better.
+    all_runs
+        Take runs that did not end, too.
     """
     from mendel.knowledge.compare import compare as compare_groups
 
     table = read_table(data).where(where)
-    found = compare_groups(table, value, group, target=target, against=against, pair=pair, higher=higher)
+    found = compare_groups(
+        table, value, group, target=target, against=against, pair=pair, higher=higher, all_runs=all_runs
+    )
     print_json(found) if json else show_comparison(Console(), found)
 
 

@@ -362,7 +362,7 @@ class _Walk:
         round = self.round
         for plan in self.plans:
             name = plan.idea or ""
-            short = self.short[name] or "what was tried beside it did better"
+            short = self.short[name] or "the line does better without it, or did not run with it"
             kept = "kept on the working line" if name in self.line.names else f"not kept, {short}"
             kept += ", enters confirmation" if name in enters else ""
             state = IdeaState.CONFIRMING if name in enters else IdeaState.SCREENED

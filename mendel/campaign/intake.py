@@ -56,7 +56,7 @@ def smoke_given(round: Round) -> None:
     """Before the first round: smoke runs of what the user's file holds, as many ideas as a round takes.
 
     Which knobs there are a testbed need not tell; what does not run is then known before the curve is paid
-    for. The round would make these runs too. ConfigError where not one of the file's ideas runs."""
+    for. The round would make these runs too. ConfigError where not one of all the file's ideas runs."""
     lab, config = round.lab, round.config
     if config.ideas in NO_FILE or lab.store.decision(round.campaign, "0/ideas") is not None:
         return

@@ -15,17 +15,14 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.stats import poisson, shapiro, t, ttest_ind
+from scipy.stats import poisson, shapiro, t
 
 from mendel.knowledge.fits import Floats
-from mendel.knowledge.table import TRUE, Table, TableError
-from mendel.verdicts.evalues import log_t_mixture
+from mendel.knowledge.significance import flips, holm, one_sided, permuted, resolution
+from mendel.knowledge.table import FALSE, TRUE, Table, TableError
 
 LEVEL = 0.95
 ALPHA = 0.05
-EXACT = 15
-"""Runs up to which all sign flips are tried."""
-FLIPS = 20_000
 RARE = 0.001
 """Chance of as many equal values as are found, below which they are called copies."""
 ODD = 0.01
@@ -33,7 +30,8 @@ ODD = 0.01
 ENDED = ("complete", "completed", "finished", "done")
 STATES = ("status", "state")
 BROKEN = re.compile(
-    r"fail|crash|kill|run(ning)?$|preempt|time.?out|error|nan$|diverg|oom|incomplete|abort|stop"
+    r"(fail(ed|ure)?|crash(ed)?|killed|running|queued|pending|preempted|time.?(d.?)?out|error(ed)?|nan|diverged?|oom|"
+    r"out.of.memory|incomplete|unfinished|aborted?|cancell?ed|stopped|interrupted)"
 )
 REACHED = ("last_step", "step", "steps_done", "final_step")
 PLANNED = ("planned_steps", "total_steps", "max_steps", "num_steps")
@@ -54,9 +52,10 @@ class Group:
     """Values of runs that did not end."""
 
 
-def split(table: Table, value: str, group: str | None) -> list[Group]:
+def split(table: Table, value: str, group: str | None, all_runs: bool = False) -> list[Group]:
     """The groups of a table by a column. TableError where no run has a value."""
-    values, ended = table.numbers(value), complete(table)
+    values = table.numbers(value)
+    ended = np.ones(len(table), dtype=bool) if all_runs else complete(table)
     labels = table.labels(group) if group else [""] * len(table)
     names = np.array(labels, dtype=object)
     found = []
@@ -67,7 +66,9 @@ def split(table: Table, value: str, group: str | None) -> list[Group]:
         left_out = values[mine & ~ended & np.isfinite(values)]
         found.append(Group(str(name), values[good], table.rows[good], tuple(warnings), left_out))
     if not any(len(one.values) for one in found):
-        raise TableError(f"{table.name}: no complete run has a number in column {value!r}")
+        told = {*ENDED, *STATES, *REACHED, *PLANNED} & {name.lower() for name in table.columns}
+        how = f" (what ended is read off {', '.join(sorted(told))}; --all-runs takes all)" if told else ""
+        raise TableError(f"{table.name}: no run that ended has a number in column {value!r}{how}")
     return found
 
 
@@ -76,17 +77,18 @@ def complete(table: Table) -> NDArray[np.bool_]:
     ended = np.ones(len(table), dtype=bool)
     lower = {name.lower(): name for name in table.columns}
     for name in ENDED:
-        if name in lower:
-            ended &= np.array([one.lower() in TRUE for one in table.labels(lower[name])], dtype=bool)
+        labels = [one.strip().lower() for one in table.labels(lower[name])] if name in lower else []
+        if labels and {*labels} <= {*TRUE, *FALSE}:  # a time, say, is no flag
+            ended &= np.array([one in TRUE for one in labels], dtype=bool)
     for name in STATES:
         if name in lower:
             ended &= np.array(
-                [not BROKEN.search(one.lower()) for one in table.labels(lower[name])], dtype=bool
+                [not BROKEN.fullmatch(one.strip().lower()) for one in table.labels(lower[name])], dtype=bool
             )
     reached = next((lower[one] for one in REACHED if one in lower), None)
     planned = next((lower[one] for one in PLANNED if one in lower), None)
     if reached and planned:
-        short = table.numbers(reached) < table.numbers(planned)
+        short = table.numbers(reached) < table.numbers(planned) - 1  # some count from 0
         ended &= ~short
     return ended
 
@@ -100,10 +102,13 @@ def compare(
     against: str | None = None,
     pair: str | None = None,
     higher: bool = False,
+    all_runs: bool = False,
     seed: int = 0,
 ) -> dict[str, Any]:
     """Everything about the groups of a table, as one JSON object. `higher`: more is better."""
-    groups = split(table, value, group)
+    if target is not None and not math.isfinite(target):
+        raise TableError(f"--target {target}: must be a finite number")
+    groups = split(table, value, group, all_runs)
     sign = -1.0 if higher else 1.0
     rows = [_one(one, target, sign, seed) for one in groups]
     if target is not None:
@@ -152,39 +157,12 @@ def _one(group: Group, target: float | None, sign: float, seed: int) -> dict[str
     warnings += _copies(x)
     if target is not None and sd is not None:
         gains = sign * (target - x)
-        row |= one_sided(gains, seed)
+        row |= one_sided(gains, seed, resolution(x))
         warnings += _doubts(gains, row)
         if len(group.left_out):
             both = one_sided(sign * (target - np.concatenate([x, group.left_out])), seed)
             warnings.append(f"with the runs that did not end p would be {both['p']:.2g}")
     return {**row, "warnings": warnings}
-
-
-def one_sided(gains: Floats, seed: int = 0) -> dict[str, float]:
-    """One-sided p that the mean of gains (runs,), two at least, is not above zero: Student's; by flips of
-    signs; and that of an e-process in the order of the runs, which holds whenever one stopped."""
-    n, sd = len(gains), float(gains.std(ddof=1))
-    mean = float(gains.mean())
-    if sd <= 1e-12 * max(abs(mean), 1e-300):
-        p = 0.0 if mean > 0 else 1.0
-    else:
-        p = float(t.sf(mean / (sd / n**0.5), n - 1))
-    return {
-        "p": p,
-        "p_sign_flip": flips(gains, seed),
-        "p_sequential": float(min(1.0, math.exp(-max(0.0, float(log_t_mixture(gains).max()))))),
-    }
-
-
-def flips(gains: Floats, seed: int = 0) -> float:
-    """One-sided p by flips of signs, which trusts the noise to be symmetric and no more: exact for few."""
-    n, found = len(gains), float(gains.sum())
-    slack = 1e-9 * float(np.abs(gains).sum())
-    if n <= EXACT:
-        signs = 1 - 2 * ((np.arange(2**n)[:, None] >> np.arange(n)) & 1)
-        return float((signs @ gains >= found - slack).mean())
-    signs = np.random.default_rng(seed).choice([-1.0, 1.0], (FLIPS, n))
-    return float((1 + (signs @ gains >= found - slack).sum()) / (1 + FLIPS))
 
 
 def _doubts(gains: Floats, row: dict[str, Any]) -> list[str]:
@@ -236,7 +214,10 @@ def _copies(x: Floats, other: Floats | None = None) -> list[str]:
         values, counts = np.unique(x, return_counts=True)
         equal, pairs = int((counts * (counts - 1) // 2).sum()), len(x) * (len(x) - 1) / 2
     else:
-        equal, pairs = int((x[:, None] == other).sum()), len(x) * len(other)
+        values, counts = np.unique(x, return_counts=True)
+        there, its = np.unique(other, return_counts=True)
+        _, here, yonder = np.intersect1d(values, there, return_indices=True)
+        equal, pairs = int((counts[here] * its[yonder]).sum()), len(x) * len(other)
     # Two normal values of this spread are within a step of each other with this chance.
     chance = min(1.0, step / (2 * math.sqrt(math.pi) * spread)) if spread > 0 else 0.0
     if not equal or float(poisson.sf(equal - 1, pairs * chance)) > RARE:
@@ -246,12 +227,6 @@ def _copies(x: Floats, other: Floats | None = None) -> list[str]:
         f"{equal} pairs of {whose} have exactly the same value, {pairs * chance:.1g} expected: copies, or "
         "a change that does nothing"
     ]
-
-
-def resolution(x: Floats) -> float:
-    """The last decimal that values are written to."""
-    most = max((len(repr(float(one)).partition(".")[2].rstrip("0")) for one in x), default=0)
-    return float(10.0**-most)
 
 
 # --- two groups -------------------------------------------------------------------------------------------
@@ -276,25 +251,36 @@ def _two(
     """How much better a group is than the baseline: positive is better."""
     row: dict[str, Any] = {"group": one.name, "against": baseline.name}
     if pair:
-        mine, its = (dict(zip(_keys(table, pair, g), g.values, strict=True)) for g in (one, baseline))
+        mine, its = (_by_key(table, pair, one_) for one_ in (one, baseline))
         shared = [key for key in mine if key in its]
-        gains = sign * np.array([its[key] - mine[key] for key in shared])
+        gains = sign * np.array([its[key].mean() - mine[key].mean() for key in shared])
         if len(gains) < 2:
             whose = f"{one.name!r} and {baseline.name!r}"
             raise TableError(f"--pair {pair}: {len(gains)} values are in both {whose}")
-        error, freedom = float(gains.std(ddof=1)) / len(gains) ** 0.5, len(gains) - 1.0
-        p = float(2 * t.sf(abs(gains.mean()) / error, freedom)) if error > 0 else float(gains.mean() == 0)
+        step = resolution(np.concatenate([one.values, baseline.values]))
+        error = max(float(gains.std(ddof=1)), step / 6**0.5) / len(gains) ** 0.5
+        p = float(2 * t.sf(abs(gains.mean()) / error, len(gains) - 1)) if error > 0 else 1.0
         two_sided = min(1.0, 2 * min(flips(gains, seed), flips(-gains, seed)))
-        row |= {"pairs": len(gains), "p_permutation": two_sided}
-        row["p_sequential"] = one_sided(gains, seed)["p_sequential"]
-        return {**row, **_ends(float(gains.mean()), error, freedom, p)}
+        better, worse = (one_sided(g, seed, step)["p_sequential"] for g in (gains, -gains))
+        row |= {
+            "pairs": len(gains),
+            "p_permutation": two_sided,
+            "p_sequential": min(1.0, 2 * min(better, worse)),
+        }
+        several = sum(len(found[key]) > 1 for found in (mine, its) for key in shared)
+        row["warnings"] = (
+            [f"{several} values of {pair} have several runs: their means are paired"] if several else []
+        )
+        return {**row, **_ends(float(gains.mean()), error, len(gains) - 1.0, p)}
     x, y = one.values, baseline.values
     if len(x) < 2 or len(y) < 2:
         return {**row, "difference": None, "low": None, "high": None, "p": None,
                 "warnings": ["a group of fewer than two runs shows no noise"]}  # fmt: skip
-    a, b = x.var(ddof=1) / len(x), y.var(ddof=1) / len(y)
+    least = resolution(np.concatenate([x, y])) ** 2 / 12  # no spread is less than that of rounding
+    a, b = max(float(x.var(ddof=1)), least) / len(x), max(float(y.var(ddof=1)), least) / len(y)
     freedom = (a + b) ** 2 / (a**2 / (len(x) - 1) + b**2 / (len(y) - 1)) if a + b else 1.0
-    p = float(ttest_ind(x, y, equal_var=False).pvalue) if a + b else float(x.mean() == y.mean())
+    gap = abs(float(x.mean() - y.mean()))
+    p = float(2 * t.sf(gap / (a + b) ** 0.5, freedom)) if a + b else 1.0
     row |= {"p_permutation": permuted(x, y, seed), "warnings": _copies(x, y)}
     return {**row, **_ends(float(sign * (y.mean() - x.mean())), float((a + b) ** 0.5), float(freedom), p)}
 
@@ -304,32 +290,15 @@ def _ends(mean: float, error: float, freedom: float, p: float) -> dict[str, floa
     return {"difference": mean, "low": mean - half, "high": mean + half, "p": p}
 
 
-def permuted(x: Floats, y: Floats, seed: int = 0) -> float:
-    """Two-sided p of a difference of means by permutations of the labels."""
-    rng, both = np.random.default_rng(seed), np.concatenate([x, y])
-    found = abs(float(x.mean() - y.mean()))
-    count = 0
-    for _ in range(FLIPS // 4):
-        rng.shuffle(both)
-        count += abs(both[: len(x)].mean() - both[len(x) :].mean()) >= found * (1 - 1e-12)
-    return float((1 + count) / (1 + FLIPS // 4))
-
-
-def _keys(table: Table, column: str, group: Group) -> list[str]:
+def _by_key(table: Table, column: str, group: Group) -> dict[str, Floats]:
+    """A group's values by what a column says of their rows; those of which it says nothing are left out."""
     labels = table.labels(column)
     place = {int(row): number for number, row in enumerate(table.rows)}
-    return [labels[place[int(row)]] for row in group.rows]
-
-
-def holm(values: Sequence[float | None]) -> list[float | None]:
-    """p adjusted for how many there are (Holm 1979); None stays."""
-    known = sorted((p, place) for place, p in enumerate(values) if p is not None)
-    found: list[float | None] = [None] * len(values)
-    least = 0.0
-    for rank, (p, place) in enumerate(known):
-        least = max(least, min(1.0, p * (len(known) - rank)))
-        found[place] = least
-    return found
+    found: dict[str, list[float]] = {}
+    for row, value in zip(group.rows, group.values, strict=True):
+        if key := labels[place[int(row)]]:
+            found.setdefault(key, []).append(float(value))
+    return {key: np.array(values) for key, values in found.items()}
 
 
 # --- words ------------------------------------------------------------------------------------------------
@@ -344,7 +313,7 @@ def _across(
     """What is said of the groups together."""
     said = []
     beating = [row for row in rows if row["p"] is not None and row["p"] < ALPHA]
-    if target is not None and len(beating) > 1:
+    if target is not None and beating and len(rows) > 1:
         kept = sum(row["p_holm"] < ALPHA for row in beating)
         words = f"{len(beating)} of {len(rows)} groups have p below {ALPHA:g}"
         said.append(f"{words}, {kept} of them after Holm's correction")
@@ -366,19 +335,25 @@ def _words(found: dict[str, Any], target: float | None) -> list[str]:
         if row["p"] is None:
             words.append(f"{row['group'] or 'It'}: fewer than two usable runs, no test.")
             continue
-        shown = "is shown" if row["p"] < ALPHA else "is not shown"
+        shown = "is shown" if row["p_holm"] < ALPHA else "is not shown"
         words.append(
             f"{row['group'] or 'The mean'}: {row['mean']:.5g} [{row['low']:.5g}, {row['high']:.5g}], "
             f"{row['n']} runs; that it is {found['better']} than {target:g} {shown} "
-            f"(one-sided p {row['p']:.2g})."
+            f"(one-sided p {_p(row, len(found['groups']))})."
         )
     for row in found["differences"]:
         if row["p"] is None:
             words.append(f"{row['group']} against {row['against']}: too few runs.")
             continue
-        shown = "a difference is shown" if row["p"] < ALPHA else "no difference is shown"
+        shown = "a difference is shown" if row["p_holm"] < ALPHA else "no difference is shown"
         words.append(
             f"{row['group']} against {row['against']}: better by {row['difference']:+.4g} "
-            f"[{row['low']:+.4g}, {row['high']:+.4g}], {shown} (p {row['p']:.2g})."
+            f"[{row['low']:+.4g}, {row['high']:+.4g}], {shown} (p {_p(row, len(found['differences']))})."
         )
     return words
+
+
+def _p(row: dict[str, Any], count: int) -> str:
+    """p, and corrected for how many there are."""
+    corrected = f", {row['p_holm']:.2g} by Holm for {count}" if count > 1 else ""
+    return f"{row['p']:.2g}{corrected}"

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -66,8 +66,18 @@ class Fit:
     """Starts that came to the same objective, within SAME, before the linear programs."""
 
 
-def fit(problem: Problem, starts: Iterable[Floats]) -> Fit:
-    """The best optimum that any start leads to. ValueError where none leads anywhere."""
+def fit(problem: Problem, starts: Iterable[Floats], sketch: Problem | None = None) -> Fit:
+    """The best optimum that any start leads to. `sketch`: some of very many runs, on which starts are tried;
+    only the best goes on to all. ValueError where none leads anywhere."""
+    if sketch is not None:
+        tried = fit(
+            replace(sketch, objective="huber" if sketch.objective == "absolute" else sketch.objective), starts
+        )
+        optimum = descend(problem, tried.parameters)
+        for width in NARROW if problem.objective == "absolute" else ():
+            optimum = descend(problem, optimum, width)
+        value = problem.value(problem.residual(optimum))
+        return Fit(optimum, value, tried.starts, tried.at_optimum)
     found = []
     for start in starts:
         try:

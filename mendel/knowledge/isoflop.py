@@ -56,6 +56,11 @@ class Growth:
 def growth(compute: Floats, size: Floats, loss: Floats, noise: float | None = None, seed: int = 0) -> Growth:
     """Fit minima to runs, each (runs,). `noise`: sd of a loss from seed to seed, relative; measured by how
     far losses lie from their neighbours' where it is not given. ValueError: too few minima are inside."""
+    for name, values in (("c", compute), ("n", size), ("loss", loss)):
+        if not (np.isfinite(values) & (values > 0)).all():
+            raise ValueError(f"{name}: must be a number above 0 in every row")
+    if noise is not None and not 0 < noise < 1:
+        raise ValueError(f"--noise {noise:g}: must be between 0 and 1, such as 0.005")
     groups = [_lowest(size[g], loss[g]) for g in budgets(compute)]
     centres = [float(np.exp(np.log(compute[g]).mean())) for g in budgets(compute)]
     used = [(c, g) for c, g in zip(centres, groups, strict=True) if len(g[0]) >= LEAST_SIZES]
@@ -68,6 +73,8 @@ def growth(compute: Floats, size: Floats, loss: Floats, noise: float | None = No
         )
     exponent, level = _line([one.compute for one in inside], [one.size for one in inside])
     sd = roughness([g for _, g in used]) if noise is None else noise
+    if not sd:
+        raise ValueError("too few sizes at each compute to measure the noise of a loss: give --noise")
     rng = np.random.default_rng(seed)
     drawn = _drawn([(c, g) for (c, g), one in zip(used, minima, strict=True) if one.inside], sd, rng)
     low, high = np.quantile(drawn, [0.025, 0.975])
@@ -93,6 +100,7 @@ def roughness(groups: list[tuple[Floats, Floats]]) -> float:
     """Noise of a log loss, from how far each lies from the parabola through its four neighbours in log size:
     the median, so that bends of the curve itself count little."""
     ratios = []
+    squares, freedom = 0.0, 0
     for size, loss in groups:
         x, y = np.log(size), np.log(loss)
         for place in range(2, len(x) - 2):
@@ -100,7 +108,12 @@ def roughness(groups: list[tuple[Floats, Floats]]) -> float:
             basis = np.vander(x[near] - x[place], 3)
             weights = np.linalg.pinv(basis)[2]  # of the neighbours, in the parabola's value here
             ratios.append(abs(y[place] - weights @ y[near]) / (1 + weights @ weights) ** 0.5)
-    return float(np.median(ratios)) / 0.6745 if ratios else 0.0
+        if len(x) > 3:
+            left = y - np.polyval(np.polyfit(x - x.mean(), y, 2), x - x.mean())
+            squares, freedom = squares + float(left @ left), freedom + len(x) - 3
+    if ratios:
+        return float(np.median(ratios)) / 0.6745
+    return (squares / freedom) ** 0.5 if freedom else 0.0  # few sizes: from the parabola through them all
 
 
 def _lowest(size: Floats, loss: Floats) -> tuple[Floats, Floats]:
@@ -148,4 +161,6 @@ def _drawn(
         chosen = chosen[np.isfinite(row[chosen])]
         if len(np.unique(logs[chosen])) >= 2:
             exponents.append(float(np.polyfit(logs[chosen], row[chosen], 1)[0]))
-    return np.array(exponents if len(exponents) > 1 else [0.0, 0.0])
+    if len(exponents) < DRAWS / 2:
+        raise ValueError("with its noise, most draws have no minimum at two computes: no exponent shows")
+    return np.array(exponents)

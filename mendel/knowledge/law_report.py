@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -12,13 +11,14 @@ from numpy.typing import NDArray
 
 from mendel.inputs import allowed
 from mendel.knowledge import isoflop
-from mendel.knowledge.fits import OBJECTIVES, Floats
+from mendel.knowledge.fits import OBJECTIVES, Fit, Floats
+from mendel.knowledge.law_words import words_of
 from mendel.knowledge.laws import (
     DRAWS,
-    DRAWS_OF_MANY,
     LAWS,
-    MANY,
+    LEAST_DRAWS,
     PUBLISHED,
+    WORK,
     Law,
     Runs,
     against,
@@ -26,6 +26,8 @@ from mendel.knowledge.laws import (
     fitted,
     held_out,
     identified,
+    likelihood_ratio,
+    moves_together,
     named,
     paths,
     predictions,
@@ -36,6 +38,8 @@ from mendel.knowledge.table import Table, TableError
 FORMS = (*LAWS, "isoflop")
 ISOFLOP_COLUMNS = ("c", "n", "loss")
 REJECTED = 0.05
+OFF = 0.05
+"""Relative difference of c from 6 n d that is still a matter of how FLOPs are counted."""
 
 
 def needed(form: str) -> tuple[str, ...]:
@@ -81,7 +85,7 @@ def read_reference(law: Law, text: str) -> dict[str, float]:
                 f"one of {', '.join(PUBLISHED)}"
             ) from None
     wrong = sorted({*found} ^ {*law.parameters})
-    if wrong or min(found.values()) <= 0:
+    if wrong or not all(0 < one < float("inf") for one in found.values()):
         raise TableError(f"reference {text!r}: needs {', '.join(law.parameters)}, each above 0")
     return found
 
@@ -109,6 +113,7 @@ def law_report(table: Table, form: str, columns: Mapping[str, str], how: Choice 
     """Fit a form to the rows of a table. TableError and ValueError say what is wrong."""
     found = read_columns(table, form, columns)
     if form == "isoflop":
+        _only_isoflop(how)
         c, n, loss = (found[name][table.mask(how.fit)] for name in ISOFLOP_COLUMNS)
         return _isoflop(isoflop.growth(c, n, loss, how.noise, how.seed))
     if how.objective not in OBJECTIVES:
@@ -119,30 +124,34 @@ def law_report(table: Table, form: str, columns: Mapping[str, str], how: Choice 
     runs = whole.take(near)
     optimum, kept = fitted(law, runs, how.keep_all, how.drop, how.objective)
     clean = runs.take(kept)
-    draws = how.draws if len(clean) <= MANY else min(how.draws, DRAWS_OF_MANY)
+    draws = min(how.draws, max(LEAST_DRAWS, WORK // len(clean)))
     drawn = resampled(law, clean, optimum.parameters, how.seed, draws, how.objective)
     report: dict[str, Any] = {
         "form": form,
         "runs": len(runs),
-        "parameters": _parameters(law, optimum.parameters, drawn, float(clean.loss.min())),
+        "parameters": _parameters(law, optimum, drawn, clean, how.objective),
         "objective": {"name": how.objective, "value": optimum.objective},
         "starts": optimum.starts,
         "starts_at_optimum": optimum.at_optimum,
         "dropped": _dropped(law, optimum.parameters, runs, kept),
+        "dropped_by": "highest" if how.drop else "" if how.keep_all else "outliers",
         "not_numbers": int((~np.isfinite(whole.loss)).sum()),
         "sensitivity": _sensitivity(law, runs, clean, how.objective),
     }
     if form == "chinchilla":
         report["allocation"] = _allocation(law, optimum.parameters, drawn)
     if reference:
-        report["reference"] = _against(law, optimum.parameters, drawn, reference)
+        report["reference"] = _against(law, optimum, drawn, reference, clean)
     if far.any():
         there = predictions(law, optimum.parameters, whole.take(far))
         report["predicted"] = {"fitted_to": len(clean), **there}
     else:
-        compute = found.get("c", whole.x[:, 0])[near][kept]
-        report["predicted"] = held_out(law, clean, farthest(compute), how.objective)
-    return {**report, "words": _words(law, report)}
+        # Of all runs: what is left out may be where the law breaks.
+        beyond = farthest(found.get("c", whole.x[:, 0])[near])
+        report["predicted"] = held_out(law, runs, beyond, how.objective, how.keep_all)
+        report["dropped_of_largest"] = int(np.setdiff1d(np.flatnonzero(beyond), kept).size)
+    report["warnings"] = _warnings(found, whole, near, optimum, clean, law, how.objective)
+    return {**report, "words": words_of(report)}
 
 
 def _rows(
@@ -155,28 +164,79 @@ def _rows(
     whole = Runs(np.stack([found[name] for name in law.columns], axis=1), found["loss"], table.rows, clusters)
     measured = np.isfinite(whole.loss)
     far = table.mask(how.predict) if how.predict else np.zeros(len(table), dtype=bool)
+    if how.predict and not far.any():
+        raise TableError(f"{table.name}: no row has {' and '.join(how.predict)} (--predict)")
     near = table.mask(how.fit) & ~far
     if how.fit and not how.predict:
         far = ~near
     return whole, near & measured, far & measured
 
 
-def _parameters(law: Law, optimum: Floats, drawn: Floats, least: float) -> dict[str, Any]:
-    plain, spread = law.natural(optimum), law.natural(drawn)
+def _only_isoflop(how: Choice) -> None:
+    """TableError for what has no meaning for isoFLOP minima."""
+    plain = Choice(fit=how.fit, noise=how.noise, seed=how.seed)
+    for name in ("predict", "reference", "cluster", "drop", "keep_all", "objective"):
+        if getattr(how, name) != getattr(plain, name):
+            raise TableError(f"--{name.replace('_', '-')} has no meaning for --form isoflop")
+
+
+def explains_nothing(law: Law, optimum: Fit, runs: Runs, objective: str) -> bool:
+    """Whether a constant loss does as well, for as many parameters as the law has more."""
+    if objective != "absolute":
+        return False
+    level = np.log(runs.loss)
+    constant = float(np.abs(level - np.median(level)).sum())
+    more = len(law.parameters) - 1
+    return likelihood_ratio(optimum.objective, constant, len(runs), more) > REJECTED
+
+
+def _parameters(law: Law, optimum: Fit, drawn: Floats, runs: Runs, objective: str) -> dict[str, Any]:
+    plain, spread = law.natural(optimum.parameters), law.natural(drawn)
     low, high = np.quantile(spread, [0.025, 0.975], axis=0)
+    nothing = "a constant loss does as well" if explains_nothing(law, optimum, runs, objective) else ""
+    together = moves_together(law, runs)
     found = {}
     for place, name in enumerate(law.parameters):
-        ends = min(low[place], plain[place]), max(high[place], plain[place])
-        why = identified(law, name, float(ends[0]), float(ends[1]), least)
+        ends = float(min(low[place], plain[place])), float(max(high[place], plain[place]))
+        why = (
+            nothing
+            or ("" if name == "E" else together)
+            or identified(law, name, *ends, float(runs.loss.min()))
+        )
         found[name] = {
             "value": float(plain[place]),
             "se": float(spread[:, place].std(ddof=1)),
-            "low": float(ends[0]),
-            "high": float(ends[1]),
+            "low": ends[0],
+            "high": ends[1],
             "identified": not why,
             **({"why": why} if why else {}),
         }
     return found
+
+
+def _warnings(
+    found: Mapping[str, Floats],
+    whole: Runs,
+    near: NDArray[np.bool_],
+    optimum: Fit,
+    clean: Runs,
+    law: Law,
+    objective: str,
+) -> list[str]:
+    """What speaks against a fit, in sentences."""
+    said = []
+    if lost := int((~np.isfinite(whole.loss)).sum()):
+        said.append(f"{lost} of {len(whole)} runs have no number for a loss and are left out.")
+    if {"c", "n", "d"} <= found.keys():
+        off = np.abs(np.log(found["c"] / (6 * found["n"] * found["d"])))
+        if far_off := int((off > OFF).sum()):
+            said.append(f"In {far_off} of {len(off)} rows c is more than {OFF:.0%} away from 6 n d.")
+    rows = np.column_stack([whole.x[near], whole.loss[near]])
+    if copies := len(rows) - len(np.unique(rows, axis=0)):
+        said.append(f"{copies} of {len(rows)} rows are copies of others: intervals take them for evidence.")
+    if explains_nothing(law, optimum, clean, objective):
+        said.append("The law explains nothing that a constant loss does not.")
+    return said
 
 
 def _dropped(law: Law, optimum: Floats, runs: Runs, kept: NDArray[np.int64]) -> list[dict[str, Any]]:
@@ -220,14 +280,24 @@ def _allocation(law: Law, optimum: Floats, drawn: Floats) -> dict[str, Any]:
     }
 
 
-def _against(law: Law, optimum: Floats, drawn: Floats, other: Mapping[str, float]) -> dict[str, Any]:
-    statistic, p = against(law, optimum, drawn, other)
+def _against(law: Law, optimum: Fit, drawn: Floats, other: Mapping[str, float], runs: Runs) -> dict[str, Any]:
+    """Both how far a published set is from the fit, and how much worse it fits: where parameters make up for
+    each other only the second tells."""
+    statistic, p = against(law, optimum.parameters, drawn, other)
+    level = np.log(runs.loss)
+    mine, its = (
+        float(np.abs(law.log_loss(one, runs.x) - level).sum())
+        for one in (optimum.parameters, law.inside(other))
+    )
+    worse = likelihood_ratio(mine, its, len(runs), len(law.parameters))
     return {
         "parameters": dict(other),
         "chi_squared": statistic,
         "freedom": len(law.parameters),
-        "p": p,
-        "rejected": p < REJECTED,
+        "p_wald": p,
+        "p_likelihood": worse,
+        "p": max(p, worse),
+        "rejected": max(p, worse) < REJECTED,
     }
 
 
@@ -263,58 +333,3 @@ def _isoflop(found: isoflop.Growth) -> dict[str, Any]:
         ],
         "words": words,
     }
-
-
-def _words(law: Law, report: Mapping[str, Any]) -> list[str]:
-    """The result in sentences."""
-    words = []
-    flat = {name: one["why"] for name, one in report["parameters"].items() if not one["identified"]}
-    for name, why in flat.items():
-        words.append(f"{name} is not identified ({why}).")
-    if report["dropped"]:
-        count = len(report["dropped"])
-        rows = ", ".join(str(one["row"]) for one in report["dropped"][:10])
-        words.append(
-            f"{count} of {report['runs']} runs are left out, which no noise like that of the others explains "
-            f"(rows {rows}); {_moved(report)}"
-        )
-    if "allocation" in report:
-        a = report["allocation"]
-        words.append(
-            f"The best model grows as compute to the power {a['value']:.3f} "
-            f"[{a['low']:.3f}, {a['high']:.3f}]."
-        )
-    if "reference" in report:
-        one = report["reference"]
-        verdict = "rejected" if one["rejected"] else "not rejected"
-        p = f"{one['p']:.2g}" if one["p"] > 1e-300 else "below 1e-300"
-        words.append(
-            f"The published parameters are {verdict} (chi-squared {one['chi_squared']:.1f} on "
-            f"{one['freedom']}, p {p})."
-        )
-    ahead = report["predicted"]
-    if ahead:
-        words.append(
-            f"Fitted to {ahead['fitted_to']} runs, it predicts {ahead['runs']} others within "
-            f"{ahead['mean_absolute_error']:.2%} on average ({ahead['mean_error']:+.2%} with sign)."
-        )
-    if report["starts_at_optimum"] == 1 and report["starts"] > 1:
-        words.append(
-            f"Only one of {report['starts']} starts came to the optimum: it may not be the global one."
-        )
-    return words
-
-
-def _moved(report: Mapping[str, Any]) -> str:
-    """Which parameter the dropped runs move most, in its standard errors."""
-    whole = next(row["parameters"] for row in report["sensitivity"] if row["what"] == "all runs")
-    by: dict[str, float] = {}
-    for name, one in report["parameters"].items():
-        by[name] = abs(whole[name] - one["value"]) / one["se"] if one["se"] else 0.0
-    name = max(by, key=lambda key: by[key])
-    value = report["parameters"][name]["value"]
-    return f"with them {name} is {whole[name]:.4g} and not {value:.4g} ({by[name]:.1f} standard errors)."
-
-
-def finite(value: float) -> float | None:
-    return value if math.isfinite(value) else None

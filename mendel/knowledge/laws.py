@@ -24,8 +24,14 @@ from mendel.knowledge.fits import Fit, Floats, Ints, Problem, descend, fit, with
 EXPONENTS = (0.1, 0.3, 0.6, 1.2)
 """Where fits start; the coefficients that go with them are linear."""
 REPEATS = (2.0, 15.0)
-DRAWS, DRAWS_OF_MANY, MANY = 2000, 200, 2000
-"""Resamples behind an interval, and of tables with more rows than MANY."""
+DRAWS = 1000
+"""Resamples behind an interval."""
+LEAST_DRAWS, WORK = 50, 2_000_000
+"""Of tables so large that all resamples together have more runs than WORK, fewer, but so many."""
+MANY = 2000
+"""Runs of a table from which on starts are tried on some of them."""
+SKETCH = 1000
+"""Runs of a table of more than MANY on which starts are tried."""
 STEPS = 40
 """Of a refit to a resample, which begins at the optimum of all."""
 HIGHEST = 10
@@ -35,6 +41,13 @@ WIDE = 100.0
 WIDE_EXPONENT = 4.0
 TALL = 100.0
 """log loss at which predictions are cut on the way to a fit of squares, so that these stay finite."""
+TOGETHER = 0.975
+"""Correlation of the logs of two columns from which on their terms are not told apart."""
+STEEPEST = 3.0
+"""An exponent beyond it, or of nothing, is that of no law."""
+LEAST_CLUSTERS = 6
+HARDLY = 1e-6
+"""Relative spread of losses below which nothing varies."""
 LEAST_SPAN = 2.0
 """Ratio that a column must span to tell an exponent."""
 
@@ -187,6 +200,11 @@ def check(law: Law, runs: Runs) -> None:
         if name != "loss" and values.max() < LEAST_SPAN * values.min():
             span = f"{values.min():.3g} to {values.max():.3g}"
             raise ValueError(f"{name} spans {span}, less than a factor of {LEAST_SPAN:g}: no exponent shows")
+    if runs.loss.max() < (1 + HARDLY) * runs.loss.min():
+        raise ValueError(f"loss is {runs.loss[0]:.6g} in all runs: there is nothing to fit")
+    groups = len(np.unique(runs.clusters))
+    if groups < min(LEAST_CLUSTERS, need):
+        raise ValueError(f"{groups} clusters: intervals need {LEAST_CLUSTERS} at least")
 
 
 def fitted(
@@ -198,8 +216,14 @@ def fitted(
 
     def of(places: Ints) -> Fit:
         some = runs.take(places)
-        return fit(law.problem(some.x, some.loss, objective), law.starts(some.x, some.loss))
+        problem = law.problem(some.x, some.loss, objective)
+        if len(some) <= MANY:
+            return fit(problem, law.starts(some.x, some.loss))
+        few = some.take(np.random.default_rng(0).permutation(len(some))[:SKETCH])
+        return fit(problem, law.starts(few.x, few.loss), law.problem(few.x, few.loss, objective))
 
+    if not 0 <= drop < len(runs):
+        raise ValueError(f"--drop {drop}: there are {len(runs)} runs")
     if keep_all or drop:
         kept = np.sort(np.argsort(runs.loss, kind="stable")[: len(runs) - drop])
         check(law, runs.take(kept))
@@ -227,13 +251,36 @@ def resampled(
 
 
 def identified(law: Law, name: str, low: float, high: float, least_loss: float) -> str:
-    """Why a parameter is not told by the runs; empty if it is."""
+    """Why a parameter is not told by the runs, given its interval; empty if it is."""
+    if low == high:
+        return "it does not move from one resample to the next"
+    if name in law.exponents and (low <= 0 or high > STEEPEST):
+        return f"{low:.3g} to {high:.3g}: no exponent of a law"
     if name == "E":
         return "" if low > 0.01 * least_loss else "flat: any floor down to 0 fits as well"
     limit = WIDE_EXPONENT if name in law.exponents else WIDE
     if low <= 0 or high > limit * low:
-        return f"flat: from {low:.3g} to {high:.3g} fits as well"
+        return f"flat: {low:.3g} to {high:.3g} by resamples"
     return ""
+
+
+def moves_together(law: Law, runs: Runs) -> str:
+    """Why the terms of two columns cannot be told apart; empty if they can."""
+    if len(law.coefficients) < 2:
+        return ""
+    apart = float(np.corrcoef(np.log(runs.x[:, 0]), np.log(runs.x[:, 1]))[0, 1])
+    if abs(apart) < TOGETHER:
+        return ""
+    both = " and ".join(law.columns[:2])
+    return f"{both} move together (correlation {apart:.3f}): their terms are not told apart"
+
+
+def likelihood_ratio(value: float, other: float, runs: int, freedom: int) -> float:
+    """p of the gain of a fit over a worse one, from sums of absolute deviations: Laplace noise of unknown
+    scale, -2 log of the ratio is 2 runs log(other / value)."""
+    if other <= value:
+        return 1.0
+    return float(chi2.sf(2 * runs * math.log(other / max(value, 1e-300)), freedom))
 
 
 def against(law: Law, optimum: Floats, drawn: Floats, other: Mapping[str, float]) -> tuple[float, float]:
@@ -260,11 +307,12 @@ def paths(law: Law, runs: Runs, objective: str = "absolute", most: int = HIGHEST
 
 
 def held_out(
-    law: Law, runs: Runs, far: NDArray[np.bool_], objective: str = "absolute"
+    law: Law, runs: Runs, far: NDArray[np.bool_], objective: str = "absolute", keep_all: bool = False
 ) -> dict[str, Any] | None:
-    """How a fit to the other runs predicts those that are `far`; None where too few are left to fit."""
+    """How a fit to the other runs predicts those that are `far`, outliers among them; None where too few are
+    left to fit."""
     try:
-        near, _ = fitted(law, runs.take(~far), objective=objective)
+        near, _ = fitted(law, runs.take(~far), keep_all, objective=objective)
     except ValueError:
         return None
     return {"fitted_to": int((~far).sum()), **predictions(law, near.parameters, runs.take(far))}

@@ -96,6 +96,13 @@ class Table:
             mask &= np.any([np.all([self._holds(one) for one in every], axis=0) for every in either], axis=0)
         return mask
 
+    def having(self, values: Mapping[str, str]) -> Table:
+        """The rows whose columns have exactly these texts."""
+        mask = np.ones(len(self), dtype=bool)
+        for column, value in values.items():
+            mask &= np.array([one == value for one in self.labels(column)], dtype=bool)
+        return self.take(mask)
+
     def _holds(self, condition: str) -> NDArray[np.bool_]:
         found = CONDITION.fullmatch(condition)
         if found is None:
@@ -129,6 +136,9 @@ def read_table(path: str | Path) -> Table:
         raise TableError(f"{path}: cannot be read: {str(error).splitlines()[0]}") from None
     if not data.num_rows:
         raise TableError(f"{path}: it has no rows")
+    twice = sorted({name for name in data.column_names if data.column_names.count(name) > 1})
+    if twice:
+        raise TableError(f"{path}: more than one column is called {', '.join(map(repr, twice))}")
     return Table(str(path), data)
 
 
@@ -144,7 +154,11 @@ def _read(file: Path) -> pa.Table:
     if kind == ".parquet":
         return pa.parquet.read_table(file)
     if kind == ".json":
-        return pa.Table.from_pylist(json.loads(file.read_text(encoding="utf-8")))
+        found = json.loads(file.read_text(encoding="utf-8"))
+        if not isinstance(found, list) or not all(isinstance(row, dict) for row in found):
+            raise ValueError("it must be a list of objects, one for each run")
+        names = dict.fromkeys(name for row in found for name in row)
+        return pa.Table.from_pylist([{name: row.get(name) for name in names} for row in found])
     if kind in (".jsonl", ".ndjson"):
         return pa.json.read_json(file)
     parse = pa.csv.ParseOptions(delimiter="\t" if kind == ".tsv" else ",", newlines_in_values=True)

@@ -133,7 +133,7 @@ def _multiplier(
     multipliers = log2_cm_of(gain, *draw_curves(curve, points, flops, draws, rng))
     low, high = np.quantile(np.clip(multipliers, -FINITE, cap), [(1 - level) / 2, (1 + level) / 2])
     upper = max(float(high), value)
-    beyond = value > max(0.0, float(np.log2(curve.max_flops / flops)))
+    beyond = value > float(np.log2(curve.max_flops / flops))
     return Interval(
         value=min(value, cap),
         low=min(float(low), value, cap),

@@ -321,7 +321,7 @@ def test_what_joins_while_a_campaign_runs_is_held_to_the_same(lab_root, toy_data
         campaign = store.campaign()
         assert campaign.state.value == "stopped"
         assert "late" not in {run.idea for run in store.runs(campaign.id)}
-        assert {row.idea for row in store.ledger(campaign.id)} == {None}, "nor a smoke run of anything"
+        assert "late" not in {row.idea for row in store.ledger(campaign.id)}, "nor a smoke run of it"
 
 
 def test_a_users_own_patches_run_in_what_there_is(lab_root, toy_data, leaking):

@@ -31,9 +31,8 @@ def test_the_noise_is_told_once_with_its_intervals(campaign):
 
 
 def test_nothing_is_told_where_no_pairs_differ(campaign):
-    store, found = campaign(
-        [idea("crashing", {"fail": "crash"}), idea("mute", {"fail": "mute"})], budget="60runs"
-    )
+    failing = [idea("crashing", {"fail": "late_crash"}), idea("mute", {"fail": "late_mute"})]
+    store, found = campaign(failing, budget="60runs")
     assert told(store, found) == [] and summarise(store, store.campaign(found))["noise"] is None
 
 

@@ -32,7 +32,7 @@ IDEAS = [
 def planted(toy_data, fast_disk):
     file = toy.write_ideas(fast_disk / "planted.toml", IDEAS)
     store, campaign = toy.run_local(
-        toy.config(file, toy_data, policy={"screen_ideas": 14, "together": False}), fast_disk / "planted"
+        toy.config(file, toy_data, policy={"screen_ideas": 10, "together": False}), fast_disk / "planted"
     )
     with store:
         yield store, campaign.id

@@ -8,7 +8,8 @@ import pytest
 from scipy import stats
 from test_cli import mendel
 
-from mendel.knowledge.compare import compare, flips, holm, one_sided, permuted, resolution
+from mendel.knowledge.compare import compare
+from mendel.knowledge.significance import flips, holm, one_sided, permuted, resolution
 from mendel.knowledge.table import TableError, read_table
 
 DATA = Path(__file__).parents[3] / "shared" / "data"
@@ -146,6 +147,53 @@ def test_a_baseline_that_beats_the_target_too_is_named(tmp_path):
     )
     assert any("'x/baseline' beats the target, too" in one for one in found["warnings"])
     assert any("no difference is shown" in one for one in found["words"])
+
+
+def test_many_ablations_of_nothing_show_nothing(tmp_path):
+    rng = np.random.default_rng(3)
+    found = [one for number in range(30) for one in rows(f"knob-{number}", 3 + 0.01 * rng.standard_normal(4))]
+    some = compare(
+        table(tmp_path, found + rows("base", 3 + 0.01 * rng.standard_normal(4))),
+        "loss",
+        "group",
+        against="base",
+    )
+    assert min(row["p"] for row in some["differences"]) < 0.05, "by chance"
+    assert all("no difference is shown" in line for line in some["words"])
+
+
+def test_values_that_were_rounded_are_no_proof_of_no_noise(tmp_path):
+    found = compare(table(tmp_path, rows("a", [3.2, 3.2]) + rows("b", [3.3, 3.3])), "loss", "group")
+    assert found["differences"][0]["p"] > 0.01
+    assert compare(table(tmp_path, rows("a", [3.2, 3.2])), "loss", target=3.3)["p"] > 0.01
+
+
+def test_a_time_of_the_end_or_a_word_in_a_status_costs_no_run(tmp_path):
+    text = "loss,finished,status,last_step,planned_steps\n"
+    text += "".join(f"{3.2 + i / 100},2026-01-0{i + 1},early stopped,99,100\n" for i in range(4))
+    assert compare(table_of(tmp_path, text), "loss", target=4.0)["n"] == 4
+    broken = table_of(tmp_path, "loss,status\n3.1,failed\n3.2,failed\n")
+    with pytest.raises(TableError, match="no run that ended .*read off status; --all-runs takes all"):
+        compare(broken, "loss")
+    assert compare(broken, "loss", all_runs=True)["n"] == 2
+
+
+def test_several_runs_of_one_key_are_paired_by_their_means(tmp_path):
+    found = [
+        {"group": g, "loss": v, "seed": s}
+        for g, v, s in [
+            ("a", 3.0, 1),
+            ("a", 3.2, 1),
+            ("a", 3.0, 2),
+            ("a", 3.1, 3),
+            ("b", 3.0, 1),
+            ("b", 2.9, 2),
+            ("b", 3.02, 3),
+        ]
+    ]
+    (one,) = compare(table(tmp_path, found), "loss", "group", against="a", pair="seed")["differences"]
+    assert one["pairs"] == 3 and one["difference"] == pytest.approx((0.1 + 0.1 + 0.08) / 3)
+    assert "1 values of seed have several runs" in one["warnings"][0]
 
 
 def test_a_single_run_is_no_evidence(tmp_path):

@@ -141,8 +141,45 @@ def test_what_the_runs_cannot_tell_is_said_to_be_flat(tmp_path):
     runs = made(law, np.stack([n, 20 * n], axis=1), 0.02, rng)
     table = table_of(tmp_path, n=runs.x[:, 0], d=runs.x[:, 1], loss=runs.loss)
     report = law_report(table, "chinchilla", COLUMNS, FEW)
-    assert not any(report["parameters"][name]["identified"] for name in ("A", "B"))
-    assert any("is not identified (flat" in line for line in report["words"])
+    assert not any(report["parameters"][name]["identified"] for name in ("A", "B", "alpha", "beta"))
+    assert any("n and d move together (correlation 1.000)" in line for line in report["words"])
+    reference = ",".join(f"{name}={value}" for name, value in TRUE.items())
+    judged = law_report(table, "chinchilla", COLUMNS, Choice(draws=100, reference=reference))["reference"]
+    assert not judged["rejected"], "the truth fits as well as any"
+
+
+def test_a_law_that_breaks_at_the_largest_runs_is_not_hidden(tmp_path):
+    law, rng = LAWS["chinchilla"], np.random.default_rng(11)
+    runs = made(law, plan(rng), 0.002, rng)
+    last = np.argsort(runs.x.prod(axis=1))[-3:]
+    runs.loss[last] *= 1.06
+    table = table_of(tmp_path, n=runs.x[:, 0], d=runs.x[:, 1], loss=runs.loss)
+    report = law_report(table, "chinchilla", COLUMNS, FEW)
+    assert len(report["dropped"]) == 3 and report["predicted"]["runs"] == 12
+    assert report["predicted"]["largest_error"] == pytest.approx(1 / 1.06 - 1, abs=0.01)
+    assert any("3 of them of the largest tenth by compute" in line for line in report["words"])
+
+
+def test_losses_that_follow_no_law_are_said_to(tmp_path):
+    rng = np.random.default_rng(12)
+    x = plan(rng, 60)
+    table = table_of(tmp_path, n=x[:, 0], d=x[:, 1], loss=3 + 0.05 * rng.standard_normal(60))
+    report = law_report(table, "chinchilla", COLUMNS, FEW)
+    assert "The law explains nothing that a constant loss does not." in report["words"]
+    assert not any(one["identified"] for one in report["parameters"].values())
+    rising = table_of(tmp_path, n=x[:, 0], d=x[:, 1], loss=0.1 * np.log(x[:, 0]))
+    report = law_report(rising, "chinchilla", COLUMNS, FEW)
+    assert not report["parameters"]["alpha"]["identified"]
+
+
+def test_what_speaks_against_a_table_is_said(tmp_path):
+    law, rng = LAWS["chinchilla"], np.random.default_rng(13)
+    runs = made(law, plan(rng, 40), 0.01, rng)
+    x, loss = np.tile(runs.x, (2, 1)), np.tile(runs.loss, 2)
+    table = table_of(tmp_path, n=x[:, 0], d=x[:, 1], c=9 * x.prod(axis=1), loss=loss)
+    words = " ".join(law_report(table, "chinchilla", {**COLUMNS, "c": "c"}, FEW)["words"])
+    assert "In 80 of 80 rows c is more than 5% away from 6 n d" in words
+    assert "40 of 80 rows are copies of others" in words
 
 
 def test_the_largest_runs_are_predicted_from_the_others():
@@ -308,6 +345,12 @@ def test_over_trained_models_are_predicted_as_well_as_was_published():
         (
             ("--columns", "n=n", "d=d", "loss=loss", "--reference", "A=1"),
             "reference 'A=1': needs A, B, E, alpha, beta",
+        ),
+        (("--columns", "n=n", "d=d", "loss=loss", "--drop", "25"), "--drop 25: there are 20 runs"),
+        (("--columns", "n=n", "d=d", "loss=loss", "--predict", "n>1e99"), "no row has n>1e99 (--predict)"),
+        (
+            ("--form", "isoflop", "--columns", "c=n", "n=d", "loss=loss", "--drop", "2"),
+            "--drop has no meaning",
         ),
         (("--columns", "n=n", "d=d", "loss=loss", "--objective", "l3"), "objective 'l3' is unknown"),
     ],

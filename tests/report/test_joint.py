@@ -55,7 +55,7 @@ def test_show_says_what_it_was_confirmed_with_and_nothing_of_fresh_pairs(joint) 
     store, campaign = joint
     text = shown(store, campaign, "b")
     assert "confirmed together with 4 others: a, c, idle, source; the pairs are random halves" in text
-    assert "in random halves of 5 ideas, shrunk" in text and "fresh pairs\n" not in text
+    assert "beside random halves of 4 others, shrunk" in text and "fresh pairs\n" not in text
     assert "without it" in text and "with it" in text and "pairs of halves; CM" in text
     found = json.loads(json.dumps(describe(store, campaign, "b")))
     (confirm,) = [one for one in found["plans"] if one["plan"]["kind"] == "confirm"]
@@ -81,7 +81,7 @@ def test_the_report_tells_a_joint_claim_with_its_halves(joint, tmp_path) -> None
     write_report(store, campaign, summarise(store, campaign), [], tmp_path / "r.html")
     text = (tmp_path / "r.html").read_text()
     assert text.count("<h4>Pairs of halves</h4>") == len(GAINS)
-    assert text.count(" in random halves of 5 ideas, shrunk") == len(GAINS)
+    assert text.count(" beside random halves of 4 others, shrunk") == len(GAINS)
     assert "</b> on fresh pairs" not in text and "train the first fresh pair" not in text
     assert "together with 4 others: a, c, idle, source" in text
 
@@ -98,7 +98,9 @@ def closing(*rows: tuple[str, int]) -> str:
 
 
 def test_the_terminal_says_which_multipliers_are_of_halves() -> None:
-    of_halves = "in random halves of a cohort, shrunk"
+    of_halves = (
+        "with and without it beside random halves of the others, shrunk: alone it may be worth more or less"
+    )
     assert closing(("a", 0)) == "Each over the trunk it joined, on fresh seeds."
     assert closing(("a", 5), ("b", 5)) == f"Each over the trunk it joined, {of_halves}."
     mixed = f"Each over the trunk it joined, on fresh seeds; a and c {of_halves}."
