@@ -149,7 +149,7 @@ def show_law(console: Console, found: dict[str, Any]) -> None:
             continue
         ends = f"{one['low']:.4g} to {one['high']:.4g}"
         grid.add_row(
-            name, f"{one['value']:.5g}", f"{one['se']:.2g}", ends if one["identified"] else f"{ends}, flat"
+            name, f"{one['value']:.5g}", f"{one['se']:.3g}", ends if one["identified"] else f"{ends}, flat"
         )
     console.print(grid)
     ahead = found.get("predicted")
