@@ -19,7 +19,8 @@ class NanoGPT:
         whole = repo.has(*NEEDED, "data/shakespeare_char/prepare.py") and "class GPT(" in repo.text(
             "model.py"
         )
-        if not whole or text.count(SEED) != 1 or text.count(FIRST) != 1 or "def estimate_loss" not in text:
+        once = (SEED, FIRST, "def estimate_loss", "losses = estimate_loss()")
+        if not whole or any(text.count(part) != 1 for part in once):
             return None
         proposal = filled(repo, "nanogpt-char", "nanoGPT")
         proposal.evidence.append("train.py executes configurator.py; model.py and config/ are nanoGPT's")
