@@ -44,6 +44,7 @@ def laws(
     where: Where = [],  # noqa: B006
     fit: list[str] = [],  # noqa: B006
     predict: list[str] = [],  # noqa: B006
+    fit_error: list[str] = [],  # noqa: B006
     by: Annotated[list[str], Parameter(consume_multiple=True)] = [],  # noqa: B006
     reference: str | None = None,
     cluster: str | None = None,
@@ -58,11 +59,13 @@ def laws(
     Parameters
     ----------
     form
-        chinchilla, over-training, power, saturating-repeat or isoflop.
+        chinchilla, over-training, power, saturating-repeat, isoflop or downstream.
     fit
         Rows to fit, as --where; the others are predicted.
     predict
         Rows to predict from the fit to the others (default: the tenth of the largest compute).
+    fit_error
+        downstream: rows that tell how errors follow the loss (default: those of --fit).
     by
         Columns: one fit for each of their values.
     reference
@@ -81,7 +84,10 @@ def laws(
     from mendel.knowledge.law_report import Choice, needed
 
     table = read_table(data).where(where)
-    how = Choice(tuple(fit), tuple(predict), reference, cluster, drop, keep_all, objective, noise)
+    how = Choice(
+        fit=tuple(fit), predict=tuple(predict), fit_error=tuple(fit_error), reference=reference,
+        cluster=cluster, drop=drop, keep_all=keep_all, objective=objective, noise=noise,
+    )  # fmt: skip
     found = _laws(table, form, _named(columns, needed(form)), how, by)
     if json:
         print_json({"groups": found} if by else found[0])

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from mendel.inputs import allowed
 from mendel.knowledge import isoflop
+from mendel.knowledge.downstream import chained, error_parameters
 from mendel.knowledge.fits import OBJECTIVES, Fit, Floats
 from mendel.knowledge.law_words import words_of
 from mendel.knowledge.laws import (
@@ -35,7 +36,9 @@ from mendel.knowledge.laws import (
 )
 from mendel.knowledge.table import Table, TableError
 
-FORMS = (*LAWS, "isoflop")
+FORMS = (*LAWS, "isoflop", "downstream")
+LOSS_LAW = "over-training"
+"""What tells the loss of a model whose downstream errors are predicted."""
 ISOFLOP_COLUMNS = ("c", "n", "loss")
 REJECTED = 0.05
 OFF = 0.05
@@ -46,6 +49,8 @@ def needed(form: str) -> tuple[str, ...]:
     """The columns of a form, the loss last."""
     if form == "isoflop":
         return ISOFLOP_COLUMNS
+    if form == "downstream":
+        return (*LAWS[LOSS_LAW].columns, "loss", "error")
     if form not in LAWS:
         raise TableError(f"form {form!r} is unknown{allowed(form, FORMS)}")
     return (*LAWS[form].columns, "loss")
@@ -98,6 +103,8 @@ class Choice:
     """Conditions of the rows that are fitted; empty: of all that are not predicted."""
     predict: Sequence[str] = ()
     """Of the rows that are predicted; empty: of all others or, where all are fitted, the largest tenth."""
+    fit_error: Sequence[str] = ()
+    """Of the rows that tell how errors follow the loss (downstream); empty: those of `fit`."""
     reference: str | None = None
     cluster: str | None = None
     drop: int = 0
@@ -116,6 +123,8 @@ def law_report(table: Table, form: str, columns: Mapping[str, str], how: Choice 
         _only_isoflop(how)
         c, n, loss = (found[name][table.mask(how.fit)] for name in ISOFLOP_COLUMNS)
         return _isoflop(isoflop.growth(c, n, loss, how.noise, how.seed))
+    if form == "downstream":
+        return _downstream(table, columns, found, how)
     if how.objective not in OBJECTIVES:
         raise TableError(f"objective {how.objective!r} is unknown{allowed(how.objective, OBJECTIVES)}")
     law = LAWS[form]
@@ -170,6 +179,32 @@ def _rows(
     if how.fit and not how.predict:
         far = ~near
     return whole, near & measured, far & measured
+
+
+def _downstream(
+    table: Table, columns: Mapping[str, str], found: Mapping[str, Floats], how: Choice
+) -> dict[str, Any]:
+    """A law of loss, errors from losses, and both in a chain for the rows that are predicted."""
+    plain = {name: column for name, column in columns.items() if name != "error"}
+    report = law_report(table, LOSS_LAW, plain, replace(how, fit_error=()))
+    law = LAWS[LOSS_LAW]
+    whole, near, far = _rows(table, law, found, how)
+    some = table.mask(how.fit_error) if how.fit_error else near
+    best, parameters = error_parameters(found["loss"][some], found["error"][some], how.seed)
+    report = {**report, "form": "downstream", "loss_predicted": report["predicted"], "predicted": None}
+    report["parameters"] = {**report["parameters"], **parameters}
+    far &= np.isfinite(found["error"])
+    words = [line for line in report["words"] if not line.startswith("Fitted to")]
+    if far.any():
+        inside = law.inside({name: report["parameters"][name]["value"] for name in law.parameters})
+        loss = np.exp(law.log_loss(inside, whole.x[far]))
+        report["predicted"] = chained(best, loss, found["error"][far], whole.rows[far])
+        ahead = report["predicted"]
+        words.append(
+            f"By predicted losses, the errors of {ahead['runs']} models are predicted within "
+            f"{ahead['mean_absolute_error']:.2%} on average ({ahead['mean_error']:+.2%} with sign)."
+        )
+    return {**report, "words": words}
 
 
 def _only_isoflop(how: Choice) -> None:

@@ -10,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from test_cli import mendel
 
+from mendel.knowledge.downstream import error_parameters
 from mendel.knowledge.fits import absolute, outliers
 from mendel.knowledge.isoflop import growth, roughness
 from mendel.knowledge.law_report import Choice, law_report
@@ -331,6 +332,40 @@ def test_over_trained_models_are_predicted_as_well_as_was_published():
     found = law_report(table, "over-training", {"n": "N", "d": "D", "loss": "loss_c4_val"}, how)["predicted"]
     off = [p / m - 1 for p, m in zip(found["predicted"], found["measured"], strict=True)]
     assert sorted(off) == pytest.approx([0.0071, 0.0073], abs=5e-5)
+
+
+@published
+def test_their_errors_of_downstream_tasks_too():
+    """From predicted losses, as in the same figure: 3.6 % and 0.05 %."""
+    table = read_table(DATA / "gadre_104models.csv").where(["dataset_name=rpj", "model_name!=d=96_l=8_h=8"])
+    near = "cc_mult=1 and N<5e8 or cc_mult=16 and N<2e7"
+    how = Choice(
+        fit=(near,),
+        fit_error=(f"{near} or cc_mult=1 and model_name=open_lm_1b",),
+        predict=("model_name=open_lm_1b and cc_mult=32 or model_name=open_lm_7b",),
+        objective="squares",
+        keep_all=True,
+        draws=50,
+    )
+    columns = {"n": "N", "d": "D", "loss": "loss_c4_val", "error": "err_avg_subset"}
+    found = law_report(table, "downstream", columns, how)
+    off = [
+        p / m - 1
+        for p, m in zip(found["predicted"]["predicted"], found["predicted"]["measured"], strict=True)
+    ]
+    assert sorted(off) == pytest.approx([0.0005, 0.0364], abs=1e-4)
+
+
+def test_errors_that_follow_the_loss_are_told_from_it():
+    rng = np.random.default_rng(14)
+    loss = rng.uniform(2, 5, 40)
+    error = 0.85 - 2.0 * np.exp(-0.8 * loss) + 0.003 * rng.standard_normal(40)
+    best, parameters = error_parameters(loss, error, 0)
+    assert best == pytest.approx([0.85, 2.0, 0.8], rel=0.1)
+    for name, truth in (("epsilon", 0.85), ("k", 2.0), ("gamma", 0.8)):
+        assert parameters[name]["low"] < truth < parameters[name]["high"]
+    with pytest.raises(ValueError, match="errors: 4 runs at least, found 3"):
+        error_parameters(loss[:3], error[:3], 0)
 
 
 @pytest.mark.parametrize(
