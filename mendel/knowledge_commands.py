@@ -25,6 +25,18 @@ Where = Annotated[
         help="Rows to use, such as `n<1e9 and split=val or n>1e10`; more than one: all must hold.",
     ),
 ]
+Columns = Annotated[
+    list[str],
+    Parameter(consume_multiple=True, help="n=COLUMN d=COLUMN (or c=COLUMN) loss=COLUMN; x=COLUMN for power."),
+]
+Fit = Annotated[list[str], Parameter(help="Rows to fit, as --where; the others are predicted.")]
+Predict = Annotated[
+    list[str],
+    Parameter(help="Rows to predict from the fit to the others (default: the largest tenth by compute)."),
+]
+FitError = Annotated[
+    list[str], Parameter(help="downstream: rows that tell how errors follow the loss (default: of --fit).")
+]
 SHOWN = 60
 """Groups and warnings that a terminal is shown."""
 FEW = 10
@@ -35,16 +47,11 @@ def laws(
     *,
     data: Data,
     form: str = "chinchilla",
-    columns: Annotated[
-        list[str],
-        Parameter(
-            consume_multiple=True, help="n=COLUMN d=COLUMN (or c=COLUMN) loss=COLUMN; x=COLUMN for power."
-        ),
-    ],
+    columns: Columns,
     where: Where = [],  # noqa: B006
-    fit: list[str] = [],  # noqa: B006
-    predict: list[str] = [],  # noqa: B006
-    fit_error: list[str] = [],  # noqa: B006
+    fit: Fit = [],  # noqa: B006
+    predict: Predict = [],  # noqa: B006
+    fit_error: FitError = [],  # noqa: B006
     by: Annotated[list[str], Parameter(consume_multiple=True)] = [],  # noqa: B006
     reference: str | None = None,
     cluster: str | None = None,
@@ -52,6 +59,7 @@ def laws(
     keep_all: bool = False,
     objective: str = "absolute",
     noise: float | None = None,
+    all_runs: bool = False,
     json: Json = False,
 ) -> None:
     """Fit a scaling law to a table of runs: what is known of its parameters, and how far it carries.
@@ -60,12 +68,6 @@ def laws(
     ----------
     form
         chinchilla, over-training, power, saturating-repeat, isoflop or downstream.
-    fit
-        Rows to fit, as --where; the others are predicted.
-    predict
-        Rows to predict from the fit to the others (default: the tenth of the largest compute).
-    fit_error
-        downstream: rows that tell how errors follow the loss (default: those of --fit).
     by
         Columns: one fit for each of their values.
     reference
@@ -80,13 +82,15 @@ def laws(
         absolute deviations of log loss, huber (1e-3) of it, or squares of the loss.
     noise
         isoflop: relative noise of a loss from seed to seed (default: measured by neighbours).
+    all_runs
+        Take runs that did not end, too.
     """
     from mendel.knowledge.law_report import Choice, needed
 
     table = read_table(data).where(where)
     how = Choice(
         fit=tuple(fit), predict=tuple(predict), fit_error=tuple(fit_error), reference=reference,
-        cluster=cluster, drop=drop, keep_all=keep_all, objective=objective, noise=noise,
+        cluster=cluster, drop=drop, keep_all=keep_all, objective=objective, noise=noise, all_runs=all_runs,
     )  # fmt: skip
     found = _laws(table, form, _named(columns, needed(form)), how, by)
     if json:

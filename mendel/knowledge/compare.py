@@ -347,8 +347,8 @@ def _words(found: dict[str, Any], target: float | None) -> list[str]:
             continue
         shown = "a difference is shown" if row["p_holm"] < ALPHA else "no difference is shown"
         words.append(
-            f"{row['group']} against {row['against']}: better by {row['difference']:+.4g} "
-            f"[{row['low']:+.4g}, {row['high']:+.4g}], {shown} (p {_p(row, len(found['differences']))})."
+            f"{row['group']} against {row['against']}: {row['difference']:+.4g} [{row['low']:+.4g}, "
+            f"{row['high']:+.4g}], above 0 is better, {shown} (p {_p(row, len(found['differences']))})."
         )
     return words
 

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from mendel.inputs import allowed
 from mendel.knowledge import isoflop
+from mendel.knowledge.compare import complete
 from mendel.knowledge.downstream import chained, error_parameters
 from mendel.knowledge.fits import OBJECTIVES, Fit, Floats
 from mendel.knowledge.law_words import words_of
@@ -111,6 +112,8 @@ class Choice:
     keep_all: bool = False
     objective: str = "absolute"
     noise: float | None = None
+    all_runs: bool = False
+    """Runs that did not end, by what the table says of them, too."""
     draws: int = DRAWS
     """Resamples behind the intervals; fewer where there are many runs."""
     seed: int = 0
@@ -121,7 +124,8 @@ def law_report(table: Table, form: str, columns: Mapping[str, str], how: Choice 
     found = read_columns(table, form, columns)
     if form == "isoflop":
         _only_isoflop(how)
-        c, n, loss = (found[name][table.mask(how.fit)] for name in ISOFLOP_COLUMNS)
+        some = table.mask(how.fit) & (complete(table) | how.all_runs)
+        c, n, loss = (found[name][some] for name in ISOFLOP_COLUMNS)
         return _isoflop(isoflop.growth(c, n, loss, how.noise, how.seed))
     if form == "downstream":
         return _downstream(table, columns, found, how)
@@ -160,6 +164,8 @@ def law_report(table: Table, form: str, columns: Mapping[str, str], how: Choice 
         report["predicted"] = held_out(law, runs, beyond, how.objective, how.keep_all)
         report["dropped_of_largest"] = int(np.setdiff1d(np.flatnonzero(beyond), kept).size)
     report["warnings"] = _warnings(found, whole, near, optimum, clean, law, how.objective)
+    if short := 0 if how.all_runs else int((~complete(table)).sum()):
+        report["warnings"].append(f"{short} of {len(table)} runs did not end and are left out.")
     return {**report, "words": words_of(report)}
 
 
@@ -178,7 +184,8 @@ def _rows(
     near = table.mask(how.fit) & ~far
     if how.fit and not how.predict:
         far = ~near
-    return whole, near & measured, far & measured
+    ended = measured & (complete(table) | how.all_runs)
+    return whole, near & ended, far & ended
 
 
 def _downstream(
@@ -209,7 +216,7 @@ def _downstream(
 
 def _only_isoflop(how: Choice) -> None:
     """TableError for what has no meaning for isoFLOP minima."""
-    plain = Choice(fit=how.fit, noise=how.noise, seed=how.seed)
+    plain = Choice(fit=how.fit, noise=how.noise, seed=how.seed, all_runs=how.all_runs)
     for name in ("predict", "reference", "cluster", "drop", "keep_all", "objective"):
         if getattr(how, name) != getattr(plain, name):
             raise TableError(f"--{name.replace('_', '-')} has no meaning for --form isoflop")

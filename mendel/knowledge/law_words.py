@@ -19,7 +19,7 @@ def words_of(report: Mapping[str, Any]) -> list[str]:
             f"{count} of {report['runs']} runs are left out, {_why_dropped(report)} (rows {rows}); "
             f"{_moved(report)}"
         )
-    if "allocation" in report:
+    if "allocation" in report and not {"alpha", "beta"} & {*flat}:
         a = report["allocation"]
         words.append(
             f"The best model grows as compute to the power {a['value']:.3f} "
@@ -28,10 +28,10 @@ def words_of(report: Mapping[str, Any]) -> list[str]:
     if "reference" in report:
         one = report["reference"]
         verdict = "rejected" if one["rejected"] else "not rejected"
-        p = f"{one['p']:.2g}" if one["p"] > 1e-300 else "below 1e-300"
         words.append(
-            f"The published parameters are {verdict} (chi-squared {one['chi_squared']:.1f} on "
-            f"{one['freedom']}, p {p})."
+            f"The published parameters are {verdict}: p {one['p_wald']:.2g} by how far they are from these "
+            f"(chi-squared {one['chi_squared']:.1f} on {one['freedom']}), {one['p_likelihood']:.2g} by how "
+            "much worse they fit; the larger counts."
         )
     ahead = report["predicted"]
     if ahead:

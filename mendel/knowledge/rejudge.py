@@ -128,6 +128,8 @@ def read_log(table: Table, value: str | None, higher: bool) -> tuple[list[Try], 
             continue
         tries.append(Try(int(row), loss, best, kept, text))
         best = loss if kept else best
+    if not any(state in (*KEPT, "true", "yes", "1") for state in states):
+        raise TableError(f"{table.name}: no log of a loop: no {status} is one of {', '.join(KEPT)}")
     if not tries:
         raise TableError(f"{table.name}: no experiment after the baseline ran")
     return tries, crashed

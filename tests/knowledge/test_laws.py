@@ -12,7 +12,6 @@ from test_cli import mendel
 
 from mendel.knowledge.downstream import error_parameters
 from mendel.knowledge.fits import absolute, outliers
-from mendel.knowledge.isoflop import growth, roughness
 from mendel.knowledge.law_report import Choice, law_report
 from mendel.knowledge.laws import LAWS, Runs, against, check, farthest, fitted, held_out, resampled
 from mendel.knowledge.table import Table, TableError, read_table
@@ -229,131 +228,7 @@ def test_runs_that_are_no_numbers_are_refused(change, words):
         check(law, runs.take(np.arange(3)))
 
 
-# --- isoFLOP ----------------------------------------------------------------------------------------------
-
-
-def isoflop_runs(rng, exponent=0.5, noise=0.0, count=9):
-    c = np.repeat(10 ** np.linspace(17, 20, 7), count)
-    best = 1e8 * (c / 1e18) ** exponent
-    n = best * 10 ** np.tile(np.linspace(-0.8, 0.8, count), 7) * 10 ** rng.uniform(-0.05, 0.05, len(c))
-    loss = 3 * (c / 1e18) ** -0.05 + 0.1 * np.log(n / best) ** 2
-    return c, n, loss * np.exp(noise * rng.standard_normal(len(c)))
-
-
-@pytest.mark.parametrize("exponent", [0.3, 0.5, 0.75])
-def test_the_growth_of_the_best_size_is_found(exponent):
-    found = growth(*isoflop_runs(np.random.default_rng(1), exponent))
-    assert found.exponent == pytest.approx(exponent, abs=0.01)
-    assert all(one.inside for one in found.minima)
-
-
-def test_its_interval_covers_the_truth():
-    inside = 0
-    for seed in range(15):
-        found = growth(*isoflop_runs(np.random.default_rng(seed), 0.5, noise=0.004), seed=seed)
-        inside += found.low <= 0.5 <= found.high
-    assert inside >= 13
-
-
-def test_noise_is_measured_by_neighbours():
-    rng = np.random.default_rng(3)
-    c, n, loss = isoflop_runs(rng, noise=0.004, count=25)
-    groups = [(np.sort(n[c == one]), loss[c == one][np.argsort(n[c == one])]) for one in np.unique(c)]
-    assert roughness(groups) == pytest.approx(0.004, rel=0.35)
-
-
-def test_a_minimum_at_the_end_of_the_sizes_is_none():
-    c, n, loss = isoflop_runs(np.random.default_rng(4))
-    largest = c == c.max()
-    small = ~largest | (n < 1e8 * (c / 1e18) ** 0.5 / 1.5)
-    found = growth(c[small], n[small], loss[small])
-    assert [one.inside for one in found.minima] == [True] * 6 + [False]
-    with pytest.raises(ValueError, match="1 of 1 computes have a minimum"):
-        growth(c[largest], n[largest], loss[largest])
-
-
-# --- published data, and the command ----------------------------------------------------------------------
-
-published = pytest.mark.skipif(not DATA.is_dir(), reason=f"no data of others in {DATA}")
-CHINCHILLA = ("--columns", "n=Model Size", "c=Training FLOP", "loss=loss")
-
-
-@published
-def test_chinchilla_is_refitted_to_what_was_published(tmp_path):
-    """Besiroglu et al. 2024, who left out five runs: which ones, and what hangs on them, is found."""
-    file = str(DATA / "chinchilla_svg_extracted.csv")
-    code, out, err = mendel(
-        tmp_path, "laws", "--data", file, *CHINCHILLA, "--reference", "hoffmann", "--json"
-    )
-    assert code == 0, err
-    found = json.loads(out)
-    values = {name: one["value"] for name, one in found["parameters"].items()}
-    assert values == pytest.approx(
-        {"A": 482.01, "B": 2085.43, "E": 1.8172, "alpha": 0.3478, "beta": 0.3658}, rel=5e-4
-    )
-    errors = {name: one["se"] for name, one in found["parameters"].items()}
-    assert errors == pytest.approx(
-        {"A": 124.58, "B": 1293.23, "E": 0.03, "alpha": 0.02, "beta": 0.02}, rel=0.3
-    )
-    assert [one["row"] for one in found["dropped"]] == [1, 2, 3, 4, 5]
-    assert found["reference"]["rejected"] and found["reference"]["p"] < 1e-10
-    assert found["starts_at_optimum"] == found["starts"]
-    everything = found["sensitivity"][0]
-    assert everything["what"] == "all runs" and everything["parameters"]["beta"] > 0.44
-
-
-@published
-def test_published_exponents_of_isoflop_curves_are_found():
-    table, reference = read_table(DATA / "formll_isoflop.csv"), read_table(DATA / "formll_reference.csv")
-    settings_ = zip(
-        reference.labels("file"),
-        reference.labels("i"),
-        reference.numbers("published_n_exponent"),
-        strict=True,
-    )
-    for file, number, exponent in settings_:
-        some = table.where([f"file={file} and i={number}"])
-        found = growth(*(some.numbers(name) for name in ("flops", "n", "loss")))
-        assert found.exponent == pytest.approx(exponent, abs=0.008)
-        assert found.low <= exponent <= found.high
-
-
-@published
-def test_over_trained_models_are_predicted_as_well_as_was_published():
-    """Gadre et al. 2024, figure 1: 0.7 % for 1.4B parameters at 32 times the tokens and for 6.9B."""
-    table = read_table(DATA / "gadre_104models.csv").where(["dataset_name=rpj", "model_name!=d=96_l=8_h=8"])
-    how = Choice(
-        fit=("cc_mult=1 and N<5e8 or cc_mult=16 and N<2e7",),
-        predict=("model_name=open_lm_1b and cc_mult=32 or model_name=open_lm_7b",),
-        objective="squares",
-        keep_all=True,
-        draws=100,
-    )
-    found = law_report(table, "over-training", {"n": "N", "d": "D", "loss": "loss_c4_val"}, how)["predicted"]
-    off = [p / m - 1 for p, m in zip(found["predicted"], found["measured"], strict=True)]
-    assert sorted(off) == pytest.approx([0.0071, 0.0073], abs=5e-5)
-
-
-@published
-def test_their_errors_of_downstream_tasks_too():
-    """From predicted losses, as in the same figure: 3.6 % and 0.05 %."""
-    table = read_table(DATA / "gadre_104models.csv").where(["dataset_name=rpj", "model_name!=d=96_l=8_h=8"])
-    near = "cc_mult=1 and N<5e8 or cc_mult=16 and N<2e7"
-    how = Choice(
-        fit=(near,),
-        fit_error=(f"{near} or cc_mult=1 and model_name=open_lm_1b",),
-        predict=("model_name=open_lm_1b and cc_mult=32 or model_name=open_lm_7b",),
-        objective="squares",
-        keep_all=True,
-        draws=50,
-    )
-    columns = {"n": "N", "d": "D", "loss": "loss_c4_val", "error": "err_avg_subset"}
-    found = law_report(table, "downstream", columns, how)
-    off = [
-        p / m - 1
-        for p, m in zip(found["predicted"]["predicted"], found["predicted"]["measured"], strict=True)
-    ]
-    assert sorted(off) == pytest.approx([0.0005, 0.0364], abs=1e-4)
+# --- the command ----------------------------------------------------------------------------------------
 
 
 def test_errors_that_follow_the_loss_are_told_from_it():
