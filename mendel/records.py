@@ -725,8 +725,8 @@ class Interval(Record):
     high_bounded: bool = False
     """True when `high` was cut at the edge of the measured curve: read it as `>= high`."""
     extrapolated: bool = Field(default=False, exclude_if=lambda beyond: not beyond)
-    """True when the value was read off the curve beyond its longest run: another form of curve would give
-    another one. Written only where it is true: verdicts are older than this key."""
+    """True when the value was read off the curve well beyond its longest run: another form of curve would
+    give another one. Written only where it is true: verdicts are older than this key."""
 
 
 class Verdict(Record):

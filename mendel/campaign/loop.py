@@ -317,7 +317,7 @@ def _extend_curve(round: Round, gains: Sequence[float]) -> None:
             words = (
                 f"the budget has no room for runs of the original as long as the trunk is worth ({multiple:g}"
             )
-            words += " times the rung's compute): its multiplier is extrapolated"
+            words += " times the rung's compute): its multiplier is read beyond them"
             lab.say(f"{key}/skip", "verify", words)
             return
         seeds = round.seeds(PlanKind.CURVE, CURVE_SEEDS)

@@ -227,7 +227,16 @@ def _forest_row(axes: Axes, place: int, row: Judged, span: tuple[float, float], 
         return
     failed = f", {row.failures} failed" if row.failures else ""
     shade = MUTED if light else INK
-    put_text(axes, 1.02, place, cm_text(row.log2_cm), va="center", transform=right, color=shade, size=8)
+    put_text(
+        axes,
+        1.02,
+        place,
+        cm_text(row.log2_cm, marked=False),
+        va="center",
+        transform=right,
+        color=shade,
+        size=8,
+    )
     pairs = f"{row.pairs} pair{'s'[: row.pairs != 1]}{failed}"
     put_text(axes, 1.32, place, pairs, va="center", transform=right, color=MUTED, size=8)
 

@@ -22,6 +22,9 @@ Floats = NDArray[np.float64]
 UNKNOWN_FLOOR = 0.8
 """With two budgets the curve's floor may be anything up to this share of the smallest measured loss."""
 
+NEAR = 0.25
+"""Doublings beyond the longest run, or the place that a gain is read from, which the slope there bears."""
+
 FINITE = 64.0
 """A drawn curve may be flat; its log2 CM is cut at minus this, so that records stay finite."""
 
@@ -84,8 +87,8 @@ def compute_multiplier(
     `by_window`, the differences window by window of the text (pairs, windows), other text could have been
     drawn as well as other seeds (`crossed_error`). Two budgets cannot tell a floor, so it is drawn as well.
     No multiplier is read beyond four times the largest measured budget: draws are cut there. An estimate that
-    is cut is `bounded`, an upper end `high_bounded`; one that is read beyond the largest measured budget is
-    `extrapolated`.
+    is cut is `bounded`, an upper end `high_bounded`; one that is read NEAR doublings and more beyond the
+    largest measured budget is `extrapolated`.
 
     Raises ValueError as `fit_curve` does, for fewer than two pairs, for a curve without any replicate to tell
     its noise from, and for `flops` out of reach.
@@ -133,7 +136,7 @@ def _multiplier(
     multipliers = log2_cm_of(gain, *draw_curves(curve, points, flops, draws, rng))
     low, high = np.quantile(np.clip(multipliers, -FINITE, cap), [(1 - level) / 2, (1 + level) / 2])
     upper = max(float(high), value)
-    beyond = value > float(np.log2(curve.max_flops / flops))
+    beyond = value > max(0.0, float(np.log2(curve.max_flops / flops))) + NEAR
     return Interval(
         value=min(value, cap),
         low=min(float(low), value, cap),

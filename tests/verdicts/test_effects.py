@@ -240,3 +240,15 @@ def test_a_ratio_of_variances_has_an_interval_that_covers():
     assert np.mean([one.low <= 9 <= one.high for one in found]) == pytest.approx(0.95, abs=0.012)
     with pytest.raises(ValueError, match="the second above zero"):
         variance_ratio(1.0, 2, 0.0, 1)
+
+
+@pytest.mark.parametrize(("multiple", "extrapolated"), [(2.0, False), (4.4, False), (6.0, True)])
+def test_a_multiplier_that_is_read_well_beyond_the_longest_run_says_so(multiple, extrapolated):
+    """The curve is measured from half the compute to four times it, with two seeds each."""
+    flops = [c for c in (0.5, 1.0, 2.0, 4.0) for _ in range(2)]
+    points = [(c, 2.0 + c**-0.3 + 0.0005 * (-1) ** place) for place, c in enumerate(flops)]
+    gain = 1.0 - multiple**-0.3
+    found = compute_multiplier(points, 1.0, [gain - 0.0002, gain, gain + 0.0002])
+    assert 2**found.value == pytest.approx(multiple, rel=0.05)
+    assert found.extrapolated is extrapolated
+    assert ("extrapolated" in found.model_dump()) is extrapolated, "older verdicts have no such key"
