@@ -16,6 +16,8 @@ from mendel.bench.run import PolicyError, bench_regime, bench_table
 from mendel.campaign.config import ConfigError, read_settings
 from mendel.campaign.progress import Progress
 from mendel.recipe_commands import Json, Unsafe, open_store, print_json, sandbox_of
+from mendel.records import Interval
+from mendel.report.text import cm_text
 from mendel.terminal import watching
 
 FIGURES = (".png", ".svg", ".pdf")
@@ -197,7 +199,7 @@ def show_ratchet(console: Console, found: dict[str, Any]) -> None:
             f"{row['best']:.4f}",
             loop,
             _came_to(row, found["carried"]),
-            f"{2 ** cm['value']:.2f} [{2 ** cm['low']:.2f}, {2 ** cm['high']:.2f}]" if cm else "",
+            cm_text(Interval.model_validate(cm)) if cm else "",
         )
     console.print(table)
     kept, claimed = found["kept"], [row["idea"] for row in found["ideas"] if row["claimed"]]

@@ -55,7 +55,7 @@ MAY_IMPORT = {
     },
     "ablate_commands.py": {*SERVICES, "campaign", "recipe_commands", "terminal"},
     "agents_commands.py": {"agents", "campaign", "ideas", "recipe_commands"},
-    "bench_commands.py": {"bench", "campaign", "recipe_commands", "report", "terminal"},
+    "bench_commands.py": {"bench", "campaign", "recipe_commands", "records", "report", "terminal"},
     "export_commands.py": {"campaign", "recipe_commands"},
     "ideas_commands.py": {"campaign", "ideas", "recipe_commands"},
     "init_commands.py": {"campaign", "ideas", "recipe_commands", "runs", "testbeds"},

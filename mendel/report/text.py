@@ -35,7 +35,8 @@ def unified_diff(before: Mapping[str, str], after: Mapping[str, str]) -> str:
 
 
 def cm_text(log2_cm: Interval, marked: bool = True) -> str:
-    """A compute multiplier in words: `1.42 [1.31, 1.55]`, or `9.1 [6.2, > 16.00]` where the curve ends; `marked` where it is extrapolated."""
+    """A compute multiplier in words: `1.42 [1.31, 1.55]`, or `9.1 [6.2, > 16.00]` where the curve ends;
+    `marked` where it is extrapolated."""
     cut = "> " if log2_cm.high_bounded else ""
     beyond = " (extrapolated)" if log2_cm.extrapolated and marked else ""
     return f"{cm_value(log2_cm)} [{cm_number(log2_cm.low)}, {cut}{cm_number(log2_cm.high)}]{beyond}"
