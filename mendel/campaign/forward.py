@@ -220,11 +220,10 @@ class _Walk:
             return price.too_dear
         if gain > least:
             return ""
-        if (
-            price.ratio > price.flops_ratio
-            and statistics.fmean(at_bound(differences(self.found[plan.id]), plan.rule)) > least
-        ):
-            return f"what it takes eats its gain: {price.ratio / price.flops_ratio:.2f} times the CPU seconds"
+        raw = statistics.fmean(at_bound(differences(self.found[plan.id]), plan.rule))
+        if raw > least:
+            dearer = price.ratio / price.flops_ratio
+            return f"it takes {dearer:.2f} times as long as it counts, which eats its gain"
         return "it gains less than noise would"
 
     def _means(self) -> dict[str, float]:

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from scipy.stats import poisson, shapiro, t
 
 from mendel.knowledge.fits import Floats
-from mendel.knowledge.significance import flips, holm, one_sided, permuted, resolution
+from mendel.knowledge.significance import adjusted, flips, one_sided, permuted, resolution
 from mendel.knowledge.table import FALSE, TRUE, Table, TableError
 
 LEVEL = 0.95
@@ -112,13 +112,13 @@ def compare(
     sign = -1.0 if higher else 1.0
     rows = [_one(one, target, sign, seed) for one in groups]
     if target is not None:
-        for row, p in zip(rows, holm([row["p"] for row in rows]), strict=True):
+        for row, p in zip(rows, adjusted([row["p"] for row in rows]), strict=True):
             row["p_holm"] = p
     baseline = _baseline(groups, against)
     differences = [
         _two(one, baseline, table, pair, sign, seed) for one in groups if baseline and one is not baseline
     ]
-    for row, p in zip(differences, holm([row["p"] for row in differences]), strict=True):
+    for row, p in zip(differences, adjusted([row["p"] for row in differences]), strict=True):
         row["p_holm"] = p
     warnings = _across(groups, rows, target, differences)
     found = {

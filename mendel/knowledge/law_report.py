@@ -129,6 +129,8 @@ def law_report(table: Table, form: str, columns: Mapping[str, str], how: Choice 
         return _isoflop(isoflop.growth(c, n, loss, how.noise, how.seed))
     if form == "downstream":
         return _downstream(table, columns, found, how)
+    if how.fit_error:
+        raise TableError(f"--fit-error has no meaning for --form {form}")
     if how.objective not in OBJECTIVES:
         raise TableError(f"objective {how.objective!r} is unknown{allowed(how.objective, OBJECTIVES)}")
     law = LAWS[form]
@@ -198,10 +200,10 @@ def _downstream(
     whole, near, far = _rows(table, law, found, how)
     some = table.mask(how.fit_error) if how.fit_error else near
     best, parameters = error_parameters(found["loss"][some], found["error"][some], how.seed)
+    words = words_of({**report, "predicted": None})
     report = {**report, "form": "downstream", "loss_predicted": report["predicted"], "predicted": None}
     report["parameters"] = {**report["parameters"], **parameters}
     far &= np.isfinite(found["error"])
-    words = [line for line in report["words"] if not line.startswith("Fitted to")]
     if far.any():
         inside = law.inside({name: report["parameters"][name]["value"] for name in law.parameters})
         loss = np.exp(law.log_loss(inside, whole.x[far]))
@@ -217,7 +219,7 @@ def _downstream(
 def _only_isoflop(how: Choice) -> None:
     """TableError for what has no meaning for isoFLOP minima."""
     plain = Choice(fit=how.fit, noise=how.noise, seed=how.seed, all_runs=how.all_runs)
-    for name in ("predict", "reference", "cluster", "drop", "keep_all", "objective"):
+    for name in ("predict", "fit_error", "reference", "cluster", "drop", "keep_all", "objective"):
         if getattr(how, name) != getattr(plain, name):
             raise TableError(f"--{name.replace('_', '-')} has no meaning for --form isoflop")
 

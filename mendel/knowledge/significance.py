@@ -10,6 +10,7 @@ from scipy.stats import norm, t
 
 from mendel.knowledge.fits import Floats
 from mendel.verdicts.evalues import log_t_final, log_t_mixture
+from mendel.verdicts.factorial import holm
 
 EXACT = 15
 """Runs up to which all sign flips are tried."""
@@ -59,14 +60,12 @@ def permuted(x: Floats, y: Floats, seed: int = 0) -> float:
     return float((1 + count) / (1 + FLIPS // 4))
 
 
-def holm(values: Sequence[float | None]) -> list[float | None]:
-    """p adjusted for how many there are (Holm 1979); None stays."""
-    known = sorted((p, place) for place, p in enumerate(values) if p is not None)
+def adjusted(values: Sequence[float | None]) -> list[float | None]:
+    """p adjusted for how many there are, by Holm; None stays."""
+    known = {place: p for place, p in enumerate(values) if p is not None}
     found: list[float | None] = [None] * len(values)
-    least = 0.0
-    for rank, (p, place) in enumerate(known):
-        least = max(least, min(1.0, p * (len(known) - rank)))
-        found[place] = least
+    for place, p in zip(known, holm(list(known.values())).tolist(), strict=True):
+        found[place] = p
     return found
 
 

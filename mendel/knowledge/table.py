@@ -67,13 +67,6 @@ class Table:
                 ) from None
         return found
 
-    def is_numeric(self, column: str) -> bool:
-        """Whether a column holds numbers and nothing else."""
-        import pyarrow as pa
-
-        kind = self._data.schema.field(column).type
-        return bool(pa.types.is_integer(kind) or pa.types.is_floating(kind))
-
     def take(self, chosen: NDArray[Any]) -> Table:
         """The rows of these places, or where a mask is true."""
         import pyarrow as pa

@@ -9,7 +9,7 @@ from scipy import stats
 from test_cli import mendel
 
 from mendel.knowledge.compare import compare
-from mendel.knowledge.significance import flips, holm, one_sided, permuted, resolution
+from mendel.knowledge.significance import adjusted, flips, one_sided, permuted, resolution
 from mendel.knowledge.table import TableError, read_table
 
 DATA = Path(__file__).parents[3] / "shared" / "data"
@@ -63,7 +63,7 @@ def test_the_tests_are_those_of_scipy():
 
 
 def test_holm_corrects_for_how_many_there_are():
-    assert holm([0.01, None, 0.04, 0.03]) == pytest.approx([0.03, None, 0.06, 0.06])
+    assert adjusted([0.01, None, 0.04, 0.03]) == pytest.approx([0.03, None, 0.06, 0.06])
 
 
 def test_two_groups_are_compared_and_an_interval_is_given(tmp_path):
