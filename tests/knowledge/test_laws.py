@@ -262,6 +262,10 @@ def test_errors_that_follow_the_loss_are_told_from_it():
             ("--form", "isoflop", "--columns", "c=n", "n=d", "loss=loss", "--drop", "2"),
             "--drop has no meaning",
         ),
+        (
+            ("--columns", "n=n", "d=d", "loss=loss", "--fit-error", "n>1"),
+            "--fit-error has no meaning for --form chinchilla",
+        ),
         (("--columns", "n=n", "d=d", "loss=loss", "--objective", "l3"), "objective 'l3' is unknown"),
     ],
 )
