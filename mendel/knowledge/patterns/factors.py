@@ -125,7 +125,7 @@ class Factor:
         """The number that a code stands for."""
         if self.scale == "linear":
             return code
-        return 2.0**code if self.scale == "log" else self.unit * (2.0**code - 1)
+        return float(2.0**code if self.scale == "log" else self.unit * (2.0**code - 1))
 
     def take(self, places: Ints) -> Factor:
         return Factor(self.name, self.codes[places], self.levels, self.scale, self.unit, self.alike)
@@ -229,7 +229,7 @@ def _number(name: str, x: Floats) -> Factor:
     positive = known[known > 0]
     if len(positive) and known.min() >= 0 and known.max() / positive.min() >= WIDE:
         spaced = known.min() > 0
-        if spaced and _geometric(known):
+        if spaced and _geometric(np.unique(known)):
             scale = "log"
         elif not spaced and len(np.unique(known)) <= 12:  # an off beside powers
             scale, unit = "from zero", float(positive.min())
@@ -242,7 +242,7 @@ def _number(name: str, x: Floats) -> Factor:
 
 
 def _geometric(x: Floats) -> bool:
-    """Whether numbers lie more evenly by their logarithm than as they are."""
+    """Whether different numbers lie more evenly by their logarithm than as they are."""
     logs = np.log2(x)
     plain = abs(float(np.median(x)) - (x.min() + x.max()) / 2) / max(x.max() - x.min(), 1e-300)
     raised = abs(float(np.median(logs)) - (logs.min() + logs.max()) / 2) / max(
@@ -254,8 +254,9 @@ def _geometric(x: Floats) -> bool:
 def _merged(factors: list[Factor]) -> list[Factor]:
     """One factor for columns that change together: their effects cannot be told apart."""
     kept: list[Factor] = []
+    settings = len(set(zip(*(one.codes.tolist() for one in factors), strict=True)))
     for one in factors:
-        twin = next((place for place, other in enumerate(kept) if _same(one, other)), None)
+        twin = next((place for place, other in enumerate(kept) if _same(one, other, settings)), None)
         if twin is None:
             kept.append(one)
         else:
@@ -265,8 +266,9 @@ def _merged(factors: list[Factor]) -> list[Factor]:
     return kept
 
 
-def _same(one: Factor, other: Factor) -> bool:
-    if one.is_number and other.is_number:
-        return abs(float(np.corrcoef(one.codes, other.codes)[0, 1])) > ALIKE
+def _same(one: Factor, other: Factor, settings: int) -> bool:
+    if one.is_number and other.is_number and abs(float(np.corrcoef(one.codes, other.codes)[0, 1])) > ALIKE:
+        return True
+    kinds = [len(set(some)) for some in (one.codes.tolist(), other.codes.tolist())]
     pairs = len(set(zip(one.codes.tolist(), other.codes.tolist(), strict=True)))
-    return pairs == len(set(one.codes.tolist())) == len(set(other.codes.tolist()))
+    return pairs == kinds[0] == kinds[1] <= settings / 2  # or each setting differs in all knobs

@@ -18,7 +18,7 @@ from mendel.knowledge.fits import Floats, Ints
 
 CLIP = 2.5
 """Residual, in robust standard deviations, from which Huber's loss is linear."""
-ROUNDS = 8
+ROUNDS = 40
 PERMUTATIONS = 4000
 PERMUTED = 1000
 """Units up to which residuals are permuted; with more the central limit does."""
@@ -53,7 +53,9 @@ def pseudo_values(y: Floats, q: Floats) -> tuple[Floats, float]:
         clipped = np.clip(left, -CLIP * sd, CLIP * sd)
         slope = max(float((np.abs(left) < CLIP * sd).mean()), 0.5)
         out = fitted + clipped / slope
-        fitted = q @ (q.T @ out)
+        before, fitted = fitted, q @ (q.T @ out)
+        if float(np.abs(fitted - before).max()) < 1e-4 * sd:
+            break
     return out, float(np.sqrt(((out - fitted) ** 2).sum() / freedom))
 
 
@@ -76,7 +78,10 @@ def test_feature(y: Floats, feature: Floats, nuisance: Floats, seed: int = 0, fr
         return Tested(1.0, 0.0)
     value = float(x @ left) / size
     error = _error(x, left - value * x, size, nuisance, degrees)
-    p = float(t.sf(value / error, min(degrees, freedom or degrees))) if error > 0 else 1.0
+    if error <= 1e-9 * abs(value):  # told to the last digit
+        p = 0.0 if value > 0 else 1.0
+    else:
+        p = float(t.sf(value / error, min(degrees, freedom or degrees)))
     if len(y) <= PERMUTED and p < 0.5 and not freedom:
         p = max(p, _permuted(x, left, seed))
     r = float(x @ left) / np.sqrt(size * float(left @ left))

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 from scipy.stats import norm
+from threadpoolctl import threadpool_limits
 
 from mendel.knowledge.fits import Floats
 from mendel.knowledge.patterns.agreement import between_metrics, between_scales
@@ -49,6 +50,20 @@ def patterns(
     """
     if not 0 < rate < 1:
         raise TableError(f"--rate {rate}: must lie between 0 and 1")
+    # Many small matrices: threads would wait for each other, on a busy machine far longer than they work.
+    with threadpool_limits(1, "blas"):
+        return _patterns(table, target, knobs, shared, higher, rate, points)
+
+
+def _patterns(
+    table: Table,
+    target: str,
+    knobs: Sequence[str],
+    shared: Sequence[str],
+    higher: bool,
+    rate: float,
+    points: bool,
+) -> dict[str, Any]:
     found = roles(table, target, knobs, shared)
     runs = read_runs(table, target)
     if not found.knobs:
@@ -75,10 +90,12 @@ def patterns(
     cheap = cheapest(units.factors, found.scales)
     teller = Teller(units, search, pairs, target, level, cheap, higher, points)
     told = [teller.tell(tried[place], float(q[place])) for place in kept]
+    account = _account(found, runs, units, search, tried, rate, far)
     return {
         "target": target,
         "better": "higher" if higher else "lower",
-        **_account(found, runs, units, search, tried, rate, far),
+        "words": list(_words(account, found, len(told))),
+        **account,
         "patterns": told,
         "inert": list(_inert(found, runs, units, search, told)),
         "failures": [one for one in told if one["kind"] == "failure"],
@@ -179,6 +196,38 @@ def _account(
         "ignored": list(found.ignored),
         "alike": [one.columns for one in found.knobs if one.alike],
     }
+
+
+def _words(account: dict[str, Any], found: Roles, told: int) -> Iterator[str]:
+    """What was looked at, what was found, and what could have been."""
+    failed = f", {account['failed']} of them failed" if account["failed"] else ""
+    far = account["diverged_by_value"]
+    failed += f" ({far} by a result far from all others)" if far else ""
+    failed += f"; {account['unfinished']} did not end and are left out" if account["unfinished"] else ""
+    yield f"{account['runs']} runs of {account['settings']} settings of {len(found.knobs)} knobs{failed}."
+    if account["detectable"] is None:
+        yield f"Patterns need at least {FEWEST} settings with a result: some to find them, some to test them."
+        return
+    parts = f"found on {account['found_on']} settings and tested on the other {account['tested_on']}"
+    rate = f"with at most {account['rate']:.0%} false ones expected"
+    yield f"{told or 'No'} pattern{'s' * (told != 1)} of {account['tried']} that were tried, {parts}, {rate}."
+    limits = account["detectable"]["by_knob"]
+    easy, hard = min(limits.values()), max(limits.values())
+    yield (
+        f"An effect of {easy:.3g} of the knob that is easiest to see, or of {hard:.3g} of the one that is "
+        f"hardest, is found with a chance of 90 %; smaller ones often are not."
+    )
+    for names, words in (
+        (found.measured, "taken for results, not knobs"),
+        (found.ignored, "taken for names of runs, or all different"),
+        (found.constant, "the same in all runs"),
+    ):
+        if names:
+            more = f" and {len(names) - 8} more" if len(names) > 8 else ""
+            yield f"Columns {words}: {', '.join(names[:8])}{more}."
+    for one in found.knobs:
+        if one.alike:
+            yield f"{' and '.join(one.columns)} change together: their effects cannot be told apart."
 
 
 def detectable(search: Search, tried: int, rate: float) -> dict[str, Any]:

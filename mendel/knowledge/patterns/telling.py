@@ -69,11 +69,11 @@ class Teller:
         if isinstance(one, Found):
             about = self._effect(tried.kind, one)
         elif isinstance(one, Failing):
-            where = one.rule.words
-            share = one.inside
+            refute = refute_failure(one.rule.words, one.inside, self.cheap)
             about = {
-                "statement": failure_words(one, tried.what), "effect": share - one.outside, "low": one.low,
-                "high": one.high, "where": list(one.rule.where), "refute": refute_failure(where, share, self.cheap),
+                "statement": failure_words(one, tried.what), "effect": one.inside - one.outside,
+                "low": one.low, "high": one.high, "rule": one.rule.words, "where": list(one.rule.where),
+                "refute": refute,
                 "rates": {"inside": list(one.counts[:2]), "outside": list(one.counts[2:])},
             }  # fmt: skip
         elif isinstance(one, Never):
@@ -94,6 +94,7 @@ class Teller:
             words = main_words(one, factor, self.target, bounds) + self._in_cells(one, factor)
             about: dict[str, Any] = {"statement": words, "form": one.shape.form}
             refute = refute_main(one, factors, bounds[0], sd, self.cheap)
+            better = refute["settings"][int((bounds[0] < 0) != self.higher)]
         else:
             one = search.named(one, self.pairs)
             bounds = search.interval(one, self.pairs, self.level)
@@ -107,11 +108,21 @@ class Teller:
                 "form": "step" if step else "product",
             }
             refute = refute_pair(one, factors, bounds[0], sd, self.cheap)
+            strong = int(abs(sides[1][0]) > abs(sides[0][0]))
+            better = refute["settings"][2 * strong + int((sides[strong][0] < 0) != self.higher)]
         effect, low, high = bounds
         where = [
             " and ".join(f"{name}={value}" for name, value in one_.items()) for one_ in refute["settings"]
         ]
-        told = {**about, "effect": effect, "low": low, "high": high, "where": where, "refute": refute}
+        told = {
+            **about,
+            "effect": effect,
+            "low": low,
+            "high": high,
+            "where": where,
+            "try": better,
+            "refute": refute,
+        }
         return {**told, "points": self._points(one)} if self.points else told
 
     def _in_cells(self, one: Found, factor: Factor) -> str:
