@@ -17,6 +17,8 @@ from mendel.recipe_commands import Json, print_json
 Some = Annotated[list[str], Parameter(consume_multiple=True)]
 SHOWN = 40
 """Patterns that a terminal is shown."""
+RANKS = 3
+"""Columns that rank runs alike, of those."""
 
 
 def patterns(
@@ -73,7 +75,9 @@ def show_patterns(console: Console, found: dict[str, Any]) -> None:
     """Words first, then the patterns with their numbers, then how much each knob matters."""
     for line in found["words"]:
         console.print(line, markup=False, highlight=False, soft_wrap=True)
-    for number, one in enumerate(found["patterns"][:SHOWN], 1):
+    ranks = [one for one in found["patterns"] if one["kind"] == "agreement"]
+    shown = [one for one in found["patterns"] if one["kind"] != "agreement"] + ranks[:RANKS]
+    for number, one in enumerate(shown[:SHOWN], 1):
         console.print()
         console.print(f"{number}. {one['statement']}", markup=False, highlight=False, soft_wrap=True)
         scores = f"{one['kind']}, q {one['q']:.2g}, test score {one['test_score']:.2f}"
@@ -83,8 +87,13 @@ def show_patterns(console: Console, found: dict[str, Any]) -> None:
             console.print(
                 f"   to refute: {refute}", style="dim", markup=False, highlight=False, soft_wrap=True
             )
-    if len(found["patterns"]) > SHOWN:
-        console.print(f"{len(found['patterns']) - SHOWN} patterns more: --json has all.")
+    if len(ranks) > RANKS:
+        least, most = (f"{pick(one['effect'] for one in ranks):.2f}" for pick in (min, max))
+        console.print(
+            f"\n{len(ranks) - RANKS} columns more rank runs alike (tau {least} to {most}): --json has all."
+        )
+    if len(shown) > SHOWN:
+        console.print(f"\n{len(shown) - SHOWN} patterns more: --json has all.")
     if found["inert"]:
         console.print("\nInert", style="bold")
         for one in found["inert"]:

@@ -19,6 +19,8 @@ from mendel.knowledge.fits import Floats, Ints
 CLIP = 2.5
 """Residual, in robust standard deviations, from which Huber's loss is linear."""
 ROUNDS = 40
+OWN = 1e-3
+"""Share of a feature's variance that the others must not tell, or its effect cannot be told from theirs."""
 PERMUTATIONS = 4000
 PERMUTED = 1000
 """Units up to which residuals are permuted; with more the central limit does."""
@@ -74,7 +76,7 @@ def test_feature(y: Floats, feature: Floats, nuisance: Floats, seed: int = 0, fr
     `freedom`: at most so many degrees, where units are not independent of each other for this feature."""
     x, left = free_of(nuisance, feature), free_of(nuisance, y)
     size, degrees = float(x @ x), len(y) - nuisance.shape[1] - 1
-    if size <= 1e-10 * max(float(feature @ feature), 1e-300) or degrees < 2 or not (left @ left) > 0:
+    if size <= OWN * float(feature.var()) * len(y) or degrees < 2 or not (left @ left) > 0:
         return Tested(1.0, 0.0)
     value = float(x @ left) / size
     error = _error(x, left - value * x, size, nuisance, degrees)

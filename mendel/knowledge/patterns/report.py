@@ -30,6 +30,8 @@ FALSE = 0.05
 FEWEST = 30
 """Settings below which none are looked for: a part of them would show next to nothing."""
 POWER = 0.9
+ALIKE = ("agreement", "scales", "early")
+"""Kinds that say what ranks runs alike: a family of their own."""
 
 
 def patterns(
@@ -74,7 +76,7 @@ def _patterns(
     pairs: list[Found] = []
     if len(units.target) >= FEWEST:
         runs, units, far = without_diverged(found, runs, units, higher)
-        search = Search(units, higher)
+        search = Search(units)
         mains, pairs = search.run()
     tried = [_tried(units, "main", one) for one in mains] + [
         _tried(units, "interaction", one) for one in pairs
@@ -82,14 +84,21 @@ def _patterns(
     tried += _never(units, higher) if search else []
     tried += _failures(found, runs)
     tried += _agreements(table, found, units, target)
-    q = benjamini_hochberg([one.p for one in tried])
-    kept = [place for place in range(len(tried)) if q[place] <= rate]
-    kept.sort(key=lambda place: (tried[place].p, -tried[place].score))
-    # Intervals of what was chosen cover as often as they say (Benjamini & Yekutieli 2005).
-    level = 1 - FALSE * len(kept) / max(len(tried), 1)
-    cheap = cheapest(units.factors, found.scales)
-    teller = Teller(units, search, pairs, target, level, cheap, higher, points)
-    told = [teller.tell(tried[place], float(q[place])) for place in kept]
+    told = []
+    # Two families: among many columns that rank runs alike, as metrics do, a false effect would be lost.
+    for family in (
+        [one for one in tried if one.kind not in ALIKE],
+        [one for one in tried if one.kind in ALIKE],
+    ):
+        q = benjamini_hochberg([one.p for one in family])
+        kept = [place for place in range(len(family)) if q[place] <= rate]
+        kept.sort(key=lambda place: (family[place].p, -abs(family[place].score)))
+        # Intervals of what was chosen cover as often as they say (Benjamini & Yekutieli 2005).
+        level = 1 - FALSE * len(kept) / max(len(family), 1)
+        teller = Teller(
+            units, search, pairs, target, level, cheapest(units.factors, found.scales), higher, points
+        )
+        told += [teller.tell(family[place], float(q[place])) for place in kept]
     account = _account(found, runs, units, search, tried, rate, far)
     return {
         "target": target,
@@ -177,6 +186,7 @@ def _account(
     rate: float,
     far: int,
 ) -> dict[str, Any]:
+    tests = sum(one.kind not in ALIKE for one in tried)
     return {
         "runs": len(runs.target),
         "failed": int(runs.failed.sum()),
@@ -188,13 +198,14 @@ def _account(
         "tried": len(tried),
         "rate": rate,
         "noise": units.noise if math.isfinite(units.noise) else None,
-        "detectable": detectable(search, len(tried), rate) if search else None,
+        "detectable": detectable(search, tests, rate) if search else None,
         "knobs": [one.name for one in found.knobs],
         "shared": list(found.shared),
         "measured": list(found.measured),
         "constant": list(found.constant),
         "ignored": list(found.ignored),
         "alike": [one.columns for one in found.knobs if one.alike],
+        "determined": found.determined,
     }
 
 
@@ -225,6 +236,8 @@ def _words(account: dict[str, Any], found: Roles, told: int) -> Iterator[str]:
         if names:
             more = f" and {len(names) - 8} more" if len(names) > 8 else ""
             yield f"Columns {words}: {', '.join(names[:8])}{more}."
+    for name, others in found.determined.items():
+        yield f"{name} follows from {' and '.join(others)}: it has no effect of its own, and is left out."
     for one in found.knobs:
         if one.alike:
             yield f"{' and '.join(one.columns)} change together: their effects cannot be told apart."
@@ -290,7 +303,9 @@ def _inert(
                    "effect": 0.0, "low": 0.0, "high": 0.0}  # fmt: skip
         elif factor.name not in acting and factor.name in most and most[factor.name].high < SMALL:
             one = most[factor.name]
-            words = f"{factor.label} makes less than {one.high:.1%} of the variance of the results"
+            words = (
+                f"{factor.label} makes less than {max(one.high, 0.001):.1%} of the variance of the results"
+            )
             yield {"column": factor.name, "columns": factor.columns, "kind": "small", "statement": words,
                    "effect": one.share, "low": one.low, "high": one.high}  # fmt: skip
 

@@ -108,8 +108,7 @@ class Teller:
                 "form": "step" if step else "product",
             }
             refute = refute_pair(one, factors, bounds[0], sd, self.cheap)
-            strong = int(abs(sides[1][0]) > abs(sides[0][0]))
-            better = refute["settings"][2 * strong + int((sides[strong][0] < 0) != self.higher)]
+            better = self._better(refute["settings"], bounds[0], sides)
         effect, low, high = bounds
         where = [
             " and ".join(f"{name}={value}" for name, value in one_.items()) for one_ in refute["settings"]
@@ -125,16 +124,24 @@ class Teller:
         }
         return {**told, "points": self._points(one)} if self.points else told
 
+    def _better(
+        self, settings: list[dict[str, str]], effect: float, sides: Sequence[tuple[float, float, float]]
+    ) -> dict[str, str]:
+        """Of two knobs at two settings each, the acting one's better setting where it acts most."""
+        strong = int(abs(sides[1][0]) > abs(sides[0][0])) if sides else 1
+        does = sides[strong][0] if sides else effect
+        return settings[2 * strong + int((does < 0) != self.higher)]
+
     def _in_cells(self, one: Found, factor: Factor) -> str:
-        """In how many pairs of settings that differ in this knob alone the better level is better."""
+        """In how many pairs of settings that differ in this knob alone its level is the lower one."""
         if not isinstance(one.shape, Levels):
             return ""
-        best = 1 if one.shape.count == 2 else one.shape.best(one.coefficients)
+        level = one.shape.level(one.estimate)
         rest = [other.codes for place, other in enumerate(self.units.factors) if place != one.knobs[0]]
         keys = [row.tobytes() for row in np.stack(rest, axis=1) + 0.0] if rest else [b""] * len(factor.codes)
         cells: dict[bytes, dict[bool, list[float]]] = {}
         for key, code, value in zip(keys, factor.codes.tolist(), self.units.target.tolist(), strict=True):
-            cells.setdefault(key, {}).setdefault(code == best, []).append(value)
+            cells.setdefault(key, {}).setdefault(code == level, []).append(value)
         gaps = [np.mean(cell[True]) - np.mean(cell[False]) for cell in cells.values() if len(cell) == 2]
         if len(gaps) < CELLS:
             return ""
@@ -156,7 +163,7 @@ class Teller:
             "scale": acting.scale, "unit": acting.unit,
         }  # fmt: skip
         if isinstance(one.shape, Product):
-            on, ends = part.factors[one.knobs[1]], one.shape.ends(one.coefficients)
+            on, ends = part.factors[one.knobs[1]], one.shape.ends(one.estimate)
             cut = (
                 one.shape.other.cut if isinstance(one.shape.other, Step) else (ends.near[0] + ends.far[0]) / 2
             )
@@ -171,7 +178,7 @@ class Teller:
 
 def is_regime(one: Found, sides: Sequence[tuple[float, float, float]]) -> bool:
     """Whether a knob acts on one side of a value only: what it does on the other is small, or not shown."""
-    if not (isinstance(one.shape, Product) and isinstance(one.shape.other, Step)):
+    if not (sides and isinstance(one.shape, Product) and isinstance(one.shape.other, Step)):
         return False
     little, much = sorted(sides, key=lambda side: abs(side[0]))
     shown = not little[1] < 0 < little[2]
