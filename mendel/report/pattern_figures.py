@@ -145,8 +145,10 @@ def _side(axes: Axes, x: Floats, y: Floats, points: Found, colour: str, name: st
         bins = [(float(code) + shift, y[x == code]) for code in np.unique(x)]
     else:
         axes.plot(x, y, "o", ms=2.6, color=colour, alpha=0.18, mew=0, zorder=2)
-        edges = np.unique(np.quantile(x, np.linspace(0, 1, BINS + 1)))
-        which = np.clip(np.searchsorted(edges, x, side="right") - 1, 0, max(len(edges) - 2, 0))
+        which = np.unique(x, return_inverse=True)[1]
+        if which.max() >= 2 * BINS:
+            edges = np.unique(np.quantile(x, np.linspace(0, 1, BINS + 1)))
+            which = np.clip(np.searchsorted(edges, x, side="right") - 1, 0, max(len(edges) - 2, 0))
         bins = [(float(x[which == k].mean()), y[which == k]) for k in np.unique(which)]
     bins = [(at, some) for at, some in bins if len(some) > 1]
     middle = [float(some.mean()) for _, some in bins]
@@ -169,7 +171,7 @@ def _x_axis(axes: Axes, points: Found, name: str) -> None:
         step = max(1.0, np.ceil((high - low) / 7))
         ticks = np.arange(np.ceil(low), high + 1e-9, step) if high - low > 3 else np.linspace(low, high, 4)
         values = 2.0**ticks if points["scale"] == "log" else points["unit"] * (2.0**ticks - 1)
-        axes.set_xticks(ticks, [f"{value:.2g}" if value < 1000 else f"{value:.3g}" for value in values])
+        axes.set_xticks(ticks, [f"{value:.0f}" if 100 <= value < 1e5 else f"{value:.2g}" for value in values])
     scale = ", logarithmic" if points["scale"] == "log" else ""
     axes.set_xlabel(f"{clean(name, 40)}{scale}", parse_math=False)
 
