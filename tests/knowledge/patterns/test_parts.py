@@ -211,6 +211,18 @@ def test_states_tell_failures_from_runs_that_go_on():
     assert runs.why == ("", "crashed", "", "no result", "oom")
 
 
+def test_flags_tell_failures_too():
+    t = table(lr=[1, 2, 3, 4], diverged=[0, 1, 0, 0], complete=[1, 0, 0, 0], loss=[1.0, 9.0, 2.0, None])
+    runs = read_runs(t, "loss")
+    assert runs.failed.tolist() == [False, True, False, True] and runs.why == (
+        "",
+        "diverged",
+        "",
+        "no result",
+    )
+    assert runs.known.tolist() == [True, True, False, True], "one with a result that did not end is neither"
+
+
 def test_the_parts_hang_on_settings_and_not_on_their_order():
     keys = [bytes([k]) for k in range(100)]
     first = first_part(keys)
