@@ -46,6 +46,7 @@ MAY_IMPORT = {
         "bench_commands",
         "export_commands",
         "ideas_commands",
+        "import_commands",
         "init_commands",
         "knowledge_commands",
         "recipe_commands",
@@ -58,6 +59,7 @@ MAY_IMPORT = {
     "bench_commands.py": {"bench", "campaign", "recipe_commands", "records", "report", "terminal"},
     "export_commands.py": {"campaign", "recipe_commands"},
     "ideas_commands.py": {"campaign", "ideas", "recipe_commands"},
+    "import_commands.py": {"campaign", "inputs", "knowledge", "recipe_commands"},
     "init_commands.py": {"campaign", "ideas", "recipe_commands", "runs", "testbeds"},
     "knowledge_commands.py": {"knowledge", "recipe_commands"},
     "recipe_commands.py": {*SERVICES, "campaign", "terminal"},
@@ -100,6 +102,7 @@ HARD_DEPENDENCIES = {
     "SQLAlchemy": ("sqlalchemy", ("store",)),
     "alembic": ("alembic", ("store",)),
     "pyarrow": ("pyarrow", ("bench", "knowledge", "yardstick")),
+    "duckdb": ("duckdb", ("knowledge",)),
     "numpy": ("numpy", ("bench", "knowledge", "plans", "probes", "report", "runs", "verdicts", "yardstick")),
     "scipy": ("scipy", ("bench", "knowledge", "plans", "report", "verdicts", "yardstick")),
     "cyclopts": (
@@ -108,6 +111,7 @@ HARD_DEPENDENCIES = {
             "ablate_commands.py",
             "bench_commands.py",
             "cli.py",
+            "import_commands.py",
             "init_commands.py",
             "knowledge_commands.py",
             "recipe_commands.py",
@@ -122,6 +126,7 @@ HARD_DEPENDENCIES = {
             "cli.py",
             "export_commands.py",
             "ideas_commands.py",
+            "import_commands.py",
             "knowledge_commands.py",
             "recipe_commands.py",
             "research_commands.py",
@@ -133,7 +138,7 @@ HARD_DEPENDENCIES = {
     ),
     "matplotlib": ("matplotlib", ("report",)),
     "optuna": ("optuna", ("bench", "plans")),
-    "PyYAML": ("yaml", ("patches",)),
+    "PyYAML": ("yaml", ("knowledge", "patches")),
 }
 THROUGH_OTHERS = {"cmaes": "optuna imports it for its CMA-ES sampler"}
 """Hard dependencies that no module imports -> why they are there."""
@@ -296,7 +301,7 @@ def audit(event, args):
 
 sys.argv = Arguments(["mendel", "--help"])
 sys.addaudithook(audit)
-heavy = {"torch", "matplotlib", "pyarrow", "sympy", "networkx", "optuna"}
+heavy = {"torch", "matplotlib", "pyarrow", "duckdb", "sympy", "networkx", "optuna"}
 for name in sys.stdin.read().split():
     if name.startswith("mendel.report"):  # drawn with matplotlib, and imported when a report is written
         heavy.discard("matplotlib")
