@@ -6,6 +6,7 @@ lies: what is not asked for is not read. Short names will do: `lr` is `config.lr
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -107,32 +108,29 @@ def _read(part: Path, metric: str, runs: Sequence[str] | None) -> Any:
 
     wanted = None if runs is None else sorted(runs)
     try:
-        with pq.ParquetFile(part, memory_map=True, read_dictionary=["metric", "run"]) as file:
+        with pq.ParquetFile(part, memory_map=True, read_dictionary=["run"]) as file:
             found = file.metadata
             groups = [k for k in range(found.num_row_groups) if _may_have(found.row_group(k), metric, wanted)]
             if not groups:
                 return None
-            table = file.read_row_groups(groups, columns=["metric", "run", "step", "value"])
+            table = file.read_row_groups(groups, columns=["run", "step", "value"])
     except (OSError, pa.ArrowException) as error:
         raise TableError(f"{part}: cannot be read: {str(error).splitlines()[0]}") from None
-    keep = pc.equal(table.column("metric"), metric)
     if wanted is not None:
-        keep = pc.and_(keep, pc.is_in(table.column("run"), pa.array(wanted, pa.string())))
-    whole = pc.all(keep).as_py()
-    table = (table if whole else table.filter(keep)).select(["run", "step", "value"])
+        table = table.filter(pc.is_in(table.column("run"), pa.array(wanted, pa.string())))
     return table if table.num_rows else None
 
 
 def _may_have(group: Any, metric: str, wanted: list[str] | None) -> bool:
-    """Whether points of a metric and of these runs may lie in a group, by the least and largest it names."""
-    metrics, runs = (group.column(k).statistics for k in (0, 1))
-    if metrics is None or runs is None or not metrics.has_min_max or not runs.has_min_max:
-        return True
-    if not metrics.min <= metric <= metrics.max:
+    """Whether a group has this metric, of which it has one, and may have one of these runs."""
+    if group.column(0).statistics.min != metric:
         return False
-    if wanted is None or metrics.min != metrics.max:  # where metrics meet, runs begin again
+    if wanted is None:
         return True
-    place = int(np.searchsorted(wanted, runs.min))
+    runs = group.column(1).statistics
+    if not runs.has_min_max:
+        return True
+    place = bisect_left(wanted, runs.min)
     return place < len(wanted) and wanted[place] <= runs.max
 
 

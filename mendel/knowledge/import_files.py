@@ -1,7 +1,7 @@
 """What lies in a folder of imported runs, and how it is replaced whole.
 
     runs.parquet           one row a run; its key-value metadata names the parts that count, and the sources
-    curves/PART.parquet    points: metric, run, step, value, in this order, so that one metric lies together
+    curves/PART.parquet    points: metric, run, step, value, in this order; a group of rows has one metric
     source.json            the same in words, for whoever looks
 
 The rename of runs.parquet is the moment at which an import happens: parts are written before it under new
@@ -36,7 +36,7 @@ PART = 2**21
 """Points of a part: what is held in memory at a time."""
 SMALL = PART // 8
 """A part with fewer is taken up into the next one, so that many small imports do not leave many files."""
-GROUP = 2**14
+GROUP = 2**13
 """Points that are read together at least."""
 FACTS = (
     *("run", "id", "name", "source", "kind", "status", "grade", "started", "group", "file", "commit"),
@@ -117,36 +117,53 @@ class Parts:
         """Write what was added."""
         if not self._points:
             return
-        import pyarrow as pa
         import pyarrow.parquet as pq
 
         self._curves.sort(key=lambda one: one[:2])
-        table = pa.table(
-            {
-                "metric": _repeated([(metric, len(curve.steps)) for metric, _, curve in self._curves]),
-                "run": _repeated([(run, len(curve.steps)) for _, run, curve in self._curves]),
-                "step": np.concatenate([curve.steps for *_, curve in self._curves]),
-                "value": np.concatenate([curve.values for *_, curve in self._curves]),
-            }
-        )
         name = f"{secrets.token_hex(8)}.parquet"
         self.folder.mkdir(parents=True, exist_ok=True)
         with (self.folder / name).open("wb") as stream:
-            pq.write_table(table, stream, row_group_size=GROUP, compression="zstd")
+            with pq.ParquetWriter(stream, schema(), compression="zstd") as writer:
+                for metric, some in _groups(self._curves):
+                    writer.write_table(_group(metric, some))
             stream.flush()
             os.fsync(stream.fileno())
         self.written[name] = self._points
         self._curves, self._points = [], 0
 
 
-def _repeated(words: list[tuple[str, int]]) -> pa.DictionaryArray:
-    """Words, each so many times, as a dictionary-encoded column."""
+def schema() -> pa.Schema:
+    """Of a part."""
     import pyarrow as pa
 
-    names = list(dict.fromkeys(word for word, _ in words))
-    place = {name: number for number, name in enumerate(names)}
-    codes = np.repeat([place[word] for word, _ in words], [count for _, count in words]).astype(np.int32)
-    return pa.DictionaryArray.from_arrays(pa.array(codes), pa.array(names, pa.string()))
+    word = pa.dictionary(pa.int32(), pa.string())
+    return pa.schema({"metric": word, "run": word, "step": pa.float64(), "value": pa.float64()})
+
+
+def _groups(curves: Sequence[tuple[str, str, Curve]]) -> Iterator[tuple[str, list[tuple[str, Curve]]]]:
+    """Runs and curves that are written together: whole ones, of one metric."""
+    waiting: list[tuple[str, Curve]] = []
+    before, points = "", 0
+    for metric, run, curve in curves:
+        if waiting and (metric != before or points >= GROUP):
+            yield before, waiting
+            waiting, points = [], 0
+        waiting.append((run, curve))
+        before, points = metric, points + len(curve.steps)
+    if waiting:
+        yield before, waiting
+
+
+def _group(metric: str, some: list[tuple[str, Curve]]) -> pa.Table:
+    """A table with a dictionary of its own: one for the whole part would be written again with each group."""
+    import pyarrow as pa
+
+    lengths = [len(curve.steps) for _, curve in some]
+    codes = pa.array(np.repeat(np.arange(len(some), dtype=np.int32), lengths))
+    words = pa.DictionaryArray.from_arrays(codes, pa.array([run for run, _ in some], pa.string()))
+    same = pa.DictionaryArray.from_arrays(pa.array(np.zeros(sum(lengths), np.int32)), pa.array([metric]))
+    steps, values = (np.concatenate([getattr(curve, name) for _, curve in some]) for name in ("steps", "values"))
+    return pa.table([same, words, steps, values], schema=schema())
 
 
 def curves_of(part: Path) -> Iterator[tuple[str, Curve]]:
