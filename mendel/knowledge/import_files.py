@@ -162,7 +162,8 @@ def _group(metric: str, some: list[tuple[str, Curve]]) -> pa.Table:
     codes = pa.array(np.repeat(np.arange(len(some), dtype=np.int32), lengths))
     words = pa.DictionaryArray.from_arrays(codes, pa.array([run for run, _ in some], pa.string()))
     same = pa.DictionaryArray.from_arrays(pa.array(np.zeros(sum(lengths), np.int32)), pa.array([metric]))
-    steps, values = (np.concatenate([getattr(curve, name) for _, curve in some]) for name in ("steps", "values"))
+    steps = np.concatenate([curve.steps for _, curve in some])
+    values = np.concatenate([curve.values for _, curve in some])
     return pa.table([same, words, steps, values], schema=schema())
 
 

@@ -178,8 +178,11 @@ def _read_run(folder: Path, run: Path, meta: dict[str, Any], experiment: str) ->
 def _metric(file: Path, key: str, points: Points) -> str:
     """Add the points of a file, `timestamp value step` a line; returns which lines are none."""
     broken = []
-    for number, line in enumerate(file.read_text(encoding="utf-8", errors="replace").splitlines(), 1):
-        words = line.split()
+    text = file.read_text(encoding="utf-8", errors="replace")
+    lines = text.splitlines()
+    for number, line in enumerate(lines, 1):
+        # MLflow ends every line: one without an end was not written to its end, and its number may be cut.
+        words = line.split() if number < len(lines) or text.endswith("\n") else []
         try:
             value, step = float(words[1]), float(words[2]) if len(words) > 2 else 0.0
         except (IndexError, ValueError):
