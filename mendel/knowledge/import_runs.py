@@ -1,7 +1,7 @@
 """`mendel import`: runs that others tracked become one folder of Parquet files that can be asked.
 
 The same source again adds nothing, a run that has grown is replaced, another source adds. What a source no
-longer has is kept.
+longer has is kept, and so is a run of which it has fewer points than before.
 """
 
 from __future__ import annotations
@@ -70,8 +70,15 @@ class Tally:
             return ""
         if before is None:
             self.new += 1
-        else:
-            self.grown += 1
+            return content
+        now, kept = sum(len(curve.steps) for curve in run.curves), points_of(before)
+        if now < kept:  # a damaged copy takes nothing away
+            self.notes.append(
+                Unread(run.id, f"it has {now:,} points now; the {kept:,} imported before are kept")
+            )
+            self.unchanged += 1
+            return ""
+        self.grown += 1
         return content
 
     @property
@@ -94,6 +101,11 @@ class Tally:
             "unread": [vars(one) for one in self.unread],
             "notes": [vars(one) for one in self.notes],
         }
+
+
+def points_of(row: Mapping[str, Any]) -> int:
+    """How many points of a run are kept."""
+    return sum(count or 0 for name, count in row.items() if name.startswith("points."))
 
 
 def folder_of(root: Path, name: str) -> Path:

@@ -61,6 +61,16 @@ def test_a_run_that_has_grown_is_replaced_and_the_others_stay(tmp_path):
     assert read_table(tmp_path / "in").labels("points.loss") == ["4", "5", "2"]
 
 
+def test_what_a_source_has_lost_since_is_kept(tmp_path):
+    file = table(tmp_path / "t.csv", {"a": 5, "b": 5})
+    take(file, tmp_path / "in", *LONG)
+    before = contents(tmp_path / "in")
+    table(file, {"a": 2})
+    found = take(file, tmp_path / "in", *LONG)
+    assert found["notes"] == [{"name": "a", "reason": "it has 2 points now; the 5 imported before are kept"}]
+    assert (found["grown"], found["written"]) == (0, False) and contents(tmp_path / "in") == before
+
+
 def test_another_source_adds_and_a_name_that_is_taken_gets_its_source(tmp_path):
     take(table(tmp_path / "one.csv", {"a": 3}), tmp_path / "in", *LONG)
     take(table(tmp_path / "two.csv", {"a": 2}, shift=5), tmp_path / "in", *LONG)

@@ -249,3 +249,26 @@ def test_a_nested_configuration_loses_no_value(config):
     if isinstance(config, dict) and config:
         assert len(flat(config)) <= leaves(config)
         assert all(isinstance(value, bool | int | float | str) for value in flat(config).values())
+
+
+@settings(max_examples=150, deadline=None)
+@given(st.lists(st.tuples(st.integers(0, 912), st.integers(0, 255)), min_size=1, max_size=4))
+def test_no_damage_of_an_event_file_raises(tmp_path_factory, changes):
+    (file,) = (TRACKED / "tensorboard" / "seed-1").iterdir()
+    data = bytearray(file.read_bytes())
+    for place, byte in changes:
+        data[place] = byte
+    folder = tmp_path_factory.getbasetemp() / "damaged"
+    folder.mkdir(exist_ok=True)
+    (folder / "events.out.tfevents.1").write_bytes(data)
+    runs, unread = read(folder, "tensorboard")
+    assert len(runs) + len(unread) == 1
+
+
+@settings(max_examples=150, deadline=None)
+@given(st.binary(max_size=60), st.sampled_from([2, 3, 5, 17, 18, 26]))
+def test_no_record_of_a_wandb_log_raises(tmp_path_factory, data, number):
+    file = tmp_path_factory.getbasetemp() / "run-x.wandb"
+    file.write_bytes(logged_as_leveldb([field(number, data)]))
+    runs, unread = read(file)
+    assert len(runs) + len(unread) == 1

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import math
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -97,7 +96,7 @@ def _curves(file: Path, points: Points) -> str:
     for number, line in enumerate(lines, 1):
         try:
             row = json.loads(line)
-        except ValueError:
+        except (ValueError, RecursionError):
             broken += 1
             continue
         if not isinstance(row, dict):
@@ -106,6 +105,6 @@ def _curves(file: Path, points: Points) -> str:
         axis = next((one for one in STEPS if one in row), "")
         step = row.get(axis, number)
         for name, value in row.items():
-            if name != axis and isinstance(value, int | float) and math.isfinite(step):
+            if name != axis and isinstance(value, int | float) and isinstance(step, int | float):
                 points.add(name, step, float(value))
     return f"{broken} lines of {file.name} cannot be read and are left out" if broken else ""

@@ -9,11 +9,10 @@ import math
 import sqlite3
 from collections.abc import Iterator, Mapping
 from contextlib import closing
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from mendel.knowledge.importers.run import Points, SourceRun, Unread
+from mendel.knowledge.importers.run import Points, SourceRun, Unread, moment
 from mendel.knowledge.table import TableError
 
 STATUS = {1: "running", 2: "scheduled", 3: "finished", 4: "failed", 5: "killed"}
@@ -99,15 +98,15 @@ def _run(
 ) -> SourceRun:
     return SourceRun(
         id=id,
-        name=tags.get(NAME) or name or id,
+        name=str(tags.get(NAME) or name or id),
         status=status.lower(),
         config=dict(config),
         curves=points.curves(),
-        started=datetime.fromtimestamp(start / 1000, UTC) if start else None,
+        started=moment(start / 1000) if isinstance(start, int | float) else None,
         group=facts.get("experiment") or "",
         file=file,
-        commit=tags.get(COMMIT) or facts.get("commit") or "",
-        user=tags.get(USER) or facts.get("user") or "",
+        commit=str(tags.get(COMMIT) or facts.get("commit") or ""),
+        user=str(tags.get(USER) or facts.get("user") or ""),
         note=note,
     )
 
@@ -152,7 +151,7 @@ def _meta(file: Path) -> dict[str, Any] | str:
         found = yaml.load(file.read_text(encoding="utf-8", errors="replace"), Loader=loader)  # noqa: S506
     except FileNotFoundError:
         return f"{file.name} is missing"
-    except (OSError, yaml.YAMLError) as error:
+    except (OSError, RecursionError, yaml.YAMLError) as error:
         return f"{file.name} cannot be read: {str(error).splitlines()[0]}"
     return found if isinstance(found, dict) else f"{file.name} says nothing"
 
@@ -168,7 +167,7 @@ def _read_run(folder: Path, run: Path, meta: dict[str, Any], experiment: str) ->
     tags = _texts(run / "tags")
     status = meta.get("status")
     words = STATUS.get(status, "unknown") if isinstance(status, int) else str(status or "unknown")
-    id = str(meta.get("run_id") or run.name)
+    id = run.name
     facts = {"user": meta.get("user_id"), "commit": meta.get("source_version"), "experiment": experiment}
     place = run.relative_to(folder).as_posix()
     name = meta.get("run_name")

@@ -7,7 +7,7 @@ import json
 from array import array
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any
 
 import numpy as np
@@ -96,21 +96,33 @@ class Points:
 
     def curves(self) -> tuple[Curve, ...]:
         """All curves by name."""
-        return tuple(
+        found = (
             curve(metric, np.frombuffer(steps), np.frombuffer(values))
             for metric, (steps, values) in sorted(self._points.items())
         )
+        return tuple(one for one in found if len(one.steps))
 
 
 def curve(metric: str, steps: Floats, values: Floats) -> Curve:
     """A curve from points in the order in which they were logged: of one step the last counts, as after a
-    restart from a checkpoint."""
+    restart from a checkpoint; a point without a step is none."""
+    there = np.isfinite(steps)
+    if not there.all():
+        steps, values = steps[there], values[there]
     if len(steps) > 1 and not (np.diff(steps) > 0).all():
         order = np.argsort(steps, kind="stable")
         steps, values = steps[order], values[order]
         last = np.append(np.diff(steps) > 0, True)
         steps, values = steps[last], values[last]
     return Curve(metric, np.ascontiguousarray(steps, np.float64), np.ascontiguousarray(values, np.float64))
+
+
+def moment(seconds: object) -> datetime | None:
+    """A time in UTC from seconds since 1970; None for what is none."""
+    try:
+        return datetime.fromtimestamp(seconds, UTC) if isinstance(seconds, int | float) and seconds else None
+    except (ValueError, OverflowError, OSError):
+        return None
 
 
 def flat(config: Mapping[str, Any], before: str = "", depth: int = 0) -> dict[str, Scalar]:

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from mendel.inputs import allowed
-from mendel.knowledge.importers.run import Curve, SourceRun, Unread, curve, flat
+from mendel.knowledge.importers.run import Curve, SourceRun, Unread, curve, flat, moment
 from mendel.knowledge.table import KINDS, TableError
 
 if TYPE_CHECKING:
@@ -181,7 +181,7 @@ def runs_of(
             status=facts.get("status", "unknown").strip().lower() or "unknown",
             config=_opened_up(config),
             curves=curves,
-            started=moment(facts.get("started", "")),
+            started=written(facts.get("started", "")),
             file=source.name,
         )
 
@@ -258,7 +258,7 @@ def _opened_up(config: Mapping[str, str | None]) -> dict[str, Any]:
             try:
                 found[key] = json.loads(value)
                 continue
-            except ValueError:  # a text that only begins so
+            except (ValueError, RecursionError):  # a text that only begins so
                 pass
         found[key] = value
     return flat(found)
@@ -284,12 +284,12 @@ def rejected(source: Path, connection: DuckDBPyConnection) -> Iterator[Unread]:
         yield Unread(f"{len(found) - SHOWN} lines more", "as these")
 
 
-def moment(text: str) -> datetime | None:
+def written(text: str) -> datetime | None:
     """A time as people write it (ISO 8601, or seconds or milliseconds since 1970); None for anything else."""
     try:
         seconds = float(text)
-        return datetime.fromtimestamp(seconds / 1000 if seconds > 1e11 else seconds, UTC)
-    except (ValueError, OverflowError, OSError):
+        return moment(seconds / 1000 if seconds > 1e11 else seconds)
+    except ValueError:
         pass
     try:
         found = datetime.fromisoformat(text.strip())

@@ -18,11 +18,10 @@ import mmap
 import re
 import struct
 from collections.abc import Iterator
-from datetime import UTC, datetime
 from pathlib import Path
 
 from mendel.knowledge.importers import wire
-from mendel.knowledge.importers.run import Points, SourceRun, Unread
+from mendel.knowledge.importers.run import Points, SourceRun, Unread, moment
 from mendel.records import Scalar
 
 EVENTS = re.compile(r".*\.tfevents\..*|.*\.tfevents")
@@ -222,7 +221,7 @@ class TensorBoard:
             status=run.status,
             config=run.config,
             curves=curves,
-            started=datetime.fromtimestamp(run.first, UTC) if run.first else None,
+            started=moment(run.first),
             file=files[0].relative_to(top).as_posix(),
             note="; ".join(run.notes),
         )

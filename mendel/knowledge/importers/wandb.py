@@ -14,12 +14,12 @@ import json
 import struct
 import zlib
 from collections.abc import Iterator
-from datetime import UTC, datetime
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 from mendel.knowledge.importers import wire
-from mendel.knowledge.importers.run import Points, SourceRun, Unread, flat
+from mendel.knowledge.importers.run import Points, SourceRun, Unread, flat, moment
 from mendel.knowledge.importers.wandb_export import exports, read_exports
 
 BLOCK = 32768
@@ -61,7 +61,7 @@ class Run:
                 return
             try:
                 self._record(record)
-            except (wire.Damaged, ValueError) as error:
+            except (ValueError, OverflowError, RecursionError) as error:
                 self.note = f"{file.name} is damaged at byte {at} ({error}); what comes before it is kept"
                 return
 
@@ -92,7 +92,8 @@ class Run:
                 told = dict(wire.fields(wire.message(value)))
                 step = wire.signed(told.get(1, 0))
         if step is None:
-            step = row.get("_step", self._step)
+            logged = row.get("_step")
+            step = logged if isinstance(logged, int) else self._step
         self._step = step + 1
         for name, value in row.items():
             if not name.startswith(PRIVATE):
@@ -116,7 +117,7 @@ class Run:
                 _update(self.summary, wire.message(value))
             elif number == 17:
                 told = dict(wire.fields(wire.message(value)))
-                self.started = datetime.fromtimestamp(wire.signed(told.get(1, 0)), UTC)
+                self.started = moment(wire.signed(told.get(1, 0)))
             elif number == 21:
                 self._git(wire.message(value))
 

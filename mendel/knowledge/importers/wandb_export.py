@@ -38,7 +38,7 @@ def _names(file: Path) -> list[str]:
     """Its columns where it is an export; else none. Looks at its beginning only."""
     try:
         names = _columns(file)
-    except (OSError, ValueError):
+    except (OSError, ValueError, RecursionError):
         return []
     chart = names[:1] == ["Step"] and any(CHART.fullmatch(name) for name in names)
     return names if STEP in names or chart else []
