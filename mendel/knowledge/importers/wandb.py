@@ -29,6 +29,11 @@ PIECE = struct.Struct("<IHB")
 WHOLE, FIRST, LAST = 1, 2, 4
 PRIVATE = "_"
 """What W&B adds of its own begins with it: _step, _runtime, _timestamp, _wandb."""
+JSON = b"\x82\x01"
+"""Tag of an item's value, after its key."""
+STEP = b"\x12\x05_step"
+OWN = (STEP, b"\x12\x0a_timestamp", b"\x12\x08_runtime")
+"""How items begin that every step has and nobody asks for."""
 
 
 class Run:
@@ -43,6 +48,7 @@ class Run:
         self.exit: int | None = None
         self.note = ""
         self._step = 0
+        self._raw: dict[bytes, tuple[int, bytes]] = {}
 
     @property
     def status(self) -> str:
@@ -70,7 +76,7 @@ class Run:
             if number == 2:
                 self._history(wire.message(value))
             elif number == 3:
-                _update(self.summary, wire.message(value))
+                self._summary(wire.message(value))
             elif number == 5:
                 _update(self.config, wire.message(value))
             elif number == 17:
@@ -82,22 +88,30 @@ class Run:
                 self._environment(wire.message(value))
 
     def _history(self, data: bytes) -> None:
-        row: dict[str, Any] = {}
+        row: list[tuple[str, Any]] = []
         step: int | None = None
         for number, value in wire.fields(data):
             if number == 1:
-                key, found = _item(wire.message(value))
-                row[".".join(key)] = found
+                item = wire.message(value)
+                if not item.startswith(OWN):
+                    row.append(_item(item))
+                elif step is None and item.startswith(STEP):
+                    logged = _item(item)[1]
+                    step = logged if isinstance(logged, int) else None
             elif number == 2:
                 told = dict(wire.fields(wire.message(value)))
                 step = wire.signed(told.get(1, 0))
-        if step is None:
-            logged = row.get("_step")
-            step = logged if isinstance(logged, int) else self._step
-        self._step = step + 1
-        for name, value in row.items():
+        self._step = (self._step if step is None else step) + 1
+        for name, found in row:
             if not name.startswith(PRIVATE):
-                self._point(name, step, value)
+                self._point(name, self._step - 1, found)
+
+    def _summary(self, data: bytes) -> None:
+        """Keep the items as they are: each step writes all of them again, and only the last ones count."""
+        for number, value in wire.fields(data):
+            item = wire.message(value) if number in (1, 2) else b""
+            if item and not item.startswith(OWN):
+                self._raw[item.partition(JSON)[0]] = (number, item)
 
     def _point(self, name: str, step: float, value: Any) -> None:
         if isinstance(value, dict) and "_type" not in value:
@@ -135,6 +149,14 @@ class Run:
 
     def finish(self) -> None:
         """Give what only the summary has a point at the last step."""
+        for number, item in self._raw.values():
+            try:
+                name, found = _item(item)
+            except (ValueError, RecursionError):
+                continue
+            self.summary.pop(name, None)
+            if number == 1:
+                self.summary[name] = found
         last = self.points.last
         for name, value in self.summary.items():
             if not name.startswith(PRIVATE) and name not in self.points:
@@ -170,13 +192,13 @@ def records(data: bytes) -> Iterator[tuple[int, bytes | None]]:
         yield began, None
 
 
-def _item(data: bytes) -> tuple[list[str], Any]:
+def _item(item: bytes) -> tuple[str, Any]:
     """A key, which may be nested, and its value, as JSON or (since 2026) by its type."""
     key: list[str] = []
     found: Any = None
-    for number, value in wire.fields(data):
-        if number == 16 or number == 8:
-            found = json.loads(wire.message(value))
+    for number, value in wire.fields(item):
+        if number in (8, 16):
+            found = _json(wire.message(value))
         elif number in (1, 2):
             key.append(wire.text(value))
         elif number == 4:
@@ -188,7 +210,13 @@ def _item(data: bytes) -> tuple[list[str], Any]:
             found = wire.double(value)
         elif number == 7:
             found = wire.text(value)
-    return key, found
+    return ".".join(key), found
+
+
+def _json(data: bytes) -> Any:
+    if data[:1].isdigit() and b"." in data:  # most are, and this is quicker
+        return float(data)
+    return json.loads(data)
 
 
 def _update(table: dict[str, Any], data: bytes) -> None:
@@ -196,8 +224,7 @@ def _update(table: dict[str, Any], data: bytes) -> None:
     for number, value in wire.fields(data):
         if number not in (1, 2):
             continue
-        key, found = _item(wire.message(value))
-        name = ".".join(key)
+        name, found = _item(wire.message(value))
         if number == 2:
             table.pop(name, None)
         elif name:
