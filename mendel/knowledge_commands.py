@@ -1,7 +1,9 @@
-"""`mendel laws` and `mendel compare`: what tables of experiments say, whoever measured them."""
+"""`mendel laws`, `compare` and `rejudge`: what tables of experiments say, whoever measured them."""
 
 from __future__ import annotations
 
+import shlex
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -16,6 +18,7 @@ from mendel.recipe_commands import Json, print_json
 
 if TYPE_CHECKING:  # numpy and scipy take longer to load than most commands take
     from mendel.knowledge.law_report import Choice
+    from mendel.report.evidence_page import Section
 
 Data = Annotated[Path, Parameter(name="--data", help="A .csv, .tsv, .jsonl, .json or .parquet file.")]
 Where = Annotated[
@@ -37,6 +40,13 @@ Predict = Annotated[
 FitError = Annotated[
     list[str], Parameter(help="downstream: rows that tell how errors follow the loss (default: of --fit).")
 ]
+Page = Annotated[
+    Path | None,
+    Parameter(
+        name="--page",
+        help="Write a page with the words, figures and numbers, too: one HTML file for a browser.",
+    ),
+]
 SHOWN = 60
 """Groups and warnings that a terminal is shown."""
 FEW = 10
@@ -48,20 +58,12 @@ def laws(
     data: Data,
     form: str = "chinchilla",
     columns: Columns,
-    where: Where = [],  # noqa: B006
-    fit: Fit = [],  # noqa: B006
-    predict: Predict = [],  # noqa: B006
-    fit_error: FitError = [],  # noqa: B006
+    where: Where = [], fit: Fit = [], predict: Predict = [], fit_error: FitError = [],  # noqa: B006
     by: Annotated[list[str], Parameter(consume_multiple=True)] = [],  # noqa: B006
-    reference: str | None = None,
-    cluster: str | None = None,
-    drop: int = 0,
-    keep_all: bool = False,
-    objective: str = "absolute",
-    noise: float | None = None,
-    all_runs: bool = False,
-    json: Json = False,
-) -> None:
+    reference: str | None = None, cluster: str | None = None, baseline: str | None = None,
+    drop: int = 0, keep_all: bool = False, objective: str = "absolute", noise: float | None = None,
+    all_runs: bool = False, page: Page = None, json: Json = False,
+) -> None:  # fmt: skip
     """Fit a scaling law to a table of runs: what is known of its parameters, and how far it carries.
 
     Parameters
@@ -74,6 +76,8 @@ def laws(
         Published parameters to test, such as A=406.4,B=410.7,E=1.69,alpha=.34,beta=.28, or hoffmann.
     cluster
         A column: runs with the same value there are one piece of evidence, not many.
+    baseline
+        multiplier: the recipe that the others are compared with.
     drop
         Leave out so many of the highest losses, instead of what no noise explains.
     keep_all
@@ -90,15 +94,23 @@ def laws(
     table = read_table(data).where(where)
     how = Choice(
         fit=tuple(fit), predict=tuple(predict), fit_error=tuple(fit_error), reference=reference,
-        cluster=cluster, drop=drop, keep_all=keep_all, objective=objective, noise=noise, all_runs=all_runs,
+        cluster=cluster, baseline=baseline, drop=drop, keep_all=keep_all, objective=objective, noise=noise,
+        all_runs=all_runs,
     )  # fmt: skip
     found = _laws(table, form, _named(columns, needed(form)), how, by)
+    _put_law_page(page, f"{form} law of {data.name}", found)
     if json:
         print_json({"groups": found} if by else found[0])
         return
-    console = Console()
     for one in found:
-        show_law(console, one)
+        show_law(Console(), one)
+
+
+def _put_law_page(page: Path | None, title: str, found: list[dict[str, Any]]) -> None:
+    if page:
+        from mendel.report.evidence import law_sections
+
+        put_page(page, title, law_sections(found))
 
 
 def _laws(
@@ -118,6 +130,14 @@ def _laws(
             one = {"form": form, "error": str(error), "words": [str(error)]}
         found.append({"by": label, **one} if by else one)
     return found
+
+
+def put_page(path: Path, title: str, sections: Sequence[Section]) -> None:
+    """Write a page with the command that made it; where it lies is said on standard error."""
+    from mendel.report.evidence_page import write_evidence
+
+    write_evidence(path, title, sections, shlex.join(["mendel", *sys.argv[1:]]))
+    print(f"Page: {path}", file=sys.stderr)
 
 
 def groups(table: Table, by: list[str]) -> list[tuple[dict[str, str], Table]]:
@@ -191,6 +211,7 @@ def compare(
     higher: bool = False,
     all_runs: bool = False,
     where: Where = [],  # noqa: B006
+    page: Page = None,
     json: Json = False,
 ) -> None:
     """Compare groups of runs with a target, or with each other, and say what speaks against it.
@@ -218,10 +239,16 @@ def compare(
     found = compare_groups(
         table, value, group, target=target, against=against, pair=pair, higher=higher, all_runs=all_runs
     )
+    if page:
+        from mendel.report.evidence import compare_sections
+
+        put_page(page, f"{value} of {data.name}", compare_sections(found))
     print_json(found) if json else show_comparison(Console(), found)
 
 
-def rejudge(file: Path, /, *, value: str | None = None, higher: bool = False, json: Json = False) -> None:
+def rejudge(
+    file: Path, /, *, value: str | None = None, higher: bool = False, page: Page = None, json: Json = False
+) -> None:
     """Judge the log of a greedy loop again: which keeps exceed its own noise, and what they are worth.
 
     Parameters
@@ -236,6 +263,10 @@ def rejudge(file: Path, /, *, value: str | None = None, higher: bool = False, js
     from mendel.knowledge.rejudge import rejudge as judge_again
 
     found = judge_again(read_table(file), value, higher)
+    if page:
+        from mendel.report.evidence import rejudge_sections
+
+        put_page(page, f"{file.name}, judged again", rejudge_sections(found))
     if json:
         print_json(found)
         return

@@ -61,7 +61,7 @@ MAY_IMPORT = {
     "ideas_commands.py": {"campaign", "ideas", "recipe_commands"},
     "import_commands.py": {"campaign", "inputs", "knowledge", "recipe_commands"},
     "init_commands.py": {"campaign", "ideas", "recipe_commands", "runs", "testbeds"},
-    "knowledge_commands.py": {"knowledge", "recipe_commands"},
+    "knowledge_commands.py": {"knowledge", "recipe_commands", "report"},
     "recipe_commands.py": {*SERVICES, "campaign", "terminal"},
     "research_commands.py": {*SERVICES, "campaign", "recipe_commands", "report"},
     "testbed_commands.py": {"campaign", "recipe_commands", "terminal", "testbeds"},

@@ -151,6 +151,8 @@ def _one(group: Group, target: float | None, sign: float, seed: int) -> dict[str
         "low": None if half is None or mean is None else mean - half,
         "high": None if half is None or mean is None else mean + half,
         "p": None,
+        "values": x.tolist(),
+        "rows": group.rows.tolist(),
     }
     if count < 2:
         warnings.append(f"{count} usable run{'s' * (count != 1)}: nothing is known of the noise")
@@ -264,6 +266,7 @@ def _two(
         better, worse = (one_sided(g, seed, step)["p_sequential"] for g in (gains, -gains))
         row |= {
             "pairs": len(gains),
+            "gains": dict(zip(shared, gains.tolist(), strict=True)),
             "p_permutation": two_sided,
             "p_sequential": min(1.0, 2 * min(better, worse)),
         }

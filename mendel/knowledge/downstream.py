@@ -17,6 +17,8 @@ from mendel.knowledge.fits import Floats
 NAMES = ("epsilon", "k", "gamma")
 STEEPNESS = (0.3, 1.0, 2.0, 4.0)
 DRAWS = 500
+CURVE = 60
+"""Points of a curve."""
 LEAST_RUNS = 10
 """Runs from which on resamples say something of three parameters."""
 
@@ -77,4 +79,15 @@ def chained(best: Floats, loss: Floats, error: Floats, rows: NDArray[np.int64]) 
         "rows": rows.tolist(),
         "predicted": predicted.tolist(),
         "measured": error.tolist(),
+    }
+
+
+def drawn_errors(best: Floats, loss: Floats, error: Floats, used: NDArray[np.bool_]) -> dict[str, Any]:
+    """What there is to draw: errors at measured losses, which of them were fitted, and the curve."""
+    x = np.linspace(loss.min(), loss.max(), CURVE)
+    return {
+        "loss": loss.tolist(),
+        "error": error.tolist(),
+        "used": ["fitted" if one else "predicted" for one in used],
+        "curve": {"loss": x.tolist(), "error": error_of(best, x).tolist()},
     }

@@ -61,7 +61,7 @@ def growth(compute: Floats, size: Floats, loss: Floats, noise: float | None = No
             raise ValueError(f"{name}: must be a number above 0 in every row")
     if noise is not None and not 0 < noise < 1:
         raise ValueError(f"--noise {noise:g}: must be between 0 and 1, such as 0.005")
-    groups = [_lowest(size[g], loss[g]) for g in budgets(compute)]
+    groups = [lowest(size[g], loss[g]) for g in budgets(compute)]
     centres = [float(np.exp(np.log(compute[g]).mean())) for g in budgets(compute)]
     used = [(c, g) for c, g in zip(centres, groups, strict=True) if len(g[0]) >= LEAST_SIZES]
     minima = tuple(_minimum(c, *g) for c, g in used)
@@ -116,7 +116,7 @@ def roughness(groups: list[tuple[Floats, Floats]]) -> float:
     return (squares / freedom) ** 0.5 if freedom else 0.0  # few sizes: from the parabola through them all
 
 
-def _lowest(size: Floats, loss: Floats) -> tuple[Floats, Floats]:
+def lowest(size: Floats, loss: Floats) -> tuple[Floats, Floats]:
     """The best run of each size, by size."""
     sizes, place = np.unique(size, return_inverse=True)
     best = np.full(len(sizes), np.inf)

@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from mendel.inputs import allowed
-from mendel.knowledge import isoflop
 from mendel.knowledge.compare import complete
-from mendel.knowledge.downstream import chained, error_parameters
+from mendel.knowledge.downstream import chained, drawn_errors, error_parameters
 from mendel.knowledge.fits import OBJECTIVES, Fit, Floats
+from mendel.knowledge.isoflop_report import isoflop_report
+from mendel.knowledge.law_points import curve_of, points_of
 from mendel.knowledge.law_words import words_of
 from mendel.knowledge.laws import (
     DRAWS,
@@ -108,6 +109,8 @@ class Choice:
     """Of the rows that tell how errors follow the loss (downstream); empty: those of `fit`."""
     reference: str | None = None
     cluster: str | None = None
+    baseline: str | None = None
+    """The recipe that others are compared with (multiplier)."""
     drop: int = 0
     keep_all: bool = False
     objective: str = "absolute"
@@ -123,14 +126,15 @@ def law_report(table: Table, form: str, columns: Mapping[str, str], how: Choice 
     """Fit a form to the rows of a table. TableError and ValueError say what is wrong."""
     found = read_columns(table, form, columns)
     if form == "isoflop":
-        _only_isoflop(how)
+        only(how, form, "fit", "noise", "all_runs")
         some = table.mask(how.fit) & (complete(table) | how.all_runs)
         c, n, loss = (found[name][some] for name in ISOFLOP_COLUMNS)
-        return _isoflop(isoflop.growth(c, n, loss, how.noise, how.seed))
+        return isoflop_report(c, n, loss, how.noise, how.seed)
     if form == "downstream":
         return _downstream(table, columns, found, how)
-    if how.fit_error:
-        raise TableError(f"--fit-error has no meaning for --form {form}")
+    for name in ("fit_error", "baseline", "noise"):
+        if getattr(how, name) is not None and getattr(how, name) != ():
+            raise TableError(f"--{name.replace('_', '-')} has no meaning for --form {form}")
     if how.objective not in OBJECTIVES:
         raise TableError(f"objective {how.objective!r} is unknown{allowed(how.objective, OBJECTIVES)}")
     law = LAWS[form]
@@ -165,6 +169,8 @@ def law_report(table: Table, form: str, columns: Mapping[str, str], how: Choice 
         beyond = farthest(found.get("c", whole.x[:, 0])[near])
         report["predicted"] = held_out(law, runs, beyond, how.objective, how.keep_all)
         report["dropped_of_largest"] = int(np.setdiff1d(np.flatnonzero(beyond), kept).size)
+    report["points"] = points_of(law, optimum.parameters, whole, near, far, kept, found.get("c"))
+    report["curve"] = curve_of(law, optimum.parameters, drawn, report["points"])
     report["warnings"] = _warnings(found, whole, near, optimum, clean, law, how.objective)
     if short := 0 if how.all_runs else int((~complete(table)).sum()):
         report["warnings"].append(f"{short} of {len(table)} runs did not end and are left out.")
@@ -201,6 +207,8 @@ def _downstream(
     some = table.mask(how.fit_error) if how.fit_error else near
     best, parameters = error_parameters(found["loss"][some], found["error"][some], how.seed)
     words = words_of({**report, "predicted": None})
+    shown = some | (far & np.isfinite(found["error"]))
+    report["errors"] = drawn_errors(best, found["loss"][shown], found["error"][shown], some[shown])
     report = {**report, "form": "downstream", "loss_predicted": report["predicted"], "predicted": None}
     report["parameters"] = {**report["parameters"], **parameters}
     far &= np.isfinite(found["error"])
@@ -216,12 +224,12 @@ def _downstream(
     return {**report, "words": words}
 
 
-def _only_isoflop(how: Choice) -> None:
-    """TableError for what has no meaning for isoFLOP minima."""
-    plain = Choice(fit=how.fit, noise=how.noise, seed=how.seed, all_runs=how.all_runs)
-    for name in ("predict", "fit_error", "reference", "cluster", "drop", "keep_all", "objective"):
-        if getattr(how, name) != getattr(plain, name):
-            raise TableError(f"--{name.replace('_', '-')} has no meaning for --form isoflop")
+def only(how: Choice, form: str, *taken: str) -> None:
+    """TableError for an option that has no meaning for a form."""
+    plain = Choice()
+    for one in fields(how):
+        if one.name not in (*taken, "draws", "seed") and getattr(how, one.name) != getattr(plain, one.name):
+            raise TableError(f"--{one.name.replace('_', '-')} has no meaning for --form {form}")
 
 
 def explains_nothing(law: Law, optimum: Fit, runs: Runs, objective: str) -> bool:
@@ -342,38 +350,4 @@ def _against(law: Law, optimum: Fit, drawn: Floats, other: Mapping[str, float], 
         "p_likelihood": worse,
         "p": max(p, worse),
         "rejected": max(p, worse) < REJECTED,
-    }
-
-
-def _isoflop(found: isoflop.Growth) -> dict[str, Any]:
-    edge = [one.compute for one in found.minima if not one.inside]
-    inside = len(found.minima) - len(edge)
-    words = [
-        f"The best model grows as compute to the power {found.exponent:.3f} "
-        f"[{found.low:.3f}, {found.high:.3f}], "
-        f"by the minima at {inside} computes."
-    ]
-    if edge:
-        words.append(
-            f"{len(edge)} of {len(found.minima)} computes have their lowest loss at the largest or smallest "
-            "model tried: their minimum lies outside, and they are left out."
-        )
-    return {
-        "form": "isoflop",
-        "parameters": {
-            "exponent": {
-                "value": found.exponent,
-                "se": found.se,
-                "low": found.low,
-                "high": found.high,
-                "identified": found.high - found.low < 0.5,
-            },
-            "coefficient": {"value": found.coefficient},
-        },
-        "noise": found.noise,
-        "minima": [
-            {"c": m.compute, "n": m.size, "loss": m.loss, "sizes": m.sizes, "inside": m.inside}
-            for m in found.minima
-        ],
-        "words": words,
     }

@@ -80,6 +80,7 @@ def rejudge(table: Table, value: str | None = None, higher: bool = False) -> dic
     rows = [_judged(one, noise, *likely) for one in kept]
     within = sum(row["within_noise"] for row in rows)
     total = sum(one.gain for one in kept)
+    sign = -1.0 if higher else 1.0
     found: dict[str, Any] = {
         "experiments": len(tries) + crashed + 1,
         "crashed": crashed,
@@ -91,6 +92,12 @@ def rejudge(table: Table, value: str | None = None, higher: bool = False) -> dic
         "total": total,
         "corrected_total": total - noise.luck if kept else 0.0,
         "keeps": rows,
+        "better": "higher" if higher else "lower",
+        "within": SURE * 2**0.5 * noise.sd,
+        "log": [
+            {"row": one.row, "value": sign * one.value, "best": sign * one.best, "kept": one.kept}
+            for one in tries
+        ],
         "repeat_first": [
             row["row"]
             for row in sorted(rows, key=lambda row: -row["worth_repeating"])
