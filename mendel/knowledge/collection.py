@@ -168,7 +168,8 @@ def grid_of(curves: Points, count: int) -> Floats:
     if (lengths == len(first)).all() and (curves.steps.reshape(len(curves.runs), -1) == first).all():
         chosen = np.unique(np.linspace(0, len(first) - 1, min(count, len(first))).round().astype(int))
         return np.asarray(first[chosen], float)
-    return np.linspace(float(curves.steps.min()), float(curves.steps.max()), count)
+    grid = np.linspace(float(curves.steps.min()), float(curves.steps.max()), count)
+    return np.unique(grid.round()) if (curves.steps == curves.steps.round()).all() else grid
 
 
 def early_values(

@@ -56,6 +56,10 @@ class Table:
     def columns(self) -> list[str]:
         return list(self._data.column_names)
 
+    def full(self, column: str) -> str:
+        """The whole name of a column, where a table knows short ones."""
+        return column
+
     def labels(self, column: str) -> list[str]:
         """A column as text; empty where nothing is there."""
         return ["" if value is None else str(value) for value in self._column(column)]

@@ -81,6 +81,7 @@ def test_runs_of_unlike_steps_are_compared_between_their_own_points_and_never_be
     mean = mean_curve(curves, count=6)
     assert mean.steps.tolist() == [0, 2, 4, 6, 8, 10] and mean.runs.tolist() == [2, 2, 2, 1, 1, 1]
     assert mean.mean[1] == pytest.approx((3.6 + 1.0) / 2) and math.isnan(mean.sd[-1])
+    assert grid_of(curves, 4).tolist() == [0, 3, 7, 10], "whole steps stay whole"
 
 
 def test_a_value_that_is_not_finite_is_no_part_of_a_mean_and_is_not_counted(tmp_path):
