@@ -6,7 +6,7 @@ import sqlite3
 import struct
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from mendel.knowledge.importers import recognise
@@ -101,13 +101,15 @@ def cut(source, target, name, keep):
     file.write_bytes(data[: int(keep * len(data))])
 
 
+@pytest.mark.parametrize("keep", [0.5, 0.64, 0.7, 0.76])
 @pytest.mark.parametrize(("kind", "name"), [("wandb", "run-*g46t4z1g.wandb"), ("tensorboard", "*.vm.*.1")])
-def test_a_half_written_file_keeps_the_points_before_its_end_and_says_so(kind, name, tmp_path):
-    cut(TRACKED / kind, tmp_path / "cut", name, 0.7)
+def test_a_half_written_file_keeps_the_points_before_its_end_and_says_so(kind, name, keep, tmp_path):
+    cut(TRACKED / kind, tmp_path / "cut", name, keep)
     runs, unread = read(tmp_path / "cut")
     whole, half = runs["seed-1"], runs["seed-2"]
     assert not unread and not whole.note
     assert 0 < len(points(half, "train/loss")) <= 10
+    assert "within a record" in half.note or "ends or is damaged" in half.note
     assert "what comes before" in half.note and name.rpartition("*")[2] in half.note
     assert half.status in ("running", "unknown")
 
@@ -225,6 +227,8 @@ def logged_as_leveldb(messages):
 
 @settings(max_examples=25, deadline=None)
 @given(st.lists(st.integers(0, 3 * BLOCK), max_size=6), st.integers(0, 255))
+@example([BLOCK - HEADER - 7 - 3, 10], 1)  # no room for the head of a piece
+@example([BLOCK - HEADER - 7 - 7, 10], 1)  # room for the head and nothing else
 def test_records_of_any_length_come_back_over_the_borders_of_blocks(lengths, byte):
     messages = [bytes([byte]) * length for length in lengths]
     data = logged_as_leveldb(messages)
