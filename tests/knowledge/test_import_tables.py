@@ -98,6 +98,15 @@ def test_bad_numbers_and_cut_lines_are_named_and_cost_their_own_run_only(tmp_pat
     assert "row 2: loss is no number: oops" in unread[0].reason
 
 
+def test_a_row_without_a_step_is_left_out_and_counted(tmp_path):
+    file = write_csv(
+        tmp_path / "t.csv", ("id", "at", "loss", "row number"), [("a", 1, 2.0, 7), ("a", "", 1.0, 7)]
+    )
+    runs, _ = read(file, columns=LONG)
+    assert points(runs["a"], "loss") == [(1, 2.0)] and runs["a"].config == {"row number": "7"}
+    assert runs["a"].note == "1 rows without a step are left out"
+
+
 def test_a_cut_line_of_json_is_named(tmp_path):
     file = tmp_path / "t.jsonl"
     file.write_text('{"id": "a", "at": 1, "loss": 2.0}\n{"id": "a", "at": 2, "lo')

@@ -79,7 +79,7 @@ def opened(source: Path) -> Iterator[tuple[DuckDBPyConnection, list[str]]]:
             told = connection.execute("DESCRIBE given").fetchall()
             names = [str(row[0]) for row in told]
             texts = [_text(name, kind) for name, kind, *_ in told]
-            numbered = f'row_number() OVER () AS "row number", {", ".join(texts)}'
+            numbered = f'row_number() OVER () AS "_row_", {", ".join(texts)}'
             connection.execute(f"CREATE VIEW source AS SELECT {numbered} FROM given")
             yield connection, names
         except duckdb.Error as error:
@@ -149,12 +149,12 @@ def runs_of(
     source: Path, connection: DuckDBPyConnection, what: Meaning, single: str = ""
 ) -> Iterator[SourceRun | Unread]:
     """The runs in the order of their first rows. `single`: all rows are of this run."""
-    run = named(what.run) if what.run else _quoted(single) if single else 'CAST("row number" AS VARCHAR)'
+    run = named(what.run) if what.run else _quoted(single) if single else 'CAST("_row_" AS VARCHAR)'
     settings = [*what.config, *what.facts.values()]
     least = "".join(f", min({named(one)}), max({named(one)})" for one in settings)
     connection.execute(
-        f'CREATE TEMP TABLE head AS SELECT {run} AS "the run", min("row number") AS "first row", '
-        f'count(*) AS "rows"{least} FROM source WHERE {run} IS NOT NULL GROUP BY 1'
+        f'CREATE TEMP TABLE head AS SELECT {run} AS "_run_", min("_row_") AS "_first_", '
+        f'count(*) AS "_rows_"{least} FROM source WHERE {run} IS NOT NULL GROUP BY 1'
     )
     rows = connection.execute("SELECT * FROM head ORDER BY 2").fetchall()
     pointwise = what.pointwise or any(row[2] > 1 for row in rows)
@@ -168,10 +168,10 @@ def runs_of(
             yield Unread(f"column {name!r}", "it changes within a run; to keep it, name it with metric=")
     heads = ({name: row[3 + 2 * place] for place, name in enumerate(settings)} for row in rows)
     points = _points(connection, what, run, pointwise)
-    for row, head, (curves, bad) in zip(rows, heads, points, strict=True):
+    for row, head, (curves, note) in zip(rows, heads, points, strict=True):
         id = str(row[0])
-        if bad:
-            yield Unread(f"run {id}", bad)
+        if curves is None:
+            yield Unread(f"run {id}", note)
             continue
         config = {name: head[name] for name in what.config if name not in varies}
         facts = {key: head[name] or "" for key, name in what.facts.items()}
@@ -183,31 +183,33 @@ def runs_of(
             curves=curves,
             started=written(facts.get("started", "")),
             file=source.name,
+            note=note,
         )
 
 
 def _points(
     connection: DuckDBPyConnection, what: Meaning, run: str, pointwise: bool
-) -> Iterator[tuple[tuple[Curve, ...], str]]:
-    """Of each run of `head`, in its order, its curves, and what of them is no number."""
+) -> Iterator[tuple[tuple[Curve, ...] | None, str]]:
+    """Of each run of `head`, in its order, its curves and what is not whole about them; None in their place,
+    and why, where something is no number."""
     numbers = [what.value] if what.value else list(what.metrics)
     if what.step:
         numbers.append(what.step)
     casts = "".join(f", TRY_CAST({named(one)} AS DOUBLE)" for one in numbers)
     wrong = " ".join(
         f"WHEN trim({named(one)}) != '' AND TRY_CAST({named(one)} AS DOUBLE) IS NULL THEN "
-        f"'row ' || \"row number\" || ': ' || {_quoted(one)} || ' is no number: ' || left({named(one)}, 40)"
+        f"'row ' || \"_row_\" || ': ' || {_quoted(one)} || ' is no number: ' || left({named(one)}, 40)"
         for one in numbers
     )
     key = named(what.metrics[0]) if what.value else "''"
     reader = connection.sql(
-        f'SELECT "first row", CASE {wrong} END, {key}{casts} FROM source JOIN head ON {run} = "the run" '
-        'ORDER BY "first row", "row number"'
+        f'SELECT "_first_", CASE {wrong} END, {key}{casts} FROM source JOIN head ON {run} = "_run_" '
+        'ORDER BY "_first_", "_row_"'
     ).to_arrow_reader(BATCH)
     for group in _by_run(reader):
         wrongs = group[1].drop_null()
         if len(wrongs):
-            yield (), str(wrongs[0])
+            yield None, str(wrongs[0])
             continue
         values = [column.to_numpy(zero_copy_only=False).astype(float) for column in group[3:]]
         steps = values.pop() if what.step else np.arange(len(group[0]), dtype=float) + (1 if pointwise else 0)
@@ -219,15 +221,14 @@ def _points(
                 (name, value, group[3 + place].is_valid().to_numpy(zero_copy_only=False))
                 for place, (name, value) in enumerate(zip(what.metrics, values, strict=True))
             ]
-        kept = [(name, value, there & ~np.isnan(steps)) for name, value, there in pairs]
-        yield (
-            tuple(
-                curve(name, steps[there], value[there])
-                for name, value, there in sorted(kept, key=lambda one: one[0])
-                if there.any()
-            ),
-            "",
-        )
+        stepless = int(np.isnan(steps).sum())
+        kept = ((name, value, there & ~np.isnan(steps)) for name, value, there in sorted(pairs, key=_name))
+        curves = (curve(name, steps[there], value[there]) for name, value, there in kept if there.any())
+        yield tuple(curves), f"{stepless} rows without a step are left out" if stepless else ""
+
+
+def _name(pair: tuple[str, Any, Any]) -> str:
+    return pair[0]
 
 
 def _by_run(reader: Any) -> Iterator[list[Any]]:
@@ -270,7 +271,7 @@ def rejected(source: Path, connection: DuckDBPyConnection) -> Iterator[Unread]:
         names = [row[0] for row in connection.execute("DESCRIBE given").fetchall()]
         empty = " AND ".join(f"{named(name)} IS NULL" for name in names)
         found = connection.execute(
-            f"SELECT \"row number\", 'no JSON object' FROM source WHERE {empty} ORDER BY 1"
+            f"SELECT \"_row_\", 'no JSON object' FROM source WHERE {empty} ORDER BY 1"
         ).fetchall()
     elif source.suffix.lower() in SEPARATORS:
         found = connection.execute(
