@@ -34,6 +34,7 @@ from mendel.campaign.summary import summarise, trunk_points
 from mendel.export_commands import export
 from mendel.ideas.userfile import IdeasError
 from mendel.ideas_commands import ideas_add, ideas_list, ideas_show
+from mendel.import_commands import curves, import_, runs
 from mendel.init_commands import init
 from mendel.knowledge.table import TableError as DataError
 from mendel.knowledge_commands import compare, laws, rejudge
@@ -106,6 +107,9 @@ for command in (
     patterns,
 ):
     app.command(command, group=MORE)
+app.command(import_, name="import", group=MORE)
+app.command(runs, group=MORE)
+app.command(curves, group=MORE)
 
 ConfigFile = Annotated[
     Path | None, Parameter(name="--config", help="Settings file (default: ./mendel.toml if there).")

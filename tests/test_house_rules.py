@@ -46,6 +46,7 @@ MAY_IMPORT = {
         "bench_commands",
         "export_commands",
         "ideas_commands",
+        "import_commands",
         "init_commands",
         "knowledge_commands",
         "patterns_commands",
@@ -59,6 +60,7 @@ MAY_IMPORT = {
     "bench_commands.py": {"bench", "campaign", "recipe_commands", "records", "report", "terminal"},
     "export_commands.py": {"campaign", "recipe_commands"},
     "ideas_commands.py": {"campaign", "ideas", "recipe_commands"},
+    "import_commands.py": {"campaign", "inputs", "knowledge", "recipe_commands"},
     "init_commands.py": {"campaign", "ideas", "recipe_commands", "runs", "testbeds"},
     "knowledge_commands.py": {"knowledge", "recipe_commands", "report"},
     "patterns_commands.py": {"knowledge", "knowledge_commands", "recipe_commands", "report"},
@@ -102,6 +104,7 @@ HARD_DEPENDENCIES = {
     "SQLAlchemy": ("sqlalchemy", ("store",)),
     "alembic": ("alembic", ("store",)),
     "pyarrow": ("pyarrow", ("bench", "knowledge", "yardstick")),
+    "duckdb": ("duckdb", ("knowledge",)),
     "numpy": ("numpy", ("bench", "knowledge", "plans", "probes", "report", "runs", "verdicts", "yardstick")),
     "scipy": ("scipy", ("bench", "knowledge", "plans", "report", "verdicts", "yardstick")),
     "threadpoolctl": ("threadpoolctl", ("knowledge",)),
@@ -111,6 +114,7 @@ HARD_DEPENDENCIES = {
             "ablate_commands.py",
             "bench_commands.py",
             "cli.py",
+            "import_commands.py",
             "init_commands.py",
             "knowledge_commands.py",
             "patterns_commands.py",
@@ -126,6 +130,7 @@ HARD_DEPENDENCIES = {
             "cli.py",
             "export_commands.py",
             "ideas_commands.py",
+            "import_commands.py",
             "knowledge_commands.py",
             "patterns_commands.py",
             "recipe_commands.py",
@@ -138,7 +143,7 @@ HARD_DEPENDENCIES = {
     ),
     "matplotlib": ("matplotlib", ("report",)),
     "optuna": ("optuna", ("bench", "plans")),
-    "PyYAML": ("yaml", ("patches",)),
+    "PyYAML": ("yaml", ("knowledge", "patches")),
 }
 THROUGH_OTHERS = {"cmaes": "optuna imports it for its CMA-ES sampler"}
 """Hard dependencies that no module imports -> why they are there."""
@@ -301,7 +306,7 @@ def audit(event, args):
 
 sys.argv = Arguments(["mendel", "--help"])
 sys.addaudithook(audit)
-heavy = {"torch", "matplotlib", "pyarrow", "sympy", "networkx", "optuna"}
+heavy = {"torch", "matplotlib", "pyarrow", "duckdb", "sympy", "networkx", "optuna"}
 for name in sys.stdin.read().split():
     if name.startswith("mendel.report"):  # drawn with matplotlib, and imported when a report is written
         heavy.discard("matplotlib")
