@@ -5,16 +5,19 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated, Any
 
+import numpy as np
 from cyclopts import Parameter
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table as Grid
 
-from mendel.knowledge.table import read_table
+from mendel.knowledge.table import Runs, Table, read_table
 from mendel.knowledge_commands import Data, Page, Where, put_page
 from mendel.recipe_commands import Json, print_json
 
 Some = Annotated[list[str], Parameter(consume_multiple=True)]
+EARLY = (0.05, 0.1, 0.25, 0.5)
+"""Parts of a run at which its curve is looked at."""
 SHOWN = 40
 """Patterns that a terminal is shown."""
 RANKS = 3
@@ -56,7 +59,10 @@ def patterns(
     from mendel.knowledge.patterns.report import patterns as find
 
     table = read_table(data).where(where)
-    found = find(table, target, knobs=knobs, shared=shared, higher=higher, rate=rate, points=page is not None)
+    found = find(
+        table, target, knobs=knobs, shared=shared, higher=higher, rate=rate,
+        curves=curves_of(data, table, target), points=page is not None,
+    )  # fmt: skip
     if page is not None:
         from mendel.report.pattern_figures import pattern_sections
 
@@ -69,6 +75,23 @@ def patterns(
         written = write_ideas(queue, found, table.name)
         found["words"].append(f"{queue}: {written}")
     print_json(found) if json else show_patterns(Console(), found)
+
+
+def curves_of(data: Path, table: Table, target: str) -> dict[str, Any]:
+    """What the target's metric was at parts of the way, for each row of imported runs; else nothing."""
+    if not isinstance(table, Runs):
+        return {}
+    from mendel.knowledge.collection import early_values, metrics_of
+
+    metric = table.full(target).removeprefix("final.").removeprefix("least.")
+    if metric not in metrics_of(data):
+        return {}
+    names, values = early_values(data, metric, EARLY)
+    place = {name: number for number, name in enumerate(names)}
+    empty = len(names)  # a run without points
+    rows = [place.get(name, empty) for name in table.labels("run")]
+    padded = np.vstack([values, np.full((1, len(EARLY)), np.nan)])
+    return {f"{metric} at {share:.0%} of a run": padded[rows, k] for k, share in enumerate(EARLY)}
 
 
 def show_patterns(console: Console, found: dict[str, Any]) -> None:

@@ -105,7 +105,20 @@ HARD_DEPENDENCIES = {
     "alembic": ("alembic", ("store",)),
     "pyarrow": ("pyarrow", ("bench", "knowledge", "yardstick")),
     "duckdb": ("duckdb", ("knowledge",)),
-    "numpy": ("numpy", ("bench", "knowledge", "plans", "probes", "report", "runs", "verdicts", "yardstick")),
+    "numpy": (
+        "numpy",
+        (
+            "bench",
+            "knowledge",
+            "patterns_commands.py",
+            "plans",
+            "probes",
+            "report",
+            "runs",
+            "verdicts",
+            "yardstick",
+        ),
+    ),
     "scipy": ("scipy", ("bench", "knowledge", "plans", "report", "verdicts", "yardstick")),
     "threadpoolctl": ("threadpoolctl", ("knowledge",)),
     "cyclopts": (

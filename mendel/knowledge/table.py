@@ -56,6 +56,9 @@ class Table:
     def columns(self) -> list[str]:
         return list(self._data.column_names)
 
+    groups: tuple[str, ...] = ()
+    """Columns that say which runs belong together, where that is known."""
+
     def full(self, column: str) -> str:
         """The whole name of a column, where a table knows short ones."""
         return column
@@ -131,6 +134,8 @@ class Table:
 
 class Runs(Table):
     """Imported runs, whose columns have short names, too: `lr` for `config.lr`, `loss` for `final.loss`."""
+
+    groups = ("group",)
 
     def full(self, column: str) -> str:
         """The name of a column. TableError where it may be two."""

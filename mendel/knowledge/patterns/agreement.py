@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 
 import numpy as np
@@ -15,6 +15,8 @@ from mendel.knowledge.patterns.units import first_part
 
 LEAST = 12
 """Units from which ranks are compared."""
+BEST = 0.1
+"""Share of the runs that end best, of which it is said how many an early look would keep."""
 SCALES = 12
 """Settings of a scale up to which it is a ladder."""
 
@@ -31,6 +33,8 @@ class Agreement:
     high: float
     p: float
     count: int
+    more: str = ""
+    """What else is said of it."""
 
 
 def ranked(
@@ -66,6 +70,23 @@ def between_metrics(
         found = ranked("agreement", (column, name), f"{column} and {name}", values, target, first)
         if found:
             yield found
+
+
+def early(
+    target: Floats, at: Mapping[str, Floats], first: np.ndarray, name: str, higher: bool
+) -> Iterator[Agreement]:
+    """Values (units,) that curves had reached at parts of their way, beside the end."""
+    sign = -1.0 if higher else 1.0
+    for column, values in at.items():
+        found = ranked("early", (column, name), f"{column} and {name}", values, target, first)
+        if not found:
+            continue
+        known = np.isfinite(values) & ~first
+        x, y = sign * values[known], sign * target[known]
+        best = y <= np.quantile(y, BEST)
+        kept = int((best & (x <= np.median(x))).sum())
+        more = f"; the better half then has {kept} of the {int(best.sum())} that end best"
+        yield replace(found, more=more)
 
 
 def between_scales(

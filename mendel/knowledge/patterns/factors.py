@@ -12,7 +12,7 @@ import numpy as np
 
 from mendel.inputs import allowed
 from mendel.knowledge.fits import Floats, Ints
-from mendel.knowledge.table import Table, TableError
+from mendel.knowledge.table import SHORT, Runs, Table, TableError
 
 MEASURED = re.compile(
     r"((final|least|points|best|end|summary|metrics?)[._/].*)|(err|error|acc|accuracy)[._/].*|"
@@ -44,6 +44,8 @@ SCALE = re.compile(
     r"width|d_?model|n_?embd|hidden_?size|tokens|n_?tokens)",
     re.IGNORECASE,
 )
+RESULT = "final."
+"""What the names of imported runs' results begin with."""
 WIDE = 8.0
 """Ratio of a positive knob's ends from which it is read on a logarithmic scale."""
 FEW = 3
@@ -156,37 +158,64 @@ def short(value: float, digits: int = 3) -> str:
 
 def roles(table: Table, target: str, knobs: Sequence[str] = (), shared: Sequence[str] = ()) -> Roles:
     """What each column is: told by `knobs` and `shared`, else read off names and values."""
-    for name in (target, *knobs, *shared):
-        if name not in table.columns:
-            raise TableError(f"{table.name}: no column {name!r}{allowed(name, table.columns)}")
+    columns = readable(table)
+    target, *said = (_known(table, name, columns) for name in (target, *knobs, *shared))
+    knobs, shared = said[: len(knobs)], said[len(knobs) :]
     if target in knobs:
         raise TableError(f"--knobs {target!r}: it is the target")
     found: list[Factor] = []
     together: dict[str, list[str]] = {}
-    measured: list[str] = []
-    constant: list[str] = []
-    ignored: list[str] = []
-    for name in table.columns:
-        if name == target or (
-            knobs and name not in knobs and name not in shared and not SHARED.fullmatch(name)
-        ):
-            if name != target:
-                (measured if _is_measured(name) else ignored).append(name)
+    lists: dict[str, list[str]] = {"measured": [], "constant": [], "ignored": []}
+    for name in columns:
+        if name == target:
             continue
         labels = table.labels(name)
+        named = name in knobs or name in shared
+        group = name in shared or (not named and (SHARED.fullmatch(name) or name in table.groups))
         if len(set(labels)) < 2:
-            constant.append(name)
-        elif name in shared or (name not in knobs and SHARED.fullmatch(name)):
+            lists["constant"].append(name)
+        elif group:
             together[name] = labels
-        elif name not in knobs and _is_measured(name):
-            measured.append(name)
-        elif name not in knobs and NAMES.fullmatch(name) or (factor := as_factor(name, labels)) is None:
-            ignored.append(name)
+        elif not named and (_is_measured(name) or table.full(name).startswith(RESULT)):
+            lists["measured"].append(name)
+        elif not named and (knobs or NAMES.fullmatch(name)) or (factor := as_factor(name, labels)) is None:
+            lists["ignored"].append(name)
         else:
             found.append(factor)
     kept, determined = _own(_merged(found))
     scales = tuple(one.name for one in kept if any(SCALE.fullmatch(column) for column in one.columns))
-    return Roles(tuple(kept), together, tuple(measured), scales, tuple(constant), tuple(ignored), determined)
+    return Roles(
+        tuple(kept), together, tuple(lists["measured"]), scales, tuple(lists["constant"]),
+        tuple(lists["ignored"]), determined,
+    )  # fmt: skip
+
+
+def readable(table: Table) -> list[str]:
+    """A table's columns; of imported runs the configuration, the results and what groups them, by short names
+    where those are no one else's."""
+    if not isinstance(table, Runs):
+        return table.columns
+    found = []
+    for column in table.columns:
+        short_ = next((column.removeprefix(one) for one in SHORT if column.startswith(one)), None)
+        if short_ is None:
+            found += [column] if column in table.groups or column in ("status", "diverged") else []
+            continue
+        twice = short_ in table.columns or sum(one + short_ in table.columns for one in SHORT) > 1
+        found.append(column if twice else short_)
+    return found
+
+
+def _known(table: Table, name: str, columns: Sequence[str]) -> str:
+    """The name by which a column goes here."""
+    if name in columns:
+        return name
+    for column in columns:
+        if table.full(column) == table.full(name):
+            return column
+    if name not in table.columns:
+        raise TableError(f"{table.name}: no column {name!r}{allowed(name, columns)}")
+    return name
 
 
 def _is_measured(name: str) -> bool:

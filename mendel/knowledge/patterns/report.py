@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -11,7 +11,7 @@ from scipy.stats import norm
 from threadpoolctl import threadpool_limits
 
 from mendel.knowledge.fits import Floats
-from mendel.knowledge.patterns.agreement import between_metrics, between_scales
+from mendel.knowledge.patterns.agreement import Agreement, between_metrics, between_scales, early
 from mendel.knowledge.patterns.best import never
 from mendel.knowledge.patterns.diverged import without_diverged
 from mendel.knowledge.patterns.experiment import cheapest
@@ -42,19 +42,21 @@ def patterns(
     shared: Sequence[str] = (),
     higher: bool = False,
     rate: float = FALSE,
+    curves: Mapping[str, Floats] | None = None,
     points: bool = False,
 ) -> dict[str, Any]:
     """Everything that a table's runs say of what its knobs do to the target, as one JSON object.
 
     `knobs`: the columns that were set (default: read off names and values); `shared`: columns whose runs
-    have something in common, such as a campaign. `higher`: more is better. `points`: with what a figure of
-    each pattern shows. Raises TableError.
+    have something in common, such as a campaign. `higher`: more is better. `curves`: what runs had reached
+    on their way, such as "loss at 10 %" -> (rows,). `points`: with what a figure of each pattern shows.
+    Raises TableError.
     """
     if not 0 < rate < 1:
         raise TableError(f"--rate {rate}: must lie between 0 and 1")
     # Many small matrices: threads would wait for each other, on a busy machine far longer than they work.
     with threadpool_limits(1, "blas"):
-        return _patterns(table, target, knobs, shared, higher, rate, points)
+        return _patterns(table, target, knobs, shared, higher, rate, curves or {}, points)
 
 
 def _patterns(
@@ -64,6 +66,7 @@ def _patterns(
     shared: Sequence[str],
     higher: bool,
     rate: float,
+    curves: Mapping[str, Floats],
     points: bool,
 ) -> dict[str, Any]:
     found = roles(table, target, knobs, shared)
@@ -84,6 +87,8 @@ def _patterns(
     tried += _never(units, higher) if search else []
     tried += _failures(found, runs)
     tried += _agreements(table, found, units, target)
+    at = {name: values[units.runs] for name, values in curves.items()}
+    tried += [_alike(one) for one in early(units.target, at, units.first, target, higher)]
     told = []
     # Two families: among many columns that rank runs alike, as metrics do, a false effect would be lost.
     for family in (
@@ -171,7 +176,11 @@ def _agreements(table: Table, found: Roles, units: Units, target: str) -> list[T
         *between_metrics(units.target, measured, units.first, target),
         *between_scales(units.target, units.factors, found.scales, target),
     ]
-    return [Tried(one.kind, one.columns, both(one.p), one.tau, one) for one in some]
+    return [_alike(one) for one in some]
+
+
+def _alike(one: Agreement) -> Tried:
+    return Tried(one.kind, one.columns, both(one.p), one.tau, one)
 
 
 # --- the account ------------------------------------------------------------------------------------------

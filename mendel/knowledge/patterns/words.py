@@ -107,4 +107,5 @@ def agreement_words(one: Agreement) -> str:
     how = "rank runs alike" if one.tau > 0 else "rank runs the other way round"
     if one.kind == "scales":
         how = "rank settings alike" if one.tau > 0 else "rank settings the other way round"
-    return f"{one.what} {how}: tau {one.tau:.2f} [{one.low:.2f}, {one.high:.2f}] over {one.count}"
+    tau = f"tau {one.tau:.2f} [{one.low:.2f}, {one.high:.2f}] over {one.count}"
+    return f"{one.what} {how}: {tau}{one.more}"

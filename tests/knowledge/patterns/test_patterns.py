@@ -261,3 +261,32 @@ def test_the_command_prints_patterns_writes_a_page_and_queues_what_would_test_th
     assert found["importance"][0]["column"] == "optimizer"
     code, _, err = mendel(tmp_path, "patterns", "--data", file, "--target", "val_los")
     assert code == 2 and "no column 'val_los'" in err and "val_loss" in err
+
+
+def test_imported_runs_are_read_by_their_short_names_and_with_their_curves(tmp_path):
+    rng, c = sweep(80)
+    end = 3 + 0.1 * rng.standard_normal(80) - 0.4 * (c["optimizer"] == "muon")
+    lines = ["run,lr,optimizer,step,val_loss"]
+    for k in range(80):
+        for step in range(0, 101, 10):
+            loss = end[k] + 2 * (1 - step / 100) + (0.3 * rng.standard_normal() if step < 100 else 0)
+            lines.append(f"run-{k},{c['lr'][k]:.6g},{c['optimizer'][k]},{step},{loss:.4f}")
+    (tmp_path / "points.csv").write_text("\n".join(lines))
+    code, out, err = mendel(
+        tmp_path, "import", "points.csv", "--into", "sweep",
+        "--columns", "run=run", "step=step", "metric=val_loss", "--store", "store",
+    )  # fmt: skip
+    assert code == 0, out + err
+    folder = tmp_path / "store" / "imports" / "sweep"
+    for target in ("val_loss", "final.val_loss"):
+        code, out, err = mendel(tmp_path, "patterns", "--data", folder, "--target", target, "--json")
+        assert code == 0, err
+        found = json.loads(out)
+        assert found["knobs"] == ["lr", "optimizer"] and found["target"] == target
+        by = kinds(found)
+        assert "optimizer=muon" in by["main", "optimizer"]["statement"]
+        tau = {one["columns"][0]: one["effect"] for one in found["patterns"] if one["kind"] == "early"}
+        assert tau["val_loss at 50% of a run"] > 0.2
+        assert "the better half then has" in next(
+            one["statement"] for one in found["patterns"] if one["kind"] == "early"
+        )
