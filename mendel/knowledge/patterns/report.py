@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
@@ -199,6 +200,7 @@ def _account(
     return {
         "runs": len(runs.target),
         "failed": int(runs.failed.sum()),
+        "failed_by": dict(Counter(why for why, bad in zip(runs.why, runs.failed, strict=True) if bad)),
         "diverged_by_value": far,
         "unfinished": int((~runs.known).sum()),
         "settings": len(units.target),
@@ -221,8 +223,10 @@ def _account(
 def _words(account: dict[str, Any], found: Roles, told: int) -> Iterator[str]:
     """What was looked at, what was found, and what could have been."""
     failed = f", {account['failed']} of them failed" if account["failed"] else ""
-    far = account["diverged_by_value"]
-    failed += f" ({far} by a result far from all others)" if far else ""
+    if account["failed"]:
+        kinds = ", ".join(f"{count} {why}" for why, count in account["failed_by"].items())
+        far = account["diverged_by_value"]
+        failed += f" ({kinds}{f', {far} of these by a result far from all others' if far else ''})"
     failed += f"; {account['unfinished']} did not end and are left out" if account["unfinished"] else ""
     yield f"{account['runs']} runs of {account['settings']} settings of {len(found.knobs)} knobs{failed}."
     if account["detectable"] is None:

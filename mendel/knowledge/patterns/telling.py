@@ -12,11 +12,11 @@ from mendel.knowledge.fits import Floats
 from mendel.knowledge.patterns.agreement import Agreement
 from mendel.knowledge.patterns.best import Never
 from mendel.knowledge.patterns.experiment import refute_failure, refute_main, refute_pair
-from mendel.knowledge.patterns.factors import Factor
+from mendel.knowledge.patterns.factors import Factor, short
 from mendel.knowledge.patterns.failures import Failing
 from mendel.knowledge.patterns.linear import free_of
 from mendel.knowledge.patterns.search import Found, Search
-from mendel.knowledge.patterns.shapes import Levels, Product, Step
+from mendel.knowledge.patterns.shapes import Levels, Product, Shape, Step
 from mendel.knowledge.patterns.units import Units
 from mendel.knowledge.patterns.words import (
     agreement_words,
@@ -110,18 +110,8 @@ class Teller:
             refute = refute_pair(one, factors, bounds[0], sd, self.cheap)
             better = self._better(refute["settings"], bounds[0], sides)
         effect, low, high = bounds
-        where = [
-            " and ".join(f"{name}={value}" for name, value in one_.items()) for one_ in refute["settings"]
-        ]
-        told = {
-            **about,
-            "effect": effect,
-            "low": low,
-            "high": high,
-            "where": where,
-            "try": better,
-            "refute": refute,
-        }
+        told = {**about, "effect": effect, "low": low, "high": high, "where": conditions(one, factors)}
+        told |= {"try": better, "refute": refute}
         return {**told, "points": self._points(one)} if self.points else told
 
     def _better(
@@ -174,6 +164,34 @@ class Teller:
                 found["used"] = np.isin(on.codes[:SHOWN], (ends.near[0], ends.far[0])).tolist()
                 found["near"] = on.setting(ends.near[0])
         return found
+
+
+def conditions(one: Found, factors: Sequence[Factor]) -> list[str]:
+    """The runs that an effect tells apart, as conditions on rows of the table: of a number without a step its
+    lower and its upper third."""
+    if not isinstance(one.shape, Product):
+        return _sides_of(factors[one.knobs[0]], one.shape, one)
+    acting, on = (factors[place] for place in one.knobs)
+    return [
+        f"{a} and {b}"
+        for b in _sides_of(on, one.shape.other, one)
+        for a in _sides_of(acting, one.shape.one, one)
+    ]
+
+
+def _sides_of(factor: Factor, shape: Shape, one: Found) -> list[str]:
+    if isinstance(shape, Levels):
+        if isinstance(one.shape, Product):
+            ends = one.shape.ends(one.estimate)
+            pair = (ends.low, ends.high) if shape is one.shape.one else (ends.near, ends.far)
+            return [f"{factor.name}={factor.levels[int(end[0])]}" for end in pair]
+        level = factor.levels[shape.level(one.estimate)]
+        return [f"{factor.name}!={level}", f"{factor.name}={level}"]
+    low, high = np.quantile(factor.codes, (1 / 3, 2 / 3))
+    if isinstance(shape, Step):
+        low = high = shape.cut
+    below, above = (short(factor.value(float(code)), 6) for code in (low, high))
+    return [f"{factor.name}<={below}", f"{factor.name}>{above}"]
 
 
 def is_regime(one: Found, sides: Sequence[tuple[float, float, float]]) -> bool:

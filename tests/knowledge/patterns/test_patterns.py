@@ -90,6 +90,10 @@ def test_every_kind_is_found_and_said_in_words():
         assert one["low"] <= one["effect"] <= one["high"]
         assert not one["low"] <= 0 <= one["high"] or one["kind"] == "never"
         assert -1 <= one["test_score"] <= 1
+        assert all(len(table(c).where([rows])) > 0 for rows in one.get("where", ())), one["where"]
+    muon, others = (table(c).where([rows]) for rows in by["main", "optimizer"]["where"][::-1])
+    assert set(muon.labels("optimizer")) == {"muon"} and len(muon) + len(others) == 1200
+    assert by["regime", "depth", "qk_norm"]["where"][-1] == "qk_norm=True and depth>6.5"
 
 
 def test_the_order_of_rows_and_the_unit_of_the_target_change_nothing():
