@@ -51,6 +51,7 @@ WIDE = 8.0
 FEW = 3
 """Runs of a level below which it is put together with other rare ones."""
 MANY_LEVELS = 40
+"""Levels of a knob at most, in fewer than 20 times as many runs."""
 ENDS = (0.1, 0.9)
 """Quantiles of a number between which its effect is told."""
 CUTS = np.linspace(0.15, 0.85, 8)
@@ -229,7 +230,7 @@ def as_factor(name: str, labels: Sequence[str]) -> Factor | None:
         return _number(name, numbers)
     texts = [one.strip() or NONE for one in labels]
     names, counts = np.unique(np.array(texts, dtype=object), return_counts=True)
-    if len(names) > 2 and (counts < FEW).mean() > 0.5 or len(names) > MANY_LEVELS:
+    if len(names) > 2 and (counts < FEW).mean() > 0.5 or len(names) > max(MANY_LEVELS, len(texts) / 20):
         return None
     rare = {str(one) for one, count in zip(names, counts, strict=True) if count < FEW and len(names) > 2}
     order = [str(one) for one in names if str(one) not in rare] + ([RARE] if rare else [])

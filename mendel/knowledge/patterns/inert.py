@@ -30,6 +30,8 @@ class Share:
     low: float
     high: float
     """One-sided 95 % bound, beside all other knobs."""
+    most: float
+    """The same as a difference of the target between two settings that are as frequent."""
 
 
 def shares(part: Part, factors: Sequence[Factor]) -> list[Share]:
@@ -44,11 +46,12 @@ def shares(part: Part, factors: Sequence[Factor]) -> list[Share]:
         q = part.others(place)
         k = whole.shape[1] - q.shape[1]
         if k < 1 or degrees < 2 or left <= 0 or total <= 0:
-            found.append(Share(factor.name, 0.0, 0.0, 1.0))
+            found.append(Share(factor.name, 0.0, 0.0, 1.0, float("inf")))
             continue
         told = float((free_of(q, y) ** 2).sum()) - left
-        most = upper_noncentrality(told / k / (left / degrees), k, degrees)
-        found.append(Share(factor.name, told / total, 0.0, min(1.0, most * left / degrees / total)))
+        size = upper_noncentrality(told / k / (left / degrees), k, degrees) * left / degrees
+        most = 2 * (size / len(y)) ** 0.5
+        found.append(Share(factor.name, told / total, 0.0, min(1.0, size / total), most))
     return found
 
 

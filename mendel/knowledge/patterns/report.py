@@ -112,7 +112,7 @@ def _patterns(
         "words": list(_words(account, found, len(told))),
         **account,
         "patterns": told,
-        "inert": list(_inert(found, runs, units, search, told)),
+        "inert": list(_inert(found, runs, units, search, told, target)),
         "failures": [one for one in told if one["kind"] == "failure"],
         "importance": _importances(units, search, pairs, higher),
     }
@@ -291,7 +291,12 @@ def _spread(factor: Factor) -> float:
 
 
 def _inert(
-    found: Roles, runs: Runs, units: Units, search: Search | None, told: Sequence[dict[str, Any]]
+    found: Roles,
+    runs: Runs,
+    units: Units,
+    search: Search | None,
+    told: Sequence[dict[str, Any]],
+    target: str,
 ) -> Iterator[dict[str, Any]]:
     rows = np.flatnonzero(runs.known & ~runs.failed)
     seeds = [labels for name, labels in found.shared.items() if "seed" in name.lower()]
@@ -316,9 +321,8 @@ def _inert(
                    "effect": 0.0, "low": 0.0, "high": 0.0}  # fmt: skip
         elif factor.name not in acting and factor.name in most and most[factor.name].high < SMALL:
             one = most[factor.name]
-            words = (
-                f"{factor.label} makes less than {max(one.high, 0.001):.1%} of the variance of the results"
-            )
+            share = f"{max(one.high, 0.001):.1%} of its variance"
+            words = f"{factor.label} moves {target} by less than {one.most:.2g} ({share})"
             yield {"column": factor.name, "columns": factor.columns, "kind": "small", "statement": words,
                    "effect": one.share, "low": one.low, "high": one.high}  # fmt: skip
 

@@ -69,34 +69,35 @@ class Bend:
     searched: int = 0
 
     def features(self, *factors: Factor) -> Floats:
-        return self._columns(self.at.scaled(factors[0].codes))
+        return self.features_at(factors[0].codes)
 
     def features_at(self, codes: Floats) -> Floats:
         """(codes, 2)"""
-        return self._columns(self.at.scaled(codes))
-
-    @staticmethod
-    def _columns(z: Floats) -> Floats:
+        z = self.at.scaled(codes)
         return np.stack([z, z**2], axis=-1)
 
     def top(self, found: Estimate) -> float | None:
-        """The code of the optimum, where it is inside the ends."""
+        """The code of the optimum, where it is inside the ends and clearer than a rise or a fall."""
         slope, curve = (float(one) for one in found.values)
         if curve == 0:
             return None
         code = self.at.middle + self.at.width * (-slope / (2 * curve))
-        inside = (
-            self.at.low + 0.1 * (self.at.high - self.at.low),
-            self.at.high - 0.1 * (self.at.high - self.at.low),
-        )
-        return code if inside[0] < code < inside[1] else None
+        edge = 0.1 * (self.at.high - self.at.low)
+        if not self.at.low + edge < code < self.at.high - edge:
+            return None
+        return code if found.clear(self._arch(code)) > found.clear(self._rise()) else None
+
+    def _rise(self) -> Floats:
+        low, high = self.features_at(np.array([self.at.low, self.at.high]))
+        return np.asarray(high - low)
+
+    def _arch(self, top: float) -> Floats:
+        low, high, middle = self.features_at(np.array([self.at.low, self.at.high, top]))
+        return np.asarray(middle - (low + high) / 2)
 
     def weights(self, found: Estimate) -> Floats:
-        low, high = (self._columns(self.at.scaled(end)) for end in (self.at.low, self.at.high))
         top = self.top(found)
-        return np.asarray(
-            high - low if top is None else self._columns(self.at.scaled(top)) - (low + high) / 2
-        )
+        return self._rise() if top is None else self._arch(top)
 
 
 @dataclass(frozen=True)
