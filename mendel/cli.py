@@ -37,6 +37,7 @@ from mendel.ideas_commands import ideas_add, ideas_list, ideas_show
 from mendel.init_commands import init
 from mendel.knowledge.table import TableError as DataError
 from mendel.knowledge_commands import compare, laws, rejudge
+from mendel.memory_commands import findings, meta
 from mendel.recipe_commands import (
     Json,
     Unsafe,
@@ -92,6 +93,8 @@ testbed_app.command(schema)
 app.command(testbed_app)
 for command in (ablate, export, probe, ladder, sample, redteam, review, mcp, laws, compare, rejudge):
     app.command(command, group=MORE)
+app.command(findings, group=MORE)
+app.command(meta, group=MORE)
 
 ConfigFile = Annotated[
     Path | None, Parameter(name="--config", help="Settings file (default: ./mendel.toml if there).")

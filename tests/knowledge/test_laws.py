@@ -116,11 +116,11 @@ def test_some_parameters_may_be_tested_and_the_others_stay_free():
     """A true exponent is rarely rejected, and a wrong one is seen although the others make up for it as well
     as they can."""
     law, rejected, seen, together = LAWS["chinchilla"], 0, 0, 0
-    for seed in range(20):
+    for seed in range(8):
         rng = np.random.default_rng(300 + seed)
         runs = made(law, plan(rng, 80), 0.01, rng)
         found, _ = fitted(law, runs, keep_all=True)
-        drawn = resampled(law, runs, found.parameters, seed, 80)
+        drawn = resampled(law, runs, found.parameters, seed, 60)
         for other, what in (
             ({"alpha": 0.34}, "true"),
             ({"alpha": 0.42}, "wrong"),
@@ -131,7 +131,7 @@ def test_some_parameters_may_be_tested_and_the_others_stay_free():
             rejected += what == "true" and one["rejected"]
             seen += what == "wrong" and one["rejected"]
             together += not what and one["rejected"]
-    assert rejected <= 3 and seen >= 18 and together >= 18
+    assert rejected <= 2 and seen >= 7 and together >= 7
 
 
 def test_a_fit_that_is_held_to_parameters_has_them_and_is_best_in_the_others():
