@@ -5,8 +5,8 @@ Random effects: each study measures its own true effect, which scatters about a 
 restricted maximum-likelihood estimate (Viechtbauer 2005), or Paule and Mandel's (1982) where that does not
 converge; the interval of the mean is that of Hartung & Knapp (2001) and Sidik & Jonkman (2002), which holds
 for few studies, never narrower than by the errors alone (Knapp & Hartung 2003); that of tau^2 by the profile
-of Q (Viechtbauer 2007), and of I^2 from it (Higgins & Thompson 2002). A new testbed's effect is Student's t
-with two degrees of freedom less than studies (Higgins, Thompson & Spiegelhalter 2009).
+of Q (Viechtbauer 2007), and of I^2 from it (Higgins & Thompson 2002). What a new testbed would show takes in
+that tau^2 is hardly known (Nagashima, Noma & Furukawa 2019).
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ from scipy.stats import chi2, norm, t
 from mendel.knowledge.fits import Floats
 
 LEVEL = 0.95
+DRAWS = 4000
 ROUNDS = 200
 ENOUGH = 1e-10
 
@@ -50,12 +51,6 @@ class Pooled:
     new_high: float | None
     """Effect on a testbed that is like these: needs three studies."""
 
-    def chance(self, least: float) -> float | None:
-        """P(a new testbed's effect is above `least`); None where nothing is known of it."""
-        if self.tau2 is None or self.studies < 3:
-            return None
-        return float(t.sf((least - self.mean) / math.hypot(self.se, self.tau2**0.5), self.studies - 2))
-
 
 def pooled(effects: Floats, errors: Floats) -> Pooled:
     """Effects (studies,) with their standard errors, each of a study of its own. ValueError for none, and for
@@ -80,10 +75,8 @@ def pooled(effects: Floats, errors: Floats) -> Pooled:
     tau2_low, tau2_high = _profile(y, e)
     typical = _typical(e)
     shares = [one / (one + typical) if math.isfinite(one) else 1.0 for one in (tau2, tau2_low, tau2_high)]
-    new: tuple[float, float] | tuple[None, None] = (None, None)
-    if k > 2:
-        reach = float(t.ppf((1 + LEVEL) / 2, k - 2)) * math.hypot(se, tau2**0.5)
-        new = mean - reach, mean + reach
+    drawn = foreseen(y, e)
+    new = (None, None) if drawn is None else np.quantile(drawn, [(1 - LEVEL) / 2, (1 + LEVEL) / 2]).tolist()
     return Pooled(
         k, mean, se, mean - width, mean + width,
         tau2, min(tau2_low, tau2), max(tau2_high, tau2), q, float(chi2.sf(q, k - 1)),
@@ -109,6 +102,31 @@ def reml(y: Floats, e: Floats) -> float:
 def paule_mandel(y: Floats, e: Floats) -> float:
     """The variance at which the weighted squares are as many as they should be."""
     return _where(len(y) - 1.0, y, e)
+
+
+def foreseen(y: Floats, e: Floats, seed: int = 0) -> Floats | None:
+    """Draws of the effect on a new testbed (Nagashima, Noma & Furukawa 2019, algorithm 1): tau^2 by
+    its confidence distribution, the mean and the new testbed about it. None for fewer than three studies.
+
+    A Student's t with the estimated tau^2 put in (Higgins, Thompson & Spiegelhalter 2009) takes it for known:
+    where it is estimated as 0, by chance, such an interval is too short.
+    """
+    k = len(y)
+    if k < 3:
+        return None
+    rng = np.random.default_rng(seed)
+    spread = max(float(y.var(ddof=1)), float((e**2).min()))
+    grid = np.concatenate([[0.0], np.geomspace(1e-6, 1e5, 400) * spread])
+    weights = 1 / (e**2 + grid[:, None])
+    means = (weights * y).sum(axis=1) / weights.sum(axis=1)
+    q = (weights * (y - means[:, None]) ** 2).sum(axis=1)
+    tau2 = np.interp(rng.chisquare(k - 1, DRAWS), q[::-1], grid[::-1], right=0.0)
+    w = 1 / (e**2 + tau2[:, None])
+    mean = (w * y).sum(axis=1) / w.sum(axis=1)
+    scale = (w * (y - mean[:, None]) ** 2).sum(axis=1) / (k - 1)
+    error = np.sqrt(np.maximum(scale, 1.0) / w.sum(axis=1))
+    about = rng.standard_t(k - 1, DRAWS) * error
+    return np.asarray(mean + about + rng.standard_normal(DRAWS) * np.sqrt(tau2))
 
 
 def _profile(y: Floats, e: Floats) -> tuple[float, float]:

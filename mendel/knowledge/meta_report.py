@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from mendel.knowledge.meta import Pooled, error_of, of_study, pooled
+from mendel.knowledge.meta import Pooled, error_of, foreseen, of_study, pooled
 from mendel.knowledge.table import Table, TableError
 
 CM = "log2 CM"
@@ -96,8 +96,9 @@ def _one(idea: str, effects: Sequence[Effect], least: float, unit: str) -> dict[
         effect, se = of_study([one.effect for one in mine], [one.se for one in mine])
         where = mine[0].where if len(mine) == 1 else f"{len(mine)} effects"
         studies.append({"study": name, "effect": effect, "se": se, "effects": len(mine), "where": where})
-    found = pooled(np.array([one["effect"] for one in studies]), np.array([one["se"] for one in studies]))
-    chance = found.chance(least)
+    values, errors = (np.array([one[key] for one in studies]) for key in ("effect", "se"))
+    found, drawn = pooled(values, errors), foreseen(values, errors)
+    chance = None if drawn is None else float((drawn > least).mean())
     report = {
         "idea": idea,
         "unit": unit,
@@ -112,7 +113,10 @@ def _one(idea: str, effects: Sequence[Effect], least: float, unit: str) -> dict[
 def _words(report: dict[str, Any], found: Pooled) -> list[str]:
     unit, least, k = report["unit"], report["least"], found.studies
     name = report["idea"] or "The effect"
-    shown = "above 0" if found.low > 0 else "below 0" if found.high < 0 else "not shown to differ from 0"
+    none = _told(0.0, unit)
+    shown = f"not shown to differ from {none}"
+    if found.low > 0 or found.high < 0:
+        shown = f"{'above' if found.low > 0 else 'below'} {none}"
     prefix = "CM " if unit == CM else ""
     mean, low, high = (_told(one, unit) for one in (found.mean, found.low, found.high))
     ends = f"{prefix}{mean} [{low}, {high}]"

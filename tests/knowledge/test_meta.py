@@ -30,7 +30,7 @@ def test_a_published_meta_analysis_comes_out_again():
     assert paule_mandel(y, np.sqrt(v)) == pytest.approx(0.3181, abs=3e-3)
 
 
-@pytest.mark.parametrize(("k", "tau"), [(3, 0.0), (3, 0.3), (5, 0.1), (5, 0.3), (10, 0.2)])
+@pytest.mark.parametrize(("k", "tau"), [(3, 0.0), (3, 0.3), (5, 0.1), (5, 0.3), (10, 0.1), (10, 0.3)])
 def test_intervals_cover_the_truth_for_few_studies_that_differ(k, tau):
     rng, inside, width, new = np.random.default_rng(k), 0, 0, 0
     for _ in range(200):
@@ -40,7 +40,7 @@ def test_intervals_cover_the_truth_for_few_studies_that_differ(k, tau):
         inside += found.low <= 0.2 <= found.high
         width += found.tau2_low <= tau**2 <= found.tau2_high
         new += found.new_low <= 0.2 + tau * rng.standard_normal() <= found.new_high
-    assert inside >= 182 and width >= 182 and new >= 172
+    assert inside >= 182 and width >= 178 and new >= 182
 
 
 @settings(max_examples=40, deadline=None)
