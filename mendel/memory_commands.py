@@ -159,11 +159,8 @@ def _opened(folders: Sequence[Path]) -> Iterator[list[Store]]:
 
 
 def _known(stores: Sequence[Store]) -> list[Known]:
-    from mendel.campaign.summary import trunk_points
+    from mendel.campaign.earlier import points
     from mendel.knowledge.memory import remember
-
-    def points(store: Store, campaign: Any) -> list[dict[str, Any]]:
-        return trunk_points(store, campaign) if "rungs" in campaign.config else []
 
     return remember(stores, points)
 

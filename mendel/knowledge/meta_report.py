@@ -122,8 +122,8 @@ def _words(report: dict[str, Any], found: Pooled) -> list[str]:
     ends = f"{prefix}{mean} [{low}, {high}]"
     if k == 1:
         return [
-            f"{name}: {ends}, one study: whether another testbed would say the same cannot be known, and "
-            "neither what it would say."
+            f"{name}: {ends}, one study: what another testbed would say, and how much they differ, cannot be "
+            "known."
         ]
     words = [f"{name}: {ends} on average over {k} studies, {shown}."]
     assert found.tau2 is not None and found.i2 is not None and found.p_q is not None

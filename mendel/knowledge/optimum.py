@@ -191,10 +191,14 @@ def _short(sweep: Sweep) -> Minimum:
 
 def _window(sweep: Sweep) -> Places:
     """Places around the least loss that are fitted; none where there are too few."""
-    count, best = len(sweep.knob), int(np.argmin(sweep.loss))
+    count = len(sweep.knob)
     if count < LEAST_VALUES:
         return np.array([], dtype=np.int64)
-    above = np.log(sweep.loss) - np.log(sweep.loss[best])
+    # Medians of three: a single lucky run is not where the least loss is.
+    ends = np.concatenate([sweep.loss[:1], sweep.loss, sweep.loss[-1:]])
+    smooth = np.median([ends[:-2], ends[1:-1], ends[2:]], axis=0)
+    best = int(np.argmin(smooth))
+    above = np.log(sweep.loss) - np.log(smooth[best])
     near = range(max(0, best - REACH), min(count, best + REACH + 1))
     close = [place for place in near if above[place] <= NEAR]
     first, last = min(close), max(close)

@@ -2,86 +2,18 @@
 
 import json
 import shutil
-from pathlib import Path
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from test_cli import mendel
 
-from mendel.knowledge.memory import Grade, remember
+from mendel.knowledge.memory import Grade
 from mendel.knowledge.recall import LEAST_DIGEST, digest, related, search, weightiest
 from mendel.knowledge.store_effects import effects_of
-from mendel.records import (
-    Edit,
-    Finding,
-    Interval,
-    Patch,
-    Plan,
-    PlanKind,
-    RungEffect,
-    Shard,
-    Transfer,
-    Verdict,
-    VerdictKind,
-)
-from mendel.store import CampaignState, IdeaState, Store
-from tests.store.samples import FINGERPRINT, an_idea
-
-
-def interval(value, half=0.1, **more):
-    return Interval(value=value, low=value - half, high=value + half, **more)
-
-
-def idea(name, words="It helps.", **patch):
-    given = {"overrides": {name.replace("-", "_"): 1}} | patch
-    return an_idea(name, hypothesis=words, mechanism="It works.", patch=Patch(**given))
-
-
-class Lab:
-    """Writes what campaigns would."""
-
-    def __init__(self, root: Path) -> None:
-        self.store = Store(root)
-        self.trunks: dict[str, list[dict]] = {}
-
-    def campaign(self, testbed="gpt", fingerprint=FINGERPRINT) -> str:
-        made = self.store.create_campaign("c", 7, testbed, "gpt2", {"rungs": [0, 1]}, fingerprint).id
-        self.trunks[made] = []
-        return made
-
-    def judged(
-        self, campaign, one, kind, value, *, plan=PlanKind.CONFIRM, control="base", half=0.1
-    ) -> Verdict:
-        self.store.add_ideas(campaign, [one])
-        made = Plan(
-            kind=plan, round=0, idea=one.name, control=control, treatment=f"{one.name}+", rung=0,
-            seeds=(1, 2), control_tokens=10, treatment_tokens=10, cost_ratio=1.0,
-            shard=Shard.HELD_OUT if plan is PlanKind.CONFIRM else Shard.VALIDATION,
-        )  # fmt: skip
-        self.store.put_plan(campaign, made)
-        verdict = Verdict(plan=made.id, kind=kind, pairs=6, log2_cm=interval(value, half))
-        self.store.put_verdict(campaign, verdict)
-        self.store.set_idea_state(campaign, one.name, IdeaState.DROPPED, f"confirmation: {kind.value}")
-        return verdict
-
-    def claimed(self, campaign, one, value, *, round=0, control="base", half=0.1, adopted=True, **more):
-        verdict = self.judged(campaign, one, VerdictKind.BETTER, value, control=control)
-        given = {
-            "idea": one, "round": round, "control": control, "treatment": f"{one.name}+", "rung": 0,
-            "cost_ratio": 1.0, "log2_cm": interval(value, half), "verdicts": (verdict.id,), "runs": 12,
-            "adopted": adopted, "refuted_by": "fresh pairs",
-        }  # fmt: skip
-        self.store.put_finding(campaign, Finding(**given | more))
-        self.store.set_idea_state(campaign, one.name, IdeaState.ADOPTED if adopted else IdeaState.CLAIMED, "")
-
-    def joined(self, campaign, recipe, *names, round=0):
-        self.trunks[campaign].append({"round": round, "recipe": recipe, "adopted": list(names)})
-
-    def known(self, *others):
-        stores = [self.store, *(one.store for one in others)]
-        trunks = {key: rows for one in (self, *others) for key, rows in one.trunks.items()}
-        return remember(stores, lambda _, campaign: trunks[campaign.id])
+from mendel.records import Edit, PlanKind, RungEffect, Transfer, VerdictKind
+from mendel.store import CampaignState, IdeaState
+from tests.knowledge.labs import Lab, idea, interval
 
 
 @pytest.fixture
@@ -207,6 +139,7 @@ def test_words_find_what_has_them_and_rare_words_weigh_more(lab):
     found = lab.known()
     assert [k.idea.name for k in search("warmup rate", found)] == ["b", "a"]
     assert [k.idea.name for k in search("rotary", found)] == ["rotary-positions"]
+    assert [k.idea.name for k in search("rate decays", found)] == ["a", "b"], "though b has rate twice"
     assert search("attention", found) == [] and search("", found) == []
 
 
