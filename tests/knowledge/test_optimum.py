@@ -12,7 +12,7 @@ from test_cli import mendel
 
 from mendel.knowledge.cells import best_by
 from mendel.knowledge.law_report import Choice, law_report
-from mendel.knowledge.optimum import EDGE, FLAT, SHORT, Sweep, line_through, minima
+from mendel.knowledge.optimum import EDGE, FLAT, SHORT, Sweep, _fieller, line_through, minima
 from mendel.knowledge.table import Table, TableError, read_table
 
 A, B = -0.5, 0.2
@@ -100,6 +100,13 @@ def test_the_best_value_at_the_edge_is_no_minimum_although_a_parabola_turns_befo
     x = np.arange(6.0)
     ((found,), _) = minima([Sweep((1.0,), np.exp(x), np.exp(1 + 0.02 * (x - 4.6) ** 2))], 1e-4)
     assert found.why == EDGE and math.log(found.knob) < 5
+
+
+def test_a_vertex_has_no_interval_where_the_curve_may_as_well_be_straight_or_bend_down():
+    spread = np.diag([1e-4, 1e-4])
+    assert _fieller(0.01, 0.01, spread, 2.0) is None and _fieller(0.01, -1.0, spread, 2.0) is None
+    low, high = _fieller(-0.4, 0.2, spread, 2.0)  # at tilt / 2 bend = 1
+    assert low < 1 < high and high - low < 0.5
 
 
 def test_flat_sweeps_are_hardly_ever_used():
