@@ -36,7 +36,6 @@ class Grade(StrEnum):
 
     TRANSFERRED = "confirmed, and transferred to a higher rung"
     CONFIRMED = "measured and confirmed"
-    IMPORTED = "imported"
     REFUTED = "refuted"
     """Claimed once; a recheck or a later campaign took it back."""
     WORSE = "worse"
@@ -49,7 +48,7 @@ class Grade(StrEnum):
     STALE = "stale"
 
 
-CLAIMS = (Grade.TRANSFERRED, Grade.CONFIRMED, Grade.IMPORTED)
+CLAIMS = (Grade.TRANSFERRED, Grade.CONFIRMED)
 NEGATIVE = (Grade.REFUTED, Grade.WORSE, Grade.EQUIVALENT, Grade.NOT_SHOWN)
 BY_VERDICT = {
     VerdictKind.WORSE: Grade.WORSE,
