@@ -34,10 +34,12 @@ from mendel.campaign.summary import summarise, trunk_points
 from mendel.export_commands import export
 from mendel.ideas.userfile import IdeasError
 from mendel.ideas_commands import ideas_add, ideas_list, ideas_show
+from mendel.import_commands import curves, import_, runs
 from mendel.init_commands import init
 from mendel.knowledge.table import TableError as DataError
 from mendel.knowledge_commands import compare, laws, rejudge
 from mendel.memory_commands import findings, meta
+from mendel.patterns_commands import patterns
 from mendel.recipe_commands import (
     Json,
     Unsafe,
@@ -91,10 +93,26 @@ testbed_app = App(
 testbed_app.command(check_testbed, name="check")
 testbed_app.command(schema)
 app.command(testbed_app)
-for command in (ablate, export, probe, ladder, sample, redteam, review, mcp, laws, compare, rejudge):
+for command in (
+    ablate,
+    export,
+    probe,
+    ladder,
+    sample,
+    redteam,
+    review,
+    mcp,
+    laws,
+    compare,
+    rejudge,
+    patterns,
+):
     app.command(command, group=MORE)
 app.command(findings, group=MORE)
 app.command(meta, group=MORE)
+app.command(import_, name="import", group=MORE)
+app.command(runs, group=MORE)
+app.command(curves, group=MORE)
 
 ConfigFile = Annotated[
     Path | None, Parameter(name="--config", help="Settings file (default: ./mendel.toml if there).")

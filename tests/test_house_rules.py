@@ -46,9 +46,11 @@ MAY_IMPORT = {
         "bench_commands",
         "export_commands",
         "ideas_commands",
+        "import_commands",
         "init_commands",
         "knowledge_commands",
         "memory_commands",
+        "patterns_commands",
         "recipe_commands",
         "research_commands",
         "testbed_commands",
@@ -59,12 +61,14 @@ MAY_IMPORT = {
     "bench_commands.py": {"bench", "campaign", "recipe_commands", "records", "report", "terminal"},
     "export_commands.py": {"campaign", "recipe_commands"},
     "ideas_commands.py": {"campaign", "ideas", "recipe_commands"},
+    "import_commands.py": {"campaign", "inputs", "knowledge", "recipe_commands"},
     "init_commands.py": {"campaign", "ideas", "recipe_commands", "runs", "testbeds"},
     "knowledge_commands.py": {"knowledge", "recipe_commands", "report"},
     "memory_commands.py": {
         *("campaign", "ideas", "inputs", "knowledge", "knowledge_commands", "recipe_commands", "records"),
         *("report", "store"),
     },
+    "patterns_commands.py": {"knowledge", "knowledge_commands", "recipe_commands", "report"},
     "recipe_commands.py": {*SERVICES, "campaign", "terminal"},
     "research_commands.py": {*SERVICES, "campaign", "recipe_commands", "report"},
     "testbed_commands.py": {"campaign", "recipe_commands", "terminal", "testbeds"},
@@ -105,17 +109,34 @@ HARD_DEPENDENCIES = {
     "SQLAlchemy": ("sqlalchemy", ("store",)),
     "alembic": ("alembic", ("store",)),
     "pyarrow": ("pyarrow", ("bench", "knowledge", "yardstick")),
-    "numpy": ("numpy", ("bench", "knowledge", "plans", "probes", "report", "runs", "verdicts", "yardstick")),
+    "duckdb": ("duckdb", ("knowledge",)),
+    "numpy": (
+        "numpy",
+        (
+            "bench",
+            "knowledge",
+            "patterns_commands.py",
+            "plans",
+            "probes",
+            "report",
+            "runs",
+            "verdicts",
+            "yardstick",
+        ),
+    ),
     "scipy": ("scipy", ("bench", "knowledge", "plans", "report", "verdicts", "yardstick")),
+    "threadpoolctl": ("threadpoolctl", ("knowledge",)),
     "cyclopts": (
         "cyclopts",
         (
             "ablate_commands.py",
             "bench_commands.py",
             "cli.py",
+            "import_commands.py",
             "init_commands.py",
             "knowledge_commands.py",
             "memory_commands.py",
+            "patterns_commands.py",
             "recipe_commands.py",
             "trust_commands.py",
         ),
@@ -128,8 +149,10 @@ HARD_DEPENDENCIES = {
             "cli.py",
             "export_commands.py",
             "ideas_commands.py",
+            "import_commands.py",
             "knowledge_commands.py",
             "memory_commands.py",
+            "patterns_commands.py",
             "recipe_commands.py",
             "research_commands.py",
             "testbed_commands.py",
@@ -140,7 +163,7 @@ HARD_DEPENDENCIES = {
     ),
     "matplotlib": ("matplotlib", ("report",)),
     "optuna": ("optuna", ("bench", "plans")),
-    "PyYAML": ("yaml", ("patches",)),
+    "PyYAML": ("yaml", ("knowledge", "patches")),
 }
 THROUGH_OTHERS = {"cmaes": "optuna imports it for its CMA-ES sampler"}
 """Hard dependencies that no module imports -> why they are there."""
@@ -303,7 +326,7 @@ def audit(event, args):
 
 sys.argv = Arguments(["mendel", "--help"])
 sys.addaudithook(audit)
-heavy = {"torch", "matplotlib", "pyarrow", "sympy", "networkx", "optuna"}
+heavy = {"torch", "matplotlib", "pyarrow", "duckdb", "sympy", "networkx", "optuna"}
 for name in sys.stdin.read().split():
     if name.startswith("mendel.report"):  # drawn with matplotlib, and imported when a report is written
         heavy.discard("matplotlib")

@@ -1,4 +1,5 @@
-"""Tables of experiments that somebody measured: CSV, TSV, JSON lines and Parquet, read as they are.
+"""Tables of experiments that somebody measured: CSV, TSV, JSON lines and Parquet, read as they are; and the
+runs that `mendel import` took over.
 
 Nothing is guessed of a file: a column is named by whoever asks, and what cannot be a number is refused with
 its row. Conditions such as `group=baseline and n<1e9 or n>1e10` choose rows.
@@ -23,6 +24,10 @@ if TYPE_CHECKING:  # it takes longer to load than most commands take
 
 Floats = NDArray[np.float64]
 KINDS = (".csv", ".tsv", ".jsonl", ".ndjson", ".json", ".parquet")
+RUNS = "runs.parquet"
+"""In a folder of imported runs, the table of them."""
+SHORT = ("config.", "final.")
+"""What may be left out before the name of such a table's column."""
 TRUE, FALSE = ("true", "yes", "1", "1.0"), ("false", "no", "0", "0.0", "")
 CONDITION = re.compile(r"\s*(?P<column>.+?)\s*(?P<how><=|>=|!=|=|<|>)\s*(?P<value>.*?)\s*")
 ORDERS: Mapping[str, Callable[[Any, Any], Any]] = {
@@ -51,6 +56,13 @@ class Table:
     def columns(self) -> list[str]:
         return list(self._data.column_names)
 
+    groups: tuple[str, ...] = ()
+    """Columns that say which runs belong together, where that is known."""
+
+    def full(self, column: str) -> str:
+        """The whole name of a column, where a table knows short ones."""
+        return column
+
     def labels(self, column: str) -> list[str]:
         """A column as text; empty where nothing is there."""
         return ["" if value is None else str(value) for value in self._column(column)]
@@ -67,12 +79,16 @@ class Table:
                 ) from None
         return found
 
+    def values(self, column: str) -> list[Any]:
+        """A column as it is; None where nothing is there."""
+        return self._column(column)
+
     def take(self, chosen: NDArray[Any]) -> Table:
         """The rows of these places, or where a mask is true."""
         import pyarrow as pa
 
         places = np.flatnonzero(chosen) if chosen.dtype == bool else chosen
-        return Table(self.name, self._data.take(pa.array(places)), self.rows[places])
+        return type(self)(self.name, self._data.take(pa.array(places)), self.rows[places])
 
     def where(self, conditions: Sequence[str]) -> Table:
         """The rows for which all conditions hold. TableError where one cannot be read, or nothing is left."""
@@ -116,11 +132,32 @@ class Table:
         return list(self._data.column(column).to_pylist())
 
 
+class Runs(Table):
+    """Imported runs, whose columns have short names, too: `lr` for `config.lr`, `loss` for `final.loss`."""
+
+    groups = ("group",)
+
+    def full(self, column: str) -> str:
+        """The name of a column. TableError where it may be two."""
+        if column in self.columns:
+            return column
+        found = [name for name in (f"{before}{column}" for before in SHORT) if name in self.columns]
+        if len(found) > 1:
+            raise TableError(f"{self.name}: {column!r} may be {' or '.join(found)}; write which")
+        return found[0] if found else column
+
+    def _column(self, column: str) -> list[Any]:
+        return super()._column(self.full(column))
+
+
 def read_table(path: str | Path) -> Table:
-    """Read a file by the end of its name. Raises TableError."""
+    """Read a file by the end of its name, or a folder that `mendel import` wrote. Raises TableError."""
     import pyarrow as pa
 
     file = Path(path)
+    imported = file.is_dir() and (file / RUNS).is_file()
+    if imported:
+        file = file / RUNS
     try:
         data = _read(file)
     except FileNotFoundError:
@@ -132,7 +169,7 @@ def read_table(path: str | Path) -> Table:
     twice = sorted({name for name in data.column_names if data.column_names.count(name) > 1})
     if twice:
         raise TableError(f"{path}: more than one column is called {', '.join(map(repr, twice))}")
-    return Table(str(path), data)
+    return Runs(str(path), data) if imported else Table(str(path), data)
 
 
 def _read(file: Path) -> pa.Table:

@@ -1,0 +1,342 @@
+"""All patterns of a table, under one rate of false discoveries."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from scipy.stats import norm
+from threadpoolctl import threadpool_limits
+
+from mendel.knowledge.fits import Floats
+from mendel.knowledge.patterns.agreement import Agreement, between_metrics, between_scales, early
+from mendel.knowledge.patterns.best import never
+from mendel.knowledge.patterns.diverged import without_diverged
+from mendel.knowledge.patterns.experiment import cheapest
+from mendel.knowledge.patterns.factors import Factor, Roles, roles
+from mendel.knowledge.patterns.failures import LEAST, Settings, failing
+from mendel.knowledge.patterns.importance import importance
+from mendel.knowledge.patterns.inert import SMALL, copies, shares
+from mendel.knowledge.patterns.search import FORMS, PROMISING, Found, Part, Search
+from mendel.knowledge.patterns.shapes import LEVELS
+from mendel.knowledge.patterns.telling import Teller, Tried
+from mendel.knowledge.patterns.units import Runs, Units, make_units, read_runs, settings
+from mendel.knowledge.table import Table, TableError
+
+FALSE = 0.05
+"""Expected share of false ones among the patterns."""
+FEWEST = 30
+"""Settings below which none are looked for: a part of them would show next to nothing."""
+POWER = 0.9
+ALIKE = ("agreement", "scales", "early")
+"""Kinds that say what ranks runs alike: a family of their own."""
+
+
+def patterns(
+    table: Table,
+    target: str,
+    *,
+    knobs: Sequence[str] = (),
+    shared: Sequence[str] = (),
+    higher: bool = False,
+    rate: float = FALSE,
+    curves: Mapping[str, Floats] | None = None,
+    points: bool = False,
+) -> dict[str, Any]:
+    """Everything that a table's runs say of what its knobs do to the target, as one JSON object.
+
+    `knobs`: the columns that were set (default: read off names and values); `shared`: columns whose runs
+    have something in common, such as a campaign. `higher`: more is better. `curves`: what runs had reached
+    on their way, such as "loss at 10 %" -> (rows,). `points`: with what a figure of each pattern shows.
+    Raises TableError.
+    """
+    if not 0 < rate < 1:
+        raise TableError(f"--rate {rate}: must lie between 0 and 1")
+    # Many small matrices: threads would wait for each other, on a busy machine far longer than they work.
+    with threadpool_limits(1, "blas"):
+        return _patterns(table, target, knobs, shared, higher, rate, curves or {}, points)
+
+
+def _patterns(
+    table: Table,
+    target: str,
+    knobs: Sequence[str],
+    shared: Sequence[str],
+    higher: bool,
+    rate: float,
+    curves: Mapping[str, Floats],
+    points: bool,
+) -> dict[str, Any]:
+    found = roles(table, target, knobs, shared)
+    runs = read_runs(table, target)
+    if not found.knobs:
+        words = "no column is a knob that was set to different values; name some by --knobs"
+        raise TableError(f"{table.name}: {words}")
+    units, far, search = make_units(found, runs), 0, None
+    mains: list[Found] = []
+    pairs: list[Found] = []
+    if len(units.target) >= FEWEST:
+        runs, units, far = without_diverged(found, runs, units, higher)
+        search = Search(units)
+        mains, pairs = search.run()
+    tried = [_tried(units, "main", one) for one in mains] + [
+        _tried(units, "interaction", one) for one in pairs
+    ]
+    tried += _never(units, higher) if search else []
+    tried += _failures(found, runs)
+    tried += _agreements(table, found, units, target)
+    at = {name: values[units.runs] for name, values in curves.items()}
+    tried += [_alike(one) for one in early(units.target, at, units.first, target, higher)]
+    told = []
+    # Two families: among many columns that rank runs alike, as metrics do, a false effect would be lost.
+    for family in (
+        [one for one in tried if one.kind not in ALIKE],
+        [one for one in tried if one.kind in ALIKE],
+    ):
+        q = benjamini_hochberg([one.p for one in family])
+        kept = [place for place in range(len(family)) if q[place] <= rate]
+        kept.sort(key=lambda place: (family[place].p, -abs(family[place].score)))
+        # Intervals of what was chosen cover as often as they say (Benjamini & Yekutieli 2005).
+        level = 1 - FALSE * len(kept) / max(len(family), 1)
+        teller = Teller(
+            units, search, pairs, target, level, cheapest(units.factors, found.scales), higher, points
+        )
+        told += [teller.tell(family[place], float(q[place])) for place in kept]
+    account = _account(found, runs, units, search, tried, rate, far)
+    return {
+        "target": target,
+        "better": "higher" if higher else "lower",
+        "words": list(_words(account, found, len(told))),
+        **account,
+        "patterns": told,
+        "inert": list(_inert(found, runs, units, search, told)),
+        "failures": [one for one in told if one["kind"] == "failure"],
+        "importance": _importances(units, search, pairs, higher),
+    }
+
+
+def benjamini_hochberg(p: Sequence[float]) -> Floats:
+    """p adjusted for the share of false ones among those that are kept (Benjamini & Hochberg 1995)."""
+    values = np.asarray(p, dtype=float)
+    order = np.argsort(values)[::-1]
+    count = len(values)
+    raised = values[order] * count / np.arange(count, 0, -1)
+    out = np.empty(count)
+    out[order] = np.minimum(1.0, np.minimum.accumulate(raised)) if count else raised
+    return out
+
+
+def _tried(units: Units, kind: str, one: Found) -> Tried:
+    columns = tuple(units.factors[place].name for place in one.knobs)
+    return Tried(kind, columns, both(one.tested.p), one.tested.score, one)
+
+
+def both(p: float) -> float:
+    """Of both tails, although the first part told the direction: what is kept has intervals without zero."""
+    return min(1.0, 2 * p)
+
+
+def _never(units: Units, higher: bool) -> list[Tried]:
+    some = never(units.target, units.factors, units.first, higher)
+    return [Tried("never", (units.factors[one.knob].name,), both(one.p), one.score, one) for one in some]
+
+
+def _failures(found: Roles, runs: Runs) -> list[Tried]:
+    """Rules for all failures, or for each kind of them where there are several."""
+    rows = np.flatnonzero(runs.known)
+    failed = runs.failed[rows]
+    if failed.sum() < LEAST or (~failed).sum() < LEAST:
+        return []
+    why = np.array(runs.why, dtype=object)[rows]
+    kinds = [kind for kind in dict.fromkeys(why[failed]) if (why == kind).sum() >= LEAST]
+    groups = [(kind, why == kind) for kind in kinds] if len(kinds) > 1 else [("", failed)]
+    out = []
+    for kind, mine in groups:
+        used = rows[mine | ~failed]
+        keys, cell = settings(found, used)
+        factors = tuple(one.take(used) for one in found.knobs)
+        for one in failing(Settings.of(factors, keys, cell, mine[mine | ~failed])):
+            columns = tuple(found.knobs[place].name for place in one.rule.knobs)
+            words = "fail" + (f" ({kind})" if kind else "")
+            out.append(Tried("failure", columns, both(one.p), one.score, one, words))
+    return out
+
+
+def _agreements(table: Table, found: Roles, units: Units, target: str) -> list[Tried]:
+    measured = {}
+    for column in found.measured:
+        try:
+            values = table.numbers(column)
+        except TableError:
+            continue
+        measured[column] = values[units.runs]
+    some = [
+        *between_metrics(units.target, measured, units.first, target),
+        *between_scales(units.target, units.factors, found.scales, target),
+    ]
+    return [_alike(one) for one in some]
+
+
+def _alike(one: Agreement) -> Tried:
+    return Tried(one.kind, one.columns, both(one.p), one.tau, one)
+
+
+# --- the account ------------------------------------------------------------------------------------------
+
+
+def _account(
+    found: Roles,
+    runs: Runs,
+    units: Units,
+    search: Search | None,
+    tried: Sequence[Tried],
+    rate: float,
+    far: int,
+) -> dict[str, Any]:
+    tests = sum(one.kind not in ALIKE for one in tried)
+    return {
+        "runs": len(runs.target),
+        "failed": int(runs.failed.sum()),
+        "diverged_by_value": far,
+        "unfinished": int((~runs.known).sum()),
+        "settings": len(units.target),
+        "found_on": int(units.first.sum()),
+        "tested_on": int((~units.first).sum()),
+        "tried": len(tried),
+        "rate": rate,
+        "noise": units.noise if math.isfinite(units.noise) else None,
+        "detectable": detectable(search, tests, rate) if search else None,
+        "knobs": [one.name for one in found.knobs],
+        "shared": list(found.shared),
+        "measured": list(found.measured),
+        "constant": list(found.constant),
+        "ignored": list(found.ignored),
+        "alike": [one.columns for one in found.knobs if one.alike],
+        "determined": found.determined,
+    }
+
+
+def _words(account: dict[str, Any], found: Roles, told: int) -> Iterator[str]:
+    """What was looked at, what was found, and what could have been."""
+    failed = f", {account['failed']} of them failed" if account["failed"] else ""
+    far = account["diverged_by_value"]
+    failed += f" ({far} by a result far from all others)" if far else ""
+    failed += f"; {account['unfinished']} did not end and are left out" if account["unfinished"] else ""
+    yield f"{account['runs']} runs of {account['settings']} settings of {len(found.knobs)} knobs{failed}."
+    if account["detectable"] is None:
+        yield f"Patterns need at least {FEWEST} settings with a result: some to find them, some to test them."
+        return
+    parts = f"found on {account['found_on']} settings and tested on the other {account['tested_on']}"
+    rate = f"with at most {account['rate']:.0%} false ones expected"
+    yield f"{told or 'No'} pattern{'s' * (told != 1)} of {account['tried']} that were tried, {parts}, {rate}."
+    limits = account["detectable"]["by_knob"]
+    easy, hard = min(limits.values()), max(limits.values())
+    yield (
+        f"An effect of {easy:.3g} of the knob that is easiest to see, or of {hard:.3g} of the one that is "
+        f"hardest, is found with a chance of 90 %; smaller ones often are not."
+    )
+    for names, words in (
+        (found.measured, "taken for results, not knobs"),
+        (found.ignored, "taken for names of runs, or all different"),
+        (found.constant, "the same in all runs"),
+    ):
+        if names:
+            more = f" and {len(names) - 8} more" if len(names) > 8 else ""
+            yield f"Columns {words}: {', '.join(names[:8])}{more}."
+    for name, others in found.determined.items():
+        yield f"{name} follows from {' and '.join(others)}: it has no effect of its own, and is left out."
+    for one in found.knobs:
+        if one.alike:
+            yield f"{' and '.join(one.columns)} change together: their effects cannot be told apart."
+
+
+def detectable(search: Search, tried: int, rate: float) -> dict[str, Any]:
+    """Effects that are found with a chance of 90 %, in the target's unit: a knob's own, told as in its
+    pattern, and of pairs. `main` and `interaction` are those of the knob and the pair that are hardest to
+    see."""
+    sd, n, m = search.noise, search.second.count, search.first.count
+    alpha = rate / max(tried, 1) / 2
+    main = float(norm.isf(alpha) + norm.ppf(POWER)) * sd / n**0.5
+    each = 1 - (1 - POWER) / 2  # a pair has to pass on both parts
+    first = float(norm.isf(PROMISING / FORMS / 2) + norm.ppf(each)) * sd / m**0.5
+    pair = max(float(norm.isf(alpha) + norm.ppf(each)) * sd / n**0.5, first)
+    spread = {one.name: _spread(one) for one in search.units.factors}
+    two = sorted(spread[one.name] for one in search.units.factors if len(one.levels) <= LEVELS)[:2]
+    by_knob = {name: main / size for name, size in spread.items()}
+    return {
+        "power": POWER,
+        "main": max(by_knob.values()),
+        "interaction": pair / (two[0] * two[1]) if len(two) == 2 else None,
+        "by_knob": by_knob,
+        "pair_of_even_switches": pair / 0.25,
+        "spread": spread,
+    }
+
+
+def _spread(factor: Factor) -> float:
+    """Standard deviation of a knob in the unit of its effect: a number's ends, a level against the others."""
+    if factor.is_number:
+        at = factor.center
+        return at.width / (at.high - at.low) if at.high > at.low else 0.5
+    shares = np.bincount(factor.codes.astype(int)) / len(factor.codes)
+    rarest = float(shares[shares > 0].min())
+    # With many levels the first part has to find out which one differs.
+    return float((rarest * (1 - rarest)) ** 0.5 / (1.0 if len(factor.levels) == 2 else 1.2))
+
+
+def _inert(
+    found: Roles, runs: Runs, units: Units, search: Search | None, told: Sequence[dict[str, Any]]
+) -> Iterator[dict[str, Any]]:
+    rows = np.flatnonzero(runs.known & ~runs.failed)
+    seeds = [labels for name, labels in found.shared.items() if "seed" in name.lower()]
+    seen = [one.take(rows) for one in found.knobs]
+    for labels in seeds:
+        codes = np.unique(np.array(labels, dtype=object)[rows].astype(str), return_inverse=True)[1]
+        seen.append(Factor("", codes.astype(float)))
+    same = copies(runs.target[rows], seen)
+    acting = {
+        column for one in told if one["kind"] not in ("agreement", "scales") for column in one["columns"]
+    }
+    most = {}
+    if search:
+        whole = Part(units, np.arange(len(units.target)), None, [])
+        most = {one.name: one for one in shares(whole, units.factors)}
+    for factor in found.knobs:
+        if factor.name in same:
+            equal, pairs = same[factor.name]
+            found_ = f"{equal} of {pairs} pairs of runs that differ in it alone have equal results"
+            words = f"{factor.label} changes nothing: {found_}"
+            yield {"column": factor.name, "columns": factor.columns, "kind": "copies", "statement": words,
+                   "effect": 0.0, "low": 0.0, "high": 0.0}  # fmt: skip
+        elif factor.name not in acting and factor.name in most and most[factor.name].high < SMALL:
+            one = most[factor.name]
+            words = (
+                f"{factor.label} makes less than {max(one.high, 0.001):.1%} of the variance of the results"
+            )
+            yield {"column": factor.name, "columns": factor.columns, "kind": "small", "statement": words,
+                   "effect": one.share, "low": one.low, "high": one.high}  # fmt: skip
+
+
+def _importances(
+    units: Units, search: Search | None, pairs: Sequence[Found], higher: bool
+) -> list[dict[str, Any]]:
+    if search is None:
+        return []
+    found = importance(
+        units.target,
+        units.factors,
+        units.first,
+        [(one.knobs, one.feature(units.factors)) for one in pairs],
+        higher,
+    )
+    rows = [
+        {
+            "column": one.name,
+            "variance": {"value": one.variance, "low": one.low, "high": one.high},
+            "best": {"value": one.best, "low": one.best_low, "high": one.best_high},
+        }
+        for one in found
+    ]
+    return sorted(rows, key=lambda row: -float(row["variance"]["value"]))
