@@ -38,6 +38,7 @@ from mendel.import_commands import curves, import_, runs
 from mendel.init_commands import init
 from mendel.knowledge.table import TableError as DataError
 from mendel.knowledge_commands import compare, laws, rejudge
+from mendel.memory_commands import findings, meta
 from mendel.patterns_commands import patterns
 from mendel.recipe_commands import (
     Json,
@@ -107,6 +108,8 @@ for command in (
     patterns,
 ):
     app.command(command, group=MORE)
+app.command(findings, group=MORE)
+app.command(meta, group=MORE)
 app.command(import_, name="import", group=MORE)
 app.command(runs, group=MORE)
 app.command(curves, group=MORE)

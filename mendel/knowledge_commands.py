@@ -30,7 +30,11 @@ Where = Annotated[
 ]
 Columns = Annotated[
     list[str],
-    Parameter(consume_multiple=True, help="n=COLUMN d=COLUMN (or c=COLUMN) loss=COLUMN; x=COLUMN for power."),
+    Parameter(
+        consume_multiple=True,
+        help="n=COLUMN d=COLUMN (or c=COLUMN) loss=COLUMN; x=COLUMN for power; knob=COLUMN, a learning rate "
+        "or batch size, for optimum; recipe=COLUMN for multiplier.",
+    ),
 ]
 Fit = Annotated[list[str], Parameter(help="Rows to fit, as --where; the others are predicted.")]
 Predict = Annotated[
@@ -69,11 +73,11 @@ def laws(
     Parameters
     ----------
     form
-        chinchilla, over-training, power, saturating-repeat, isoflop or downstream.
+        chinchilla, over-training, power, saturating-repeat, isoflop, downstream, optimum or multiplier.
     by
         Columns: one fit for each of their values.
     reference
-        Published parameters to test, such as A=406.4,B=410.7,E=1.69,alpha=.34,beta=.28, or hoffmann.
+        Published parameters to test, all or some, such as alpha=.34,beta=.28; or hoffmann.
     cluster
         A column: runs with the same value there are one piece of evidence, not many.
     baseline
@@ -85,7 +89,7 @@ def laws(
     objective
         absolute deviations of log loss, huber (1e-3) of it, or squares of the loss.
     noise
-        isoflop: relative noise of a loss from seed to seed (default: measured by neighbours).
+        isoflop, optimum, multiplier: relative noise of a loss from seed to seed (default: measured).
     all_runs
         Take runs that did not end, too.
     """
@@ -183,9 +187,9 @@ def show_law(console: Console, found: dict[str, Any]) -> None:
         )
     console.print(grid)
     ahead = found.get("predicted")
-    if ahead and len(ahead["rows"]) <= FEW:
+    if ahead and len(ahead.get("rows", ())) <= FEW:
         for row, predicted, measured in zip(
-            ahead["rows"], ahead["predicted"], ahead["measured"], strict=True
+            *(ahead.get(key, ()) for key in ("rows", "predicted", "measured")), strict=True
         ):
             off = predicted / measured - 1
             console.print(f"row {row}: predicted {predicted:.4f}, measured {measured:.4f}, off by {off:+.2%}")

@@ -84,8 +84,8 @@ def lab_context(lab: Lab, goal: str, recipe: str) -> str:
     return "\n\n".join(parts)
 
 
-def digest(lab: Lab, trunk: Line, guidance: str = "", memory: str = "") -> str:
-    """What was found, by class of idea; what waits; what is left of the budget."""
+def digest(lab: Lab, trunk: Line, guidance: str = "", memory: str = "", before: str = "") -> str:
+    """What was found, by class of idea; what waits; what earlier campaigns found (`before`)."""
     trials = lab.store.trials([lab.campaign.id])
     findings = {finding.idea.name: finding for finding in lab.store.findings(lab.campaign.id)}
     by_class: defaultdict[str, list[Trial]] = defaultdict(list)
@@ -100,6 +100,8 @@ def digest(lab: Lab, trunk: Line, guidance: str = "", memory: str = "") -> str:
         names = ", ".join(idea.name for idea in waiting[:MOST_WAITING])
         more = f" and {len(waiting) - MOST_WAITING} more" if len(waiting) > MOST_WAITING else ""
         parts.append(f"# What waits to be tried\n\n{names}{more}.")
+    if before:
+        parts.append(f"# What earlier campaigns found on this testbed\n\n{before}")
     if memory:
         parts.append(f"# The lab's memory\n\n{untrusted('memory', memory, MOST_MEMORY)}")
     if guidance:

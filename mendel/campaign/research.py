@@ -15,6 +15,7 @@ from typing import Any
 from mendel.campaign.agenda import room_for_ideas
 from mendel.campaign.briefing import digest, lab_context, memory_text, standing_context
 from mendel.campaign.config import CampaignConfig
+from mendel.campaign.earlier import earlier
 from mendel.campaign.explaining import Explainer
 from mendel.campaign.forecasts import forecaster_records, track_record
 from mendel.campaign.lab import Interrupted, Lab
@@ -109,7 +110,8 @@ class Research:
     def _propose(self, desk: Desk, number: int, writer: Writer) -> None:
         lab, key = self.lab, str(number)
         context, changed = standing_context(lab, self.config.goal, writer.trunk)
-        found = lab.once(f"{key}/digest", lambda: digest(lab, writer.trunk, self._guidance(), self.memory()))
+        words = self._guidance(), self.memory()
+        found = lab.once(f"{key}/digest", lambda: digest(lab, writer.trunk, *words, earlier(lab)))
         count = self.config.researchers.ideas
         left = lab.once(f"{key}/left", lambda: round(lab.meter.remaining()))
         question = (

@@ -58,11 +58,17 @@ def curve_of(law: Law, optimum: Floats, drawn: Floats, points: Mapping[str, Any]
     x = np.geomspace(over.min() / BEYOND, over.max() * BEYOND, POINTS)
     read = _along if one else _least
     spread = np.array([read(law, parameters, x) for parameters in drawn])
-    low, high = np.nanquantile(spread, [0.025, 0.975], axis=0)
     middle = read(law, optimum, x)
-    return {
+    told = {
         "over": law.columns[0] if one else "c",
         "what": "the law" if one else "the least loss of any size at a compute",
+    }
+    spread = spread[np.isfinite(spread).all(axis=1)]
+    if not np.isfinite(middle).all() or not len(spread):  # such a law has no best size
+        return {**told, "x": [], "loss": [], "low": [], "high": []}
+    low, high = np.quantile(spread, [0.025, 0.975], axis=0)
+    return {
+        **told,
         "x": x.tolist(),
         "loss": middle.tolist(),
         "low": np.minimum(low, middle).tolist(),
@@ -80,7 +86,7 @@ def _least(law: Law, inside: Floats, compute: Floats) -> Floats:
     plain = law.natural(inside)
     a, b, floor = plain[:3]
     alpha, beta = plain[3], plain[3 + len(law.exponents) - 1]
-    if alpha <= 0 or beta <= 0:  # such a law has no best size
+    if alpha <= 0 or beta <= 0:
         return np.full(len(compute), np.nan)
     log_n = (np.log(alpha * a / (beta * b)) + beta * np.log(compute / 6)) / (alpha + beta)
     log_d = np.log(compute / 6) - log_n

@@ -28,6 +28,7 @@ from mendel.knowledge.laws import (
     farthest,
     fitted,
     held_out,
+    held_to,
     identified,
     likelihood_ratio,
     moves_together,
@@ -36,9 +37,11 @@ from mendel.knowledge.laws import (
     predictions,
     resampled,
 )
+from mendel.knowledge.multiplier_report import multiplier_report
+from mendel.knowledge.optimum_report import optimum_report
 from mendel.knowledge.table import Table, TableError
 
-FORMS = (*LAWS, "isoflop", "downstream")
+FORMS = (*LAWS, "isoflop", "downstream", "optimum", "multiplier")
 LOSS_LAW = "over-training"
 """What tells the loss of a model whose downstream errors are predicted."""
 ISOFLOP_COLUMNS = ("c", "n", "loss")
@@ -53,6 +56,10 @@ def needed(form: str) -> tuple[str, ...]:
         return ISOFLOP_COLUMNS
     if form == "downstream":
         return (*LAWS[LOSS_LAW].columns, "loss", "error")
+    if form == "optimum":
+        return ("n", "d", "knob", "loss")
+    if form == "multiplier":
+        return ("c", "loss", "recipe")
     if form not in LAWS:
         raise TableError(f"form {form!r} is unknown{allowed(form, FORMS)}")
     return (*LAWS[form].columns, "loss")
@@ -78,7 +85,7 @@ def read_columns(table: Table, form: str, columns: Mapping[str, str]) -> dict[st
 
 
 def read_reference(law: Law, text: str) -> dict[str, float]:
-    """A published parameter set: its name, or `A=406.4,B=410.7,...`. TableError where one is missing."""
+    """Published parameters, all or some: their name, or `A=406.4,B=410.7,...`. TableError: unknown ones."""
     if text.lower() in PUBLISHED and law.name == "chinchilla":
         return dict(PUBLISHED[text.lower()])
     found: dict[str, float] = {}
@@ -91,9 +98,11 @@ def read_reference(law: Law, text: str) -> dict[str, float]:
                 f"reference {text!r}: write {'=..,'.join(law.parameters)}=.., or "
                 f"one of {', '.join(PUBLISHED)}"
             ) from None
-    wrong = sorted({*found} ^ {*law.parameters})
-    if wrong or not all(0 < one < float("inf") for one in found.values()):
-        raise TableError(f"reference {text!r}: needs {', '.join(law.parameters)}, each above 0")
+    wrong = sorted({*found} - {*law.parameters})
+    if wrong:
+        raise TableError(f"reference {text!r}: {wrong[0]!r} is unknown{allowed(wrong[0], law.parameters)}")
+    if not all(0 < one < float("inf") for one in found.values()):
+        raise TableError(f"reference {text!r}: each parameter must be a number above 0")
     return found
 
 
@@ -124,6 +133,8 @@ class Choice:
 
 def law_report(table: Table, form: str, columns: Mapping[str, str], how: Choice = Choice()) -> dict[str, Any]:
     """Fit a form to the rows of a table. TableError and ValueError say what is wrong."""
+    if form in ("optimum", "multiplier"):
+        return _of_cells(table, form, columns, how)
     found = read_columns(table, form, columns)
     if form == "isoflop":
         only(how, form, "fit", "noise", "all_runs")
@@ -175,6 +186,15 @@ def law_report(table: Table, form: str, columns: Mapping[str, str], how: Choice 
     if short := 0 if how.all_runs else int((~complete(table)).sum()):
         report["warnings"].append(f"{short} of {len(table)} runs did not end and are left out.")
     return {**report, "words": words_of(report)}
+
+
+def _of_cells(table: Table, form: str, columns: Mapping[str, str], how: Choice) -> dict[str, Any]:
+    some = table.mask(how.fit) & (complete(table) | how.all_runs)
+    if form == "optimum":
+        only(how, form, "fit", "noise", "all_runs", "reference")
+        return optimum_report(table, columns, some, how.noise, how.reference)
+    only(how, form, "fit", "noise", "all_runs", "baseline")
+    return multiplier_report(table, columns, some, how.baseline, how.noise, how.seed)
 
 
 def _rows(
@@ -333,19 +353,19 @@ def _allocation(law: Law, optimum: Floats, drawn: Floats) -> dict[str, Any]:
 
 
 def _against(law: Law, optimum: Fit, drawn: Floats, other: Mapping[str, float], runs: Runs) -> dict[str, Any]:
-    """Both how far a published set is from the fit, and how much worse it fits: where parameters make up for
-    each other only the second tells."""
+    """Both how far published parameters are from the fit, and how much worse they fit, the others left free:
+    where parameters make up for each other only the second tells."""
     statistic, p = against(law, optimum.parameters, drawn, other)
     level = np.log(runs.loss)
     mine, its = (
         float(np.abs(law.log_loss(one, runs.x) - level).sum())
-        for one in (optimum.parameters, law.inside(other))
+        for one in (optimum.parameters, held_to(law, runs, optimum.parameters, other))
     )
-    worse = likelihood_ratio(mine, its, len(runs), len(law.parameters))
+    worse = likelihood_ratio(mine, its, len(runs), len(other))
     return {
         "parameters": dict(other),
         "chi_squared": statistic,
-        "freedom": len(law.parameters),
+        "freedom": len(other),
         "p_wald": p,
         "p_likelihood": worse,
         "p": max(p, worse),

@@ -19,7 +19,7 @@ from scipy.optimize import nnls
 from scipy.special import logsumexp
 from scipy.stats import chi2
 
-from mendel.knowledge.fits import Fit, Floats, Ints, Problem, descend, fit, without_outliers
+from mendel.knowledge.fits import Fit, Floats, Ints, Problem, absolute, descend, fit, without_outliers
 
 EXPONENTS = (0.1, 0.3, 0.6, 1.2)
 """Where fits start; the coefficients that go with them are linear."""
@@ -284,12 +284,30 @@ def likelihood_ratio(value: float, other: float, runs: int, freedom: int) -> flo
 
 
 def against(law: Law, optimum: Floats, drawn: Floats, other: Mapping[str, float]) -> tuple[float, float]:
-    """Wald's chi-squared of a published parameter set, and its p: how far it is from the fit in the
-    covariance of the resamples, in the coordinates in which these are closest to normal."""
-    apart = optimum - law.inside(other)
-    inverse = np.linalg.pinv(np.cov(drawn.T))
+    """Wald's chi-squared of published parameters, all or some, and its p: how far they are from the fit in
+    the covariance of the resamples, in the coordinates in which these are closest to normal."""
+    places = [law.parameters.index(name) for name in other]
+    apart = (optimum - law.inside({**named(law, law.natural(optimum)), **other}))[places]
+    inverse = np.linalg.pinv(np.atleast_2d(np.cov(drawn[:, places].T)))
     statistic = float(apart @ inverse @ apart)
     return statistic, float(chi2.sf(statistic, len(apart)))
+
+
+def held_to(law: Law, runs: Runs, optimum: Floats, other: Mapping[str, float]) -> Floats:
+    """The least absolute deviations where some parameters are given and the others free."""
+    fixed = law.inside({**named(law, law.natural(optimum)), **other})
+    free = [place for place, name in enumerate(law.parameters) if name not in other]
+    if not free:
+        return fixed
+    whole = law.problem(runs.x, runs.loss, "absolute")
+
+    def full(part: Floats) -> Floats:
+        at = fixed.copy()
+        at[free] = part
+        return at
+
+    some = Problem(lambda p: whole.residual(full(p)), lambda p: whole.slope(full(p))[:, free])
+    return full(absolute(some, descend(some, optimum[free]))[0])
 
 
 def paths(law: Law, runs: Runs, objective: str = "absolute", most: int = HIGHEST) -> list[tuple[int, Floats]]:

@@ -112,7 +112,10 @@ def put_title(axes: Axes, text: str, x: float = 0.0) -> None:
 
 
 def put_legend(axes: Axes, **where: Any) -> None:
-    axes.legend(frameon=False, fontsize=8.3, labelcolor=INK, handlelength=1.6, **where)
+    """A legend; a dollar sign in a name is not mathematics."""
+    legend = axes.legend(frameon=False, fontsize=8.3, labelcolor=INK, handlelength=1.6, **where)
+    for text in legend.get_texts():
+        text.set_parse_math(False)
 
 
 def short_flops(value: float) -> str:

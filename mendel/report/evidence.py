@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from mendel.report import law_figures, table_figures
+from mendel.report import law_figures, scale_figures, table_figures
 from mendel.report.evidence_page import Numbers, Picture, Section
 
 if TYPE_CHECKING:
@@ -41,6 +41,17 @@ def _law_pictures(found: Found) -> list[Picture]:
             _drawn("Losses at equal compute against size", law_figures.isoflop_figure, found),
             _drawn("Best size against compute", law_figures.growth_figure, found),
         ]
+    if found["form"] == "optimum":
+        return [
+            _drawn("Best value of each cell and the law", scale_figures.optimum_figure, found),
+            _drawn("Sweeps of the cells", scale_figures.sweeps_figure, found, "Small: not fitted."),
+        ]
+    if found["form"] == "multiplier":
+        told = "Triangles are bounds. The line is solid where a trend is shown, and dashed where none is."
+        return [
+            _drawn("Compute multipliers against compute", scale_figures.multiplier_figure, found, told),
+            _drawn("Loss against compute", scale_figures.curves_figure, found),
+        ]
     band = "The band holds 95 % of the fits to resampled runs: it is of the law, not of single runs."
     off = "What lies on one side at an end of the axis says that the law bends there."
     pictures = [
@@ -54,6 +65,8 @@ def _law_pictures(found: Found) -> list[Picture]:
 
 def _law_tables(found: Found) -> list[Numbers]:
     tables = [_parameters(found["parameters"])]
+    if found["form"] in ("optimum", "multiplier"):
+        return [*tables, *(_optimum_tables(found) if found["form"] == "optimum" else _cell_tables(found))]
     ahead = found.get("predicted")
     if ahead:
         each = zip(ahead["rows"], ahead["predicted"], ahead["measured"], strict=True)
@@ -89,6 +102,42 @@ def _law_tables(found: Found) -> list[Numbers]:
         names = ["compute", "best size", "loss there", "sizes tried", "used"]
         tables.append(Numbers(names, rows, "Minima", (0, 1, 2, 3)))
     return tables
+
+
+def _optimum_tables(found: Found) -> list[Numbers]:
+    names = [name for name in ("n", "d", "c") if name in found["minima"][0]]
+    rows = [
+        [*(f"{one[name]:.4g}" for name in names), f"{one['best']:.4g}", _ends(one), f"{one['law']:.4g}",
+         str(one["values"]), one["why"]]
+        for one in found["minima"]
+    ]  # fmt: skip
+    head = (*names, "best", "95 % interval", "by the law", "values", "not used because")
+    tables = [Numbers(head, rows, "Cells", range(len(head) - 1))]
+    if rows := [
+        [*(f"{one[name]:.4g}" for name in names), f"{one['predicted']:.4g}", _ends(one),
+         f"{one['measured']:.4g}", f"{one['costs']:.3%}"]
+        for one in (found["predicted"] or {"cells": ()})["cells"]
+    ]:  # fmt: skip
+        ahead = (*names, "predicted", "95 % interval", "measured", "costs of the loss")
+        tables.append(Numbers(ahead, rows, "The largest cells, from the others", range(len(ahead))))
+    return tables
+
+
+def _cell_tables(found: Found) -> list[Numbers]:
+    sizes = any("n" in cell for one in found["recipes"] for cell in one["cells"])
+    head = ("recipe", *(("size",) if sizes else ()), "compute", "loss", "runs", "CM", "95 % interval")
+    rows = []
+    for one in found["recipes"]:
+        for cell in one["cells"]:
+            low = "0" if cell["low"] is None else f"{2 ** cell['low']:.3f}"
+            high = "∞" if cell["high"] is None else f"{2 ** cell['high']:.3f}"
+            size = [f"{cell['n']:.4g}"] if sizes else []
+            cm = f"{cell['bound']} {cell['cm']:.3f}".strip()
+            rows.append(
+                [one["recipe"], *size, f"{cell['c']:.4g}", f"{cell['loss']:.5g}", str(cell["runs"]), cm,
+                 f"{low} to {high}"]
+            )  # fmt: skip
+    return [Numbers(head, rows, "Cells", range(1, len(head)))]
 
 
 def _parameters(parameters: Mapping[str, Found]) -> Numbers:

@@ -205,7 +205,8 @@ def log_ticks(axis: Any) -> None:
     axis.set_minor_locator(NullLocator())
     if span > 30:
         axis.set_major_locator(LogLocator(subs=(1,) if span > 1000 else (1, 3), numticks=9))
-        axis.set_major_formatter(FuncFormatter(lambda value, _: short_flops(value)))
+        small = low > 1e-3 and high < 1e4
+        axis.set_major_formatter(FuncFormatter(lambda value, _: (_plainly if small else short_flops)(value)))
         return
     fine = np.arange(1, 10, 0.5 if span > 1.5 else 0.1).tolist()
     axis.set_major_locator(LogLocator(subs=[1, 2, 3, 5] if span > 3 else fine, numticks=9))

@@ -37,7 +37,7 @@ LONGEST, SHORTEST = 34, 22
 def groups_figure(found: Mapping[str, Any], narrow: bool = False) -> Figure:
     """Each run of each group, its mean with the interval, and the target."""
     rows = [row for row in found["groups"] if row["n"]][:MOST]
-    figure, axes = _rows_figure("The groups", [row["group"] or "all runs" for row in rows], narrow)
+    figure, axes = rows_figure("The groups", [row["group"] or "all runs" for row in rows], narrow)
     for place, row in enumerate(rows):
         height = -place
         values = np.array(row["values"])
@@ -52,7 +52,7 @@ def groups_figure(found: Mapping[str, Any], narrow: bool = False) -> Figure:
     axes.plot([], [], "o", color=PALE, ms=4, label="a run")
     axes.plot([], [], "o-", color=BLUE, ms=6, lw=2.2, label="mean, 95 % interval")
     axes.set_xlabel(f"{short(found['value'])} ({found['better']} is better)", parse_math=False)
-    _legend_below(figure, axes)
+    legend_below(figure, axes)
     return figure
 
 
@@ -60,7 +60,7 @@ def differences_figure(found: Mapping[str, Any], narrow: bool = False) -> Figure
     """How much better each group is than the baseline, with its interval; the pairs, where there are any."""
     rows = [row for row in found["differences"] if row["low"] is not None][:MOST]
     title = "Differences, with 95 % intervals; right of 0 is better"
-    figure, axes = _rows_figure(title, [row["group"] for row in rows], narrow, legend=False)
+    figure, axes = rows_figure(title, [row["group"] for row in rows], narrow, legend=False)
     axes.axvline(0, color=MUTED, lw=1.0, zorder=1)
     for place, row in enumerate(rows):
         gains = np.array(list(row.get("gains", {}).values()))
@@ -106,7 +106,7 @@ def keeps_figure(found: Mapping[str, Any], narrow: bool = False) -> Figure:
     """What each keep gained as logged, and what is left of it."""
     rows = found["keeps"][:MOST]
     names = [f"{row['row']}: {row['description']}" for row in rows]
-    figure, axes = _rows_figure("The keeps, as logged and corrected", names, narrow)
+    figure, axes = rows_figure("The keeps, as logged and corrected", names, narrow)
     axes.axvline(0, color=MUTED, lw=1.0, zorder=1)
     for place, row in enumerate(rows):
         ends = [row["gain"], row["corrected_gain"]]
@@ -116,7 +116,7 @@ def keeps_figure(found: Mapping[str, Any], narrow: bool = False) -> Figure:
     corrected = [row["corrected_gain"] for row in rows]
     axes.plot(corrected, places, "o", ms=5.5, color=TEAL, mec="white", label="without luck and noise")
     axes.set_xlabel("gain")
-    _legend_below(figure, axes)
+    legend_below(figure, axes)
     return figure
 
 
@@ -126,7 +126,7 @@ def short(name: object, longest: int = LONGEST) -> str:
     return text if len(text) <= longest else f"{text[: longest - 10]}…{text[-9:]}"
 
 
-def _rows_figure(title: str, names: Sequence[str], narrow: bool, legend: bool = True) -> tuple[Figure, Axes]:
+def rows_figure(title: str, names: Sequence[str], narrow: bool, legend: bool = True) -> tuple[Figure, Axes]:
     """A figure with a row for each name, the first on top at height 0, and room for a legend below."""
     shown = [short(name, SHORTEST if narrow else LONGEST) for name in names]
     left, bottom = 0.4 + 0.072 * max(map(len, shown)), 0.85 if legend else 0.6
@@ -141,7 +141,7 @@ def _rows_figure(title: str, names: Sequence[str], narrow: bool, legend: bool = 
     return figure, axes
 
 
-def _legend_below(figure: Figure, axes: Axes) -> None:
+def legend_below(figure: Figure, axes: Axes) -> None:
     handles, labels = axes.get_legend_handles_labels()
     how = {"frameon": False, "fontsize": 8.3, "labelcolor": INK, "handlelength": 1.6, "columnspacing": 1.4}
     figure.legend(handles, labels, loc="lower right", ncols=3, **how)

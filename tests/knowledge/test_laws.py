@@ -12,8 +12,8 @@ from test_cli import mendel
 
 from mendel.knowledge.downstream import error_parameters
 from mendel.knowledge.fits import absolute, outliers
-from mendel.knowledge.law_report import Choice, law_report
-from mendel.knowledge.laws import LAWS, Runs, against, check, farthest, fitted, held_out, resampled
+from mendel.knowledge.law_report import Choice, _against, law_report
+from mendel.knowledge.laws import LAWS, Runs, against, check, farthest, fitted, held_out, held_to, resampled
 from mendel.knowledge.table import Table, TableError, read_table
 
 DATA = Path(__file__).parents[3] / "shared" / "data"
@@ -110,6 +110,47 @@ def test_the_true_parameters_are_rarely_rejected_and_others_are():
         rejected += against(law, found.parameters, drawn, TRUE)[1] < 0.05
         seen += against(law, found.parameters, drawn, {**TRUE, "E": 1.7, "alpha": 0.31})[1] < 0.05
     assert rejected <= 5 and seen >= 22
+
+
+def test_some_parameters_may_be_tested_and_the_others_stay_free():
+    """A true exponent is rarely rejected, and a wrong one is seen although the others make up for it as well
+    as they can."""
+    law, rejected, seen, together = LAWS["chinchilla"], 0, 0, 0
+    for seed in range(8):
+        rng = np.random.default_rng(300 + seed)
+        runs = made(law, plan(rng, 80), 0.01, rng)
+        found, _ = fitted(law, runs, keep_all=True)
+        drawn = resampled(law, runs, found.parameters, seed, 60)
+        for other, what in (
+            ({"alpha": 0.34}, "true"),
+            ({"alpha": 0.42}, "wrong"),
+            ({"alpha": 0.34, "E": 1.6}, ""),
+        ):
+            one = _against(law, found, drawn, other, runs)
+            assert one["freedom"] == len(other)
+            rejected += what == "true" and one["rejected"]
+            seen += what == "wrong" and one["rejected"]
+            together += not what and one["rejected"]
+    assert rejected <= 2 and seen >= 7 and together >= 7
+
+
+def test_a_fit_that_is_held_to_parameters_has_them_and_is_best_in_the_others():
+    law, rng = LAWS["chinchilla"], np.random.default_rng(7)
+    runs = made(law, plan(rng, 60), 0.01, rng)
+    found, _ = fitted(law, runs, keep_all=True)
+    held = held_to(law, runs, found.parameters, {"alpha": 0.4, "E": 1.9})
+    plain = dict(zip(law.parameters, law.natural(held), strict=True))
+    assert (plain["alpha"], plain["E"]) == pytest.approx((0.4, 1.9))
+
+    def off(parameters):
+        return np.abs(law.log_loss(parameters, runs.x) - np.log(runs.loss)).sum()
+
+    assert off(found.parameters) < off(held)
+    for place in (0, 1, 4):
+        for step in (-1e-3, 1e-3):
+            moved = held.copy()
+            moved[place] += step
+            assert off(moved) >= off(held) - 1e-9
 
 
 def test_runs_that_no_noise_explains_are_left_out_and_named(tmp_path):
@@ -253,8 +294,12 @@ def test_errors_that_follow_the_loss_are_told_from_it():
         (("--columns", "n=n", "d=d", "loss=loss", "--where", "n>x"), "'x' is no number"),
         (("--columns", "n=n", "d=d", "loss=loss", "--where", "n>1e99"), "no row has n>1e99"),
         (
-            ("--columns", "n=n", "d=d", "loss=loss", "--reference", "A=1"),
-            "reference 'A=1': needs A, B, E, alpha, beta",
+            ("--columns", "n=n", "d=d", "loss=loss", "--reference", "alhpa=.3"),
+            "'alhpa' is unknown; did you mean alpha? allowed are A, B, E, alpha, beta",
+        ),
+        (
+            ("--columns", "n=n", "d=d", "loss=loss", "--reference", "alpha=0"),
+            "each parameter must be a number above 0",
         ),
         (("--columns", "n=n", "d=d", "loss=loss", "--drop", "25"), "--drop 25: there are 20 runs"),
         (("--columns", "n=n", "d=d", "loss=loss", "--predict", "n>1e99"), "no row has n>1e99 (--predict)"),
