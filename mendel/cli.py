@@ -38,6 +38,7 @@ from mendel.import_commands import curves, import_, runs
 from mendel.init_commands import init
 from mendel.knowledge.table import TableError as DataError
 from mendel.knowledge_commands import compare, laws, rejudge
+from mendel.patterns_commands import patterns
 from mendel.recipe_commands import (
     Json,
     Unsafe,
@@ -91,7 +92,20 @@ testbed_app = App(
 testbed_app.command(check_testbed, name="check")
 testbed_app.command(schema)
 app.command(testbed_app)
-for command in (ablate, export, probe, ladder, sample, redteam, review, mcp, laws, compare, rejudge):
+for command in (
+    ablate,
+    export,
+    probe,
+    ladder,
+    sample,
+    redteam,
+    review,
+    mcp,
+    laws,
+    compare,
+    rejudge,
+    patterns,
+):
     app.command(command, group=MORE)
 app.command(import_, name="import", group=MORE)
 app.command(runs, group=MORE)

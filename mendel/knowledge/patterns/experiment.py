@@ -44,7 +44,7 @@ def refute_pair(
     """Two settings of each of two knobs."""
     assert isinstance(one.shape, Product)
     acting, on = (factors[place] for place in one.knobs)
-    ends = one.shape.ends(one.coefficients)
+    ends = one.shape.ends(one.estimate)
     near, far = ends.near[0], ends.far[0]
     if isinstance(one.shape.other, Step):
         cut = one.shape.other.cut
@@ -103,12 +103,12 @@ def _two(one: Found, factor: Factor) -> tuple[float, float]:
     shape = one.shape
     if isinstance(shape, Levels):
         counts = np.bincount(factor.codes.astype(int), minlength=shape.count).astype(float)
-        best = 1 if shape.count == 2 else shape.best(one.coefficients)
-        counts[best] = -1
-        return float(np.argmax(counts)), float(best)
+        level = shape.level(one.estimate)
+        counts[level] = -1
+        return float(np.argmax(counts)), float(level)
     at = factor.center
-    if isinstance(shape, Bend) and (top := shape.top(one.coefficients)) is not None:
-        ends = shape.features_at(np.array([at.low, at.high])) @ one.coefficients
+    if isinstance(shape, Bend) and (top := shape.top(one.estimate)) is not None:
+        ends = shape.features_at(np.array([at.low, at.high])) @ one.estimate.values
         far = (
             at.low
             if abs(ends[0] - _value(shape, top, one)) > abs(ends[1] - _value(shape, top, one))
@@ -119,7 +119,7 @@ def _two(one: Found, factor: Factor) -> tuple[float, float]:
 
 
 def _value(shape: Bend, code: float, one: Found) -> float:
-    return float((shape.features_at(np.array([code])) @ one.coefficients)[0])
+    return float((shape.features_at(np.array([code])) @ one.estimate.values)[0])
 
 
 def _tried(factor: Factor, code: float) -> str:

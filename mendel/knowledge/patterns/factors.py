@@ -54,6 +54,8 @@ ENDS = (0.1, 0.9)
 CUTS = np.linspace(0.15, 0.85, 8)
 """Quantiles at which a step is looked for."""
 RARE, NONE = "(rare)", "(none)"
+FOLLOWS = 1e-3
+"""Share of a knob's variance that others leave, below which it follows from them."""
 ALIKE = 0.98
 """Correlation of two knobs from which their effects cannot be told apart."""
 
@@ -125,7 +127,7 @@ class Factor:
         """The number that a code stands for."""
         if self.scale == "linear":
             return code
-        return 2.0**code if self.scale == "log" else self.unit * (2.0**code - 1)
+        return float(2.0**code if self.scale == "log" else self.unit * (2.0**code - 1))
 
     def take(self, places: Ints) -> Factor:
         return Factor(self.name, self.codes[places], self.levels, self.scale, self.unit, self.alike)
@@ -143,6 +145,8 @@ class Roles:
     """Knobs that say how large a run is."""
     constant: tuple[str, ...] = ()
     ignored: tuple[str, ...] = ()
+    determined: dict[str, list[str]] = field(default_factory=dict)
+    """Knob without an effect of its own -> those that it follows from: FLOPs from size and tokens."""
 
 
 def short(value: float, digits: int = 3) -> str:
@@ -180,9 +184,9 @@ def roles(table: Table, target: str, knobs: Sequence[str] = (), shared: Sequence
             ignored.append(name)
         else:
             found.append(factor)
-    kept = _merged(found)
+    kept, determined = _own(_merged(found))
     scales = tuple(one.name for one in kept if any(SCALE.fullmatch(column) for column in one.columns))
-    return Roles(tuple(kept), together, tuple(measured), scales, tuple(constant), tuple(ignored))
+    return Roles(tuple(kept), together, tuple(measured), scales, tuple(constant), tuple(ignored), determined)
 
 
 def _is_measured(name: str) -> bool:
@@ -229,7 +233,7 @@ def _number(name: str, x: Floats) -> Factor:
     positive = known[known > 0]
     if len(positive) and known.min() >= 0 and known.max() / positive.min() >= WIDE:
         spaced = known.min() > 0
-        if spaced and _geometric(known):
+        if spaced and _geometric(np.unique(known)):
             scale = "log"
         elif not spaced and len(np.unique(known)) <= 12:  # an off beside powers
             scale, unit = "from zero", float(positive.min())
@@ -242,7 +246,7 @@ def _number(name: str, x: Floats) -> Factor:
 
 
 def _geometric(x: Floats) -> bool:
-    """Whether numbers lie more evenly by their logarithm than as they are."""
+    """Whether different numbers lie more evenly by their logarithm than as they are."""
     logs = np.log2(x)
     plain = abs(float(np.median(x)) - (x.min() + x.max()) / 2) / max(x.max() - x.min(), 1e-300)
     raised = abs(float(np.median(logs)) - (logs.min() + logs.max()) / 2) / max(
@@ -254,8 +258,9 @@ def _geometric(x: Floats) -> bool:
 def _merged(factors: list[Factor]) -> list[Factor]:
     """One factor for columns that change together: their effects cannot be told apart."""
     kept: list[Factor] = []
+    settings = len(set(zip(*(one.codes.tolist() for one in factors), strict=True)))
     for one in factors:
-        twin = next((place for place, other in enumerate(kept) if _same(one, other)), None)
+        twin = next((place for place, other in enumerate(kept) if _same(one, other, settings)), None)
         if twin is None:
             kept.append(one)
         else:
@@ -265,8 +270,37 @@ def _merged(factors: list[Factor]) -> list[Factor]:
     return kept
 
 
-def _same(one: Factor, other: Factor) -> bool:
-    if one.is_number and other.is_number:
-        return abs(float(np.corrcoef(one.codes, other.codes)[0, 1])) > ALIKE
+def _own(factors: list[Factor]) -> tuple[list[Factor], dict[str, list[str]]]:
+    """The knobs that do not follow from those before them, and what the others follow from."""
+    kept: list[Factor] = []
+    determined: dict[str, list[str]] = {}
+    for one in factors:
+        columns = [_standard(other) for other in kept]
+        x, y = np.concatenate([np.zeros((len(one.codes), 0)), *columns], axis=1), _standard(one)
+        b = np.linalg.lstsq(x, y, rcond=1e-8)[0] if x.shape[1] else np.zeros((0, y.shape[1]))
+        left = ((y - x @ b) ** 2).mean(axis=0)
+        if not x.shape[1] or len(y) <= 2 * x.shape[1] or (left > FOLLOWS).any():
+            kept.append(one)
+            continue
+        cuts = np.cumsum([other.shape[1] for other in columns])[:-1]
+        weights = [float(np.abs(part).max()) for part in np.split(b, cuts)]
+        determined[one.name] = [
+            other.name for other, weight in zip(kept, weights, strict=True) if weight > 0.05
+        ]
+    return kept, determined
+
+
+def _standard(factor: Factor) -> Floats:
+    """A number's codes, or a column for each level but one, about zero with unit variance: (rows, k)."""
+    x = factor.codes[:, None]
+    if factor.levels:
+        x = np.asarray(factor.codes[:, None] == np.arange(1, len(factor.levels)), dtype=float)
+    return np.asarray((x - x.mean(axis=0)) / np.maximum(x.std(axis=0), 1e-12))
+
+
+def _same(one: Factor, other: Factor, settings: int) -> bool:
+    if one.is_number and other.is_number and abs(float(np.corrcoef(one.codes, other.codes)[0, 1])) > ALIKE:
+        return True
+    kinds = [len(set(some)) for some in (one.codes.tolist(), other.codes.tolist())]
     pairs = len(set(zip(one.codes.tolist(), other.codes.tolist(), strict=True)))
-    return pairs == len(set(one.codes.tolist())) == len(set(other.codes.tolist()))
+    return pairs == kinds[0] == kinds[1] <= settings / 2  # or each setting differs in all knobs

@@ -18,7 +18,9 @@ from mendel.knowledge.fits import Floats, Ints
 
 CLIP = 2.5
 """Residual, in robust standard deviations, from which Huber's loss is linear."""
-ROUNDS = 8
+ROUNDS = 40
+OWN = 1e-3
+"""Share of a feature's variance that the others must not tell, or its effect cannot be told from theirs."""
 PERMUTATIONS = 4000
 PERMUTED = 1000
 """Units up to which residuals are permuted; with more the central limit does."""
@@ -53,7 +55,9 @@ def pseudo_values(y: Floats, q: Floats) -> tuple[Floats, float]:
         clipped = np.clip(left, -CLIP * sd, CLIP * sd)
         slope = max(float((np.abs(left) < CLIP * sd).mean()), 0.5)
         out = fitted + clipped / slope
-        fitted = q @ (q.T @ out)
+        before, fitted = fitted, q @ (q.T @ out)
+        if float(np.abs(fitted - before).max()) < 1e-4 * sd:
+            break
     return out, float(np.sqrt(((out - fitted) ** 2).sum() / freedom))
 
 
@@ -72,11 +76,14 @@ def test_feature(y: Floats, feature: Floats, nuisance: Floats, seed: int = 0, fr
     `freedom`: at most so many degrees, where units are not independent of each other for this feature."""
     x, left = free_of(nuisance, feature), free_of(nuisance, y)
     size, degrees = float(x @ x), len(y) - nuisance.shape[1] - 1
-    if size <= 1e-10 * max(float(feature @ feature), 1e-300) or degrees < 2 or not (left @ left) > 0:
+    if size <= OWN * float(feature.var()) * len(y) or degrees < 2 or not (left @ left) > 0:
         return Tested(1.0, 0.0)
     value = float(x @ left) / size
     error = _error(x, left - value * x, size, nuisance, degrees)
-    p = float(t.sf(value / error, min(degrees, freedom or degrees))) if error > 0 else 1.0
+    if error <= 1e-9 * abs(value):  # told to the last digit
+        p = 0.0 if value > 0 else 1.0
+    else:
+        p = float(t.sf(value / error, min(degrees, freedom or degrees)))
     if len(y) <= PERMUTED and p < 0.5 and not freedom:
         p = max(p, _permuted(x, left, seed))
     r = float(x @ left) / np.sqrt(size * float(left @ left))

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 from scipy.stats import norm
+from threadpoolctl import threadpool_limits
 
 from mendel.knowledge.fits import Floats
 from mendel.knowledge.patterns.agreement import between_metrics, between_scales
@@ -29,6 +30,8 @@ FALSE = 0.05
 FEWEST = 30
 """Settings below which none are looked for: a part of them would show next to nothing."""
 POWER = 0.9
+ALIKE = ("agreement", "scales", "early")
+"""Kinds that say what ranks runs alike: a family of their own."""
 
 
 def patterns(
@@ -49,6 +52,20 @@ def patterns(
     """
     if not 0 < rate < 1:
         raise TableError(f"--rate {rate}: must lie between 0 and 1")
+    # Many small matrices: threads would wait for each other, on a busy machine far longer than they work.
+    with threadpool_limits(1, "blas"):
+        return _patterns(table, target, knobs, shared, higher, rate, points)
+
+
+def _patterns(
+    table: Table,
+    target: str,
+    knobs: Sequence[str],
+    shared: Sequence[str],
+    higher: bool,
+    rate: float,
+    points: bool,
+) -> dict[str, Any]:
     found = roles(table, target, knobs, shared)
     runs = read_runs(table, target)
     if not found.knobs:
@@ -59,7 +76,7 @@ def patterns(
     pairs: list[Found] = []
     if len(units.target) >= FEWEST:
         runs, units, far = without_diverged(found, runs, units, higher)
-        search = Search(units, higher)
+        search = Search(units)
         mains, pairs = search.run()
     tried = [_tried(units, "main", one) for one in mains] + [
         _tried(units, "interaction", one) for one in pairs
@@ -67,18 +84,27 @@ def patterns(
     tried += _never(units, higher) if search else []
     tried += _failures(found, runs)
     tried += _agreements(table, found, units, target)
-    q = benjamini_hochberg([one.p for one in tried])
-    kept = [place for place in range(len(tried)) if q[place] <= rate]
-    kept.sort(key=lambda place: (tried[place].p, -tried[place].score))
-    # Intervals of what was chosen cover as often as they say (Benjamini & Yekutieli 2005).
-    level = 1 - FALSE * len(kept) / max(len(tried), 1)
-    cheap = cheapest(units.factors, found.scales)
-    teller = Teller(units, search, pairs, target, level, cheap, higher, points)
-    told = [teller.tell(tried[place], float(q[place])) for place in kept]
+    told = []
+    # Two families: among many columns that rank runs alike, as metrics do, a false effect would be lost.
+    for family in (
+        [one for one in tried if one.kind not in ALIKE],
+        [one for one in tried if one.kind in ALIKE],
+    ):
+        q = benjamini_hochberg([one.p for one in family])
+        kept = [place for place in range(len(family)) if q[place] <= rate]
+        kept.sort(key=lambda place: (family[place].p, -abs(family[place].score)))
+        # Intervals of what was chosen cover as often as they say (Benjamini & Yekutieli 2005).
+        level = 1 - FALSE * len(kept) / max(len(family), 1)
+        teller = Teller(
+            units, search, pairs, target, level, cheapest(units.factors, found.scales), higher, points
+        )
+        told += [teller.tell(family[place], float(q[place])) for place in kept]
+    account = _account(found, runs, units, search, tried, rate, far)
     return {
         "target": target,
         "better": "higher" if higher else "lower",
-        **_account(found, runs, units, search, tried, rate, far),
+        "words": list(_words(account, found, len(told))),
+        **account,
         "patterns": told,
         "inert": list(_inert(found, runs, units, search, told)),
         "failures": [one for one in told if one["kind"] == "failure"],
@@ -160,6 +186,7 @@ def _account(
     rate: float,
     far: int,
 ) -> dict[str, Any]:
+    tests = sum(one.kind not in ALIKE for one in tried)
     return {
         "runs": len(runs.target),
         "failed": int(runs.failed.sum()),
@@ -171,14 +198,49 @@ def _account(
         "tried": len(tried),
         "rate": rate,
         "noise": units.noise if math.isfinite(units.noise) else None,
-        "detectable": detectable(search, len(tried), rate) if search else None,
+        "detectable": detectable(search, tests, rate) if search else None,
         "knobs": [one.name for one in found.knobs],
         "shared": list(found.shared),
         "measured": list(found.measured),
         "constant": list(found.constant),
         "ignored": list(found.ignored),
         "alike": [one.columns for one in found.knobs if one.alike],
+        "determined": found.determined,
     }
+
+
+def _words(account: dict[str, Any], found: Roles, told: int) -> Iterator[str]:
+    """What was looked at, what was found, and what could have been."""
+    failed = f", {account['failed']} of them failed" if account["failed"] else ""
+    far = account["diverged_by_value"]
+    failed += f" ({far} by a result far from all others)" if far else ""
+    failed += f"; {account['unfinished']} did not end and are left out" if account["unfinished"] else ""
+    yield f"{account['runs']} runs of {account['settings']} settings of {len(found.knobs)} knobs{failed}."
+    if account["detectable"] is None:
+        yield f"Patterns need at least {FEWEST} settings with a result: some to find them, some to test them."
+        return
+    parts = f"found on {account['found_on']} settings and tested on the other {account['tested_on']}"
+    rate = f"with at most {account['rate']:.0%} false ones expected"
+    yield f"{told or 'No'} pattern{'s' * (told != 1)} of {account['tried']} that were tried, {parts}, {rate}."
+    limits = account["detectable"]["by_knob"]
+    easy, hard = min(limits.values()), max(limits.values())
+    yield (
+        f"An effect of {easy:.3g} of the knob that is easiest to see, or of {hard:.3g} of the one that is "
+        f"hardest, is found with a chance of 90 %; smaller ones often are not."
+    )
+    for names, words in (
+        (found.measured, "taken for results, not knobs"),
+        (found.ignored, "taken for names of runs, or all different"),
+        (found.constant, "the same in all runs"),
+    ):
+        if names:
+            more = f" and {len(names) - 8} more" if len(names) > 8 else ""
+            yield f"Columns {words}: {', '.join(names[:8])}{more}."
+    for name, others in found.determined.items():
+        yield f"{name} follows from {' and '.join(others)}: it has no effect of its own, and is left out."
+    for one in found.knobs:
+        if one.alike:
+            yield f"{' and '.join(one.columns)} change together: their effects cannot be told apart."
 
 
 def detectable(search: Search, tried: int, rate: float) -> dict[str, Any]:
@@ -241,7 +303,9 @@ def _inert(
                    "effect": 0.0, "low": 0.0, "high": 0.0}  # fmt: skip
         elif factor.name not in acting and factor.name in most and most[factor.name].high < SMALL:
             one = most[factor.name]
-            words = f"{factor.label} makes less than {one.high:.1%} of the variance of the results"
+            words = (
+                f"{factor.label} makes less than {max(one.high, 0.001):.1%} of the variance of the results"
+            )
             yield {"column": factor.name, "columns": factor.columns, "kind": "small", "statement": words,
                    "effect": one.share, "low": one.low, "high": one.high}  # fmt: skip
 

@@ -12,8 +12,16 @@ from scipy.stats import f as f_distribution
 
 from mendel.knowledge.fits import Floats, Ints
 from mendel.knowledge.patterns.factors import Factor
-from mendel.knowledge.patterns.linear import Tested, basis, contrast, free_of, pseudo_values, test_feature
-from mendel.knowledge.patterns.shapes import Product, Shape, alone, smooth, together
+from mendel.knowledge.patterns.linear import (
+    OWN,
+    Tested,
+    basis,
+    contrast,
+    free_of,
+    pseudo_values,
+    test_feature,
+)
+from mendel.knowledge.patterns.shapes import Estimate, Product, Shape, alone, smooth, together
 from mendel.knowledge.patterns.units import FIXED, Units, Whitening
 
 PROMISING = 0.05
@@ -85,27 +93,27 @@ class Found:
     knobs: tuple[int, ...]
     """Places of the factors, in the order that the shape takes them."""
     shape: Shape
-    coefficients: Floats
+    estimate: Estimate
     tested: Tested = Tested(1.0, 0.0)
     freedom: int = 0
 
     def feature(self, factors: Sequence[Factor]) -> Floats:
         """(units,): the effect that was found first."""
-        return np.asarray(self.features(factors) @ self.coefficients)
+        return np.asarray(self.features(factors) @ self.estimate.values)
 
     def features(self, factors: Sequence[Factor]) -> Floats:
         return self.shape.features(*(factors[place] for place in self.knobs))
 
     @property
     def weights(self) -> Floats:
-        return self.shape.weights(self.coefficients)
+        return self.shape.weights(self.estimate)
 
 
 class Search:
     """Both parts of the units, what the first shows, and the tests of it on the second."""
 
-    def __init__(self, units: Units, higher: bool) -> None:
-        self.units, self.higher = units, higher
+    def __init__(self, units: Units) -> None:
+        self.units = units
         fixed = [one for one in units.groups if one.max() < FIXED]
         many = sorted((one for one in units.groups if one.max() >= FIXED), key=lambda one: -int(one.max()))
         fixed += [one for one in many[1:] if one.max() < len(one) / 10]
@@ -129,11 +137,11 @@ class Search:
             nuisance = part.others(place)
             left = free_of(nuisance, y)
             options = []
-            for shape in alone(self.units.factors[place], self.higher):
+            for shape in alone(self.units.factors[place]):
                 x = free_of(nuisance, part.white(shape.features(factor)))
                 options.append((*_fitted(x, left, shape.searched), shape))
-            _, coefficients, _, shape = min(options, key=lambda one: one[0])
-            found.append(Found((place,), shape, coefficients))
+            _, estimate, _, shape = min(options, key=lambda one: one[0])
+            found.append(Found((place,), shape, estimate))
         return found
 
     def pairs(self) -> list[Found]:
@@ -181,13 +189,13 @@ class Search:
             # What each knob does by itself in this very form is in neither.
             own = basis(own[:, (own**2).sum(axis=0) > 1e-8 * len(own)])
             x = free_of(own, x)
-            if float((x**2).sum()) > 1e-8 * float((features**2).sum()):
+            if float((x**2).sum()) > OWN * float((features**2).sum()):
                 taken = q.shape[1] + own.shape[1]
                 ranked.append((*_fitted(x, free_of(own, left), shape.searched, taken), place, knobs))
         if not ranked:
             return None
-        _, coefficients, p, place, knobs = min(ranked, key=lambda one: one[0])
-        found = Found(knobs, options[place][0], coefficients)
+        _, estimate, p, place, knobs = min(ranked, key=lambda one: one[0])
+        found = Found(knobs, options[place][0], estimate)
         return min(1.0, p * (FORMS if len(options) > 1 else 1)), found
 
     def test(self, mains: Sequence[Found], pairs: Sequence[Found]) -> tuple[list[Found], list[Found]]:
@@ -203,7 +211,7 @@ class Search:
             done[0].append(self._tested(one, part.others(one.knobs[0], self._beyond)))
         for number, one in enumerate(pairs):
             rest = [score for place, score in enumerate(scores) if place != number]
-            done[1].append(self._tested(one, part.others(None, [*rest, self._own(one)])))
+            done[1].append(self._tested(one, part.others(None, [*rest, *self._own(one)])))
         return done
 
     def _tested(self, one: Found, nuisance: Floats) -> Found:
@@ -220,11 +228,17 @@ class Search:
         return contrast(y, features, nuisance, one.weights, level, one.freedom)
 
     def sides(self, one: Found, pairs: Sequence[Found], level: float) -> list[tuple[float, float, float]]:
-        """The acting knob's effect, with its interval, at the near and at the far end of the other one."""
+        """The acting knob's effect, with its interval, at the near and at the far end of the other one; none
+        where it cannot be told apart from the others' by itself."""
         part, nuisance, y = self.beside(one, pairs, without=one.knobs[0])
         assert isinstance(one.shape, Product)
-        ends = one.shape.ends(one.coefficients)
-        features = part.white(one.shape.acting(*(part.factors[place] for place in one.knobs)))
+        ends = one.shape.ends(one.estimate)
+        both = [part.factors[place] for place in one.knobs]
+        features = part.white(one.shape.acting(*both))
+        alone_ = features[:, : one.shape.parts(*both)[0].shape[1]]
+        own = (free_of(nuisance, alone_) ** 2).sum(axis=0)
+        if (own < OWN * alone_.var(axis=0) * len(y)).any():
+            return []
         change = ends.high[1] - ends.low[1]
         weights = [np.concatenate([change, np.outer(change, at[1]).ravel()]) for at in (ends.near, ends.far)]
         return [contrast(y, features, nuisance, one_, level) for one_ in weights]
@@ -238,11 +252,7 @@ class Search:
             return part, part.others(one.knobs[0], self._beyond), self._target
         rest = [other for other in pairs if {*other.knobs} != {*one.knobs}]
         scores = [part.white(other.feature(part.factors))[:, None] for other in rest]
-        return (
-            part,
-            part.others(without, [*scores, self._own(one)][: None if without is None else -1]),
-            self._target,
-        )
+        return part, part.others(without, [*scores, *self._own(one)[without is not None :]]), self._target
 
     def named(self, pair: Found, pairs: Sequence[Found]) -> Found:
         """A pair that was tested, in the form that all units together show best: along a line, or from a
@@ -257,26 +267,33 @@ class Search:
         best = self._pair(part, (pair.knobs[0], pair.knobs[1]), q, free_of(q, y))
         if best is None:
             return pair
-        return replace(pair, knobs=best[1].knobs, shape=best[1].shape, coefficients=best[1].coefficients)
+        named = replace(pair, knobs=best[1].knobs, shape=best[1].shape, estimate=best[1].estimate)
+        part, nuisance, _ = self.beside(named, pairs)
+        features = part.white(named.features(part.factors))
+        own = float((free_of(nuisance, features) ** 2).sum())
+        _, low, high = self.interval(named, pairs, 0.95)
+        # A form that the second part cannot tell from others, or does not show, is no better name.
+        return named if own > OWN * float((features**2).sum()) and not low < 0 < high else pair
 
-    def _own(self, pair: Found) -> Floats:
-        """What each knob of a pair does by itself, in the pair's form, on the second part."""
+    def _own(self, pair: Found) -> list[Floats]:
+        """What each knob of a pair does by itself, in the pair's form, on the second part: the acting one's
+        first."""
         assert isinstance(pair.shape, Product)
         both = [self.second.factors[place] for place in pair.knobs]
-        return self.second.white(np.concatenate(pair.shape.parts(*both), axis=1))
+        return [self.second.white(one) for one in pair.shape.parts(*both)]
 
 
-def _fitted(x: Floats, left: Floats, searched: int, taken: int = 0) -> tuple[float, Floats, float]:
-    """Schwarz's criterion, coefficients (k,) and p of features (units, k)."""
+def _fitted(x: Floats, left: Floats, searched: int, taken: int = 0) -> tuple[float, Estimate, float]:
+    """Schwarz's criterion, coefficients and p of features (units, k) that are free of everything else."""
     n, k = x.shape
-    gram = x.T @ x
-    coefficients = np.linalg.pinv(gram, rcond=1e-9, hermitian=True) @ (x.T @ left)
+    inverse = np.linalg.pinv(x.T @ x, rcond=1e-9, hermitian=True)
+    coefficients = inverse @ (x.T @ left)
     before = max(float(left @ left), 1e-300)
     told = float(coefficients @ (x.T @ left))
     after = max(before - told, 1e-12 * before)
     degrees = max(n - taken - k, 1)
     p = float(f_distribution.sf(told / k / (after / degrees), k, degrees))
-    return n * math.log(after) + (k + searched) * math.log(n), coefficients, p
+    return n * math.log(after) + (k + searched) * math.log(n), Estimate(coefficients, np.asarray(inverse)), p
 
 
 def _share(units: Units, group: Ints, fixed: list[Ints]) -> float:

@@ -15,6 +15,19 @@ from mendel.knowledge.fits import Floats
 from mendel.knowledge.patterns.factors import Center, Factor
 
 
+@dataclass(frozen=True)
+class Estimate:
+    """Coefficients (k,) of a form's features, and the inverse (k, k) of the features' Gram matrix."""
+
+    values: Floats
+    inverse: Floats
+
+    def clear(self, weights: Floats) -> float:
+        """How clear a contrast is: its size over its error, but for a factor that all share."""
+        variance = float(weights @ self.inverse @ weights)
+        return abs(float(weights @ self.values)) / variance**0.5 if variance > 0 else 0.0
+
+
 class Shape(Protocol):
     """A form with everything chosen but its coefficients."""
 
@@ -28,8 +41,8 @@ class Shape(Protocol):
     def features(self, *factors: Factor) -> Floats:
         """(units, k)"""
 
-    def weights(self, coefficients: Floats) -> Floats:
-        """(k,): what the effect is of the coefficients; `coefficients` are those that were found first."""
+    def weights(self, found: Estimate) -> Floats:
+        """(k,): what the effect is of the coefficients; `found` are those of the first part."""
 
 
 @dataclass(frozen=True)
@@ -43,7 +56,7 @@ class Line:
     def features(self, *factors: Factor) -> Floats:
         return self.at.scaled(factors[0].codes)[:, None]
 
-    def weights(self, coefficients: Floats) -> Floats:
+    def weights(self, found: Estimate) -> Floats:
         return np.array([float(self.at.scaled(self.at.high) - self.at.scaled(self.at.low))])
 
 
@@ -66,9 +79,9 @@ class Bend:
     def _columns(z: Floats) -> Floats:
         return np.stack([z, z**2], axis=-1)
 
-    def top(self, coefficients: Floats) -> float | None:
+    def top(self, found: Estimate) -> float | None:
         """The code of the optimum, where it is inside the ends."""
-        slope, curve = (float(one) for one in coefficients)
+        slope, curve = (float(one) for one in found.values)
         if curve == 0:
             return None
         code = self.at.middle + self.at.width * (-slope / (2 * curve))
@@ -78,9 +91,9 @@ class Bend:
         )
         return code if inside[0] < code < inside[1] else None
 
-    def weights(self, coefficients: Floats) -> Floats:
+    def weights(self, found: Estimate) -> Floats:
         low, high = (self._columns(self.at.scaled(end)) for end in (self.at.low, self.at.high))
-        top = self.top(coefficients)
+        top = self.top(found)
         return np.asarray(
             high - low if top is None else self._columns(self.at.scaled(top)) - (low + high) / 2
         )
@@ -97,32 +110,34 @@ class Step:
     def features(self, *factors: Factor) -> Floats:
         return (factors[0].codes > self.cut).astype(float)[:, None]
 
-    def weights(self, coefficients: Floats) -> Floats:
+    def weights(self, found: Estimate) -> Floats:
         return np.ones(1)
 
 
 @dataclass(frozen=True)
 class Levels:
-    """A setting for each level; two of them: the second against the first."""
+    """A setting for each level: of two, the second against the first; of more, one against all others."""
 
     count: int
-    higher: bool
     form: str = "levels"
     searched: int = 0
 
     def features(self, *factors: Factor) -> Floats:
         return dummies(factors[0])
 
-    def best(self, coefficients: Floats) -> int:
-        values = np.array([0.0, *coefficients])
-        return int(np.argmax(values) if self.higher else np.argmin(values))
-
-    def weights(self, coefficients: Floats) -> Floats:
+    def level(self, found: Estimate) -> int:
+        """The level that differs most clearly from the others; of two, the second."""
         if self.count == 2:
-            return np.ones(1)
+            return 1
+        return max(range(self.count), key=lambda level: found.clear(self._against_others(level)))
+
+    def _against_others(self, level: int) -> Floats:
         out = np.full(self.count, -1.0 / (self.count - 1))
-        out[self.best(coefficients)] = 1.0
+        out[level] = 1.0
         return out[1:]
+
+    def weights(self, found: Estimate) -> Floats:
+        return self._against_others(self.level(found)) if self.count > 2 else np.ones(1)
 
 
 def dummies(factor: Factor) -> Floats:
@@ -130,10 +145,10 @@ def dummies(factor: Factor) -> Floats:
     return np.asarray(factor.codes[:, None] == np.arange(1, len(factor.levels)), dtype=float)
 
 
-def alone(factor: Factor, higher: bool) -> list[Shape]:
+def alone(factor: Factor) -> list[Shape]:
     """The forms of one knob."""
     if factor.levels:
-        return [Levels(len(factor.levels), higher)]
+        return [Levels(len(factor.levels))]
     at = factor.center
     distinct = len(np.unique(factor.codes))
     return [Line(at), *([Bend(at)] if distinct > 2 else []), *(Step(cut) for cut in at.cuts)]
@@ -176,8 +191,8 @@ class Product:
         a, b = self.parts(*factors)
         return np.concatenate([a, _products(a, b)], axis=1)
 
-    def ends(self, coefficients: Floats) -> Ends:
-        """The settings between which the first one's effect depends on the second the most."""
+    def ends(self, found: Estimate) -> Ends:
+        """The settings between which the first one's effect depends on the second most clearly."""
         a, b = _points(self.one), _points(self.other)
         options = [
             Ends(x, y, u, v)
@@ -186,11 +201,11 @@ class Product:
             for m, u in enumerate(b)
             for v in b[m + 1 :]
         ]
-        return max(options, key=lambda one: abs(float(one.weights @ coefficients)))
+        return max(options, key=lambda one: found.clear(one.weights))
 
-    def weights(self, coefficients: Floats) -> Floats:
+    def weights(self, found: Estimate) -> Floats:
         """The effect of the first at the far end of the second, less that at the near end."""
-        return self.ends(coefficients).weights
+        return self.ends(found).weights
 
 
 def _products(a: Floats, b: Floats) -> Floats:
@@ -242,4 +257,4 @@ def together(a: Factor, b: Factor) -> list[tuple[Product, bool]]:
 
 
 def _plain(factor: Factor) -> Shape:
-    return Levels(len(factor.levels), False) if factor.levels else Line(factor.center)
+    return Levels(len(factor.levels)) if factor.levels else Line(factor.center)

@@ -69,11 +69,11 @@ class Teller:
         if isinstance(one, Found):
             about = self._effect(tried.kind, one)
         elif isinstance(one, Failing):
-            where = one.rule.words
-            share = one.inside
+            refute = refute_failure(one.rule.words, one.inside, self.cheap)
             about = {
-                "statement": failure_words(one, tried.what), "effect": share - one.outside, "low": one.low,
-                "high": one.high, "where": list(one.rule.where), "refute": refute_failure(where, share, self.cheap),
+                "statement": failure_words(one, tried.what), "effect": one.inside - one.outside,
+                "low": one.low, "high": one.high, "rule": one.rule.words, "where": list(one.rule.where),
+                "refute": refute,
                 "rates": {"inside": list(one.counts[:2]), "outside": list(one.counts[2:])},
             }  # fmt: skip
         elif isinstance(one, Never):
@@ -94,6 +94,7 @@ class Teller:
             words = main_words(one, factor, self.target, bounds) + self._in_cells(one, factor)
             about: dict[str, Any] = {"statement": words, "form": one.shape.form}
             refute = refute_main(one, factors, bounds[0], sd, self.cheap)
+            better = refute["settings"][int((bounds[0] < 0) != self.higher)]
         else:
             one = search.named(one, self.pairs)
             bounds = search.interval(one, self.pairs, self.level)
@@ -107,23 +108,40 @@ class Teller:
                 "form": "step" if step else "product",
             }
             refute = refute_pair(one, factors, bounds[0], sd, self.cheap)
+            better = self._better(refute["settings"], bounds[0], sides)
         effect, low, high = bounds
         where = [
             " and ".join(f"{name}={value}" for name, value in one_.items()) for one_ in refute["settings"]
         ]
-        told = {**about, "effect": effect, "low": low, "high": high, "where": where, "refute": refute}
+        told = {
+            **about,
+            "effect": effect,
+            "low": low,
+            "high": high,
+            "where": where,
+            "try": better,
+            "refute": refute,
+        }
         return {**told, "points": self._points(one)} if self.points else told
 
+    def _better(
+        self, settings: list[dict[str, str]], effect: float, sides: Sequence[tuple[float, float, float]]
+    ) -> dict[str, str]:
+        """Of two knobs at two settings each, the acting one's better setting where it acts most."""
+        strong = int(abs(sides[1][0]) > abs(sides[0][0])) if sides else 1
+        does = sides[strong][0] if sides else effect
+        return settings[2 * strong + int((does < 0) != self.higher)]
+
     def _in_cells(self, one: Found, factor: Factor) -> str:
-        """In how many pairs of settings that differ in this knob alone the better level is better."""
+        """In how many pairs of settings that differ in this knob alone its level is the lower one."""
         if not isinstance(one.shape, Levels):
             return ""
-        best = 1 if one.shape.count == 2 else one.shape.best(one.coefficients)
+        level = one.shape.level(one.estimate)
         rest = [other.codes for place, other in enumerate(self.units.factors) if place != one.knobs[0]]
         keys = [row.tobytes() for row in np.stack(rest, axis=1) + 0.0] if rest else [b""] * len(factor.codes)
         cells: dict[bytes, dict[bool, list[float]]] = {}
         for key, code, value in zip(keys, factor.codes.tolist(), self.units.target.tolist(), strict=True):
-            cells.setdefault(key, {}).setdefault(code == best, []).append(value)
+            cells.setdefault(key, {}).setdefault(code == level, []).append(value)
         gaps = [np.mean(cell[True]) - np.mean(cell[False]) for cell in cells.values() if len(cell) == 2]
         if len(gaps) < CELLS:
             return ""
@@ -145,7 +163,7 @@ class Teller:
             "scale": acting.scale, "unit": acting.unit,
         }  # fmt: skip
         if isinstance(one.shape, Product):
-            on, ends = part.factors[one.knobs[1]], one.shape.ends(one.coefficients)
+            on, ends = part.factors[one.knobs[1]], one.shape.ends(one.estimate)
             cut = (
                 one.shape.other.cut if isinstance(one.shape.other, Step) else (ends.near[0] + ends.far[0]) / 2
             )
@@ -160,7 +178,7 @@ class Teller:
 
 def is_regime(one: Found, sides: Sequence[tuple[float, float, float]]) -> bool:
     """Whether a knob acts on one side of a value only: what it does on the other is small, or not shown."""
-    if not (isinstance(one.shape, Product) and isinstance(one.shape.other, Step)):
+    if not (sides and isinstance(one.shape, Product) and isinstance(one.shape.other, Step)):
         return False
     little, much = sorted(sides, key=lambda side: abs(side[0]))
     shown = not little[1] < 0 < little[2]

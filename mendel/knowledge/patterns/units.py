@@ -14,10 +14,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from mendel.knowledge.compare import BROKEN, STATES
+from mendel.knowledge.compare import BROKEN, ENDED, STATES
 from mendel.knowledge.fits import Floats, Ints
 from mendel.knowledge.patterns.factors import Factor, Roles
-from mendel.knowledge.table import Table
+from mendel.knowledge.table import FALSE, TRUE, Table
 
 FIRST_PART = 0.45
 """Share of the units on which patterns are found; the others test them."""
@@ -35,6 +35,8 @@ UNFINISHED = (
     "unfinished",
 )
 """States of a run that neither ended nor failed."""
+FLAGS = ("failed", "crashed", "diverged", "oom", "nan")
+"""Columns of yes and no that say that a run failed."""
 ADJUST = 20
 """Rounds of taking off the means of settings and of seeds in turn."""
 
@@ -54,20 +56,36 @@ class Runs:
 
 
 def read_runs(table: Table, target: str) -> Runs:
-    """What became of each run, by its status where a column tells, and by its result."""
+    """What became of each run, by its status or flags where columns tell, and by its result."""
     values = table.numbers(target)
     lower = {name.lower(): name for name in table.columns}
     column = next((lower[one] for one in STATES if one in lower), None)
     states = [one.strip().lower() for one in table.labels(column)] if column else [""] * len(table)
-    unfinished = np.array([one in UNFINISHED for one in states])
-    broken = np.array([bool(BROKEN.fullmatch(one)) for one in states]) & ~unfinished
     lost = ~np.isfinite(values)
+    unfinished = np.array([one in UNFINISHED for one in states])
+    unfinished |= _flagged(table, lower, ENDED, FALSE) & ~lost
+    broken = np.array([bool(BROKEN.fullmatch(one)) for one in states]) & ~unfinished
+    for name in FLAGS:
+        bad = _flagged(table, lower, (name,), TRUE)
+        states = [name if flag and not old else old for flag, old in zip(bad, states, strict=True)]
+        broken |= bad
+        unfinished &= ~bad
     why = tuple(
         state if bad else ("no result" if nothing else "")
         for state, bad, nothing in zip(states, broken, lost, strict=True)
     )
     failed = (broken | lost) & ~unfinished
     return Runs(np.where(failed, np.nan, values), failed, ~unfinished, why)
+
+
+def _flagged(table: Table, lower: dict[str, str], names: Sequence[str], said: Sequence[str]) -> np.ndarray:
+    """Where a column of yes and no says so; nowhere, where there is none."""
+    found = np.zeros(len(table), dtype=bool)
+    for name in names:
+        labels = [one.strip().lower() for one in table.labels(lower[name])] if name in lower else []
+        if labels and {*labels} <= {*TRUE, *FALSE}:
+            found |= np.array([one in said for one in labels])
+    return found
 
 
 @dataclass(frozen=True)

@@ -31,7 +31,7 @@ def main_words(one: Found, factor: Factor, target: str, bounds: Bounds) -> str:
     if isinstance(shape, Line):
         return f"{moved(target, bounds)} from {name} {_span(factor, shape.at)}"
     if isinstance(shape, Bend):
-        top = shape.top(one.coefficients)
+        top = shape.top(one.estimate)
         if top is None:
             return f"{moved(target, bounds)} from {name} {_span(factor, shape.at)}, not evenly"
         what = "lower" if bounds[0] < 0 else "higher"
@@ -48,8 +48,8 @@ def main_words(one: Found, factor: Factor, target: str, bounds: Bounds) -> str:
         return (
             f"{target} is {amount(bounds)} {what} with {name}={factor.levels[1]} than with {factor.levels[0]}"
         )
-    best = factor.levels[shape.best(one.coefficients)]
-    return f"{target} is {amount(bounds)} {what} with {name}={best} than with the other {shape.count - 1}"
+    level = factor.levels[shape.level(one.estimate)]
+    return f"{target} is {amount(bounds)} {what} with {name}={level} than with the other {shape.count - 1}"
 
 
 def _span(factor: Factor, at: Center) -> str:
@@ -63,7 +63,7 @@ def pair_words(
     shape = one.shape
     assert isinstance(shape, Product)
     acting, on = (factors[place] for place in one.knobs)
-    ends = shape.ends(one.coefficients)
+    ends = shape.ends(one.estimate)
     change = f"{acting.label} {acting.setting(ends.low[0])} to {acting.setting(ends.high[0])}"
     if acting.levels:
         change = f"{acting.label}={acting.setting(ends.high[0])} instead of {acting.setting(ends.low[0])}"
@@ -79,6 +79,9 @@ def pair_words(
         elsewhere = f"{places[1 - strong]} the effect is {little[0]:+.3g} [{little[1]:.3g}, {little[2]:.3g}]"
         does = "raises" if much[0] > 0 else "lowers"
         return f"{change} {does} {target} by {amount(much)} only {places[strong]}; {elsewhere}"
+    if not sides:
+        than = f"{'higher' if bounds[0] > 0 else 'lower'} {places[1]} than {places[0]}"
+        return f"the effect of {change} on {target} is {amount(bounds)} {than}"
     told = " and ".join(
         f"{side[0]:+.3g} [{side[1]:.3g}, {side[2]:.3g}] {place}"
         for side, place in zip(sides, places, strict=True)

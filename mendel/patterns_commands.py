@@ -1,0 +1,112 @@
+"""`mendel patterns`: what many runs say together, and the experiments that could refute it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+from cyclopts import Parameter
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table as Grid
+
+from mendel.knowledge.table import read_table
+from mendel.knowledge_commands import Data, Page, Where, put_page
+from mendel.recipe_commands import Json, print_json
+
+Some = Annotated[list[str], Parameter(consume_multiple=True)]
+SHOWN = 40
+"""Patterns that a terminal is shown."""
+RANKS = 3
+"""Columns that rank runs alike, of those."""
+
+
+def patterns(
+    *,
+    data: Data,
+    target: str,
+    knobs: Some = [],  # noqa: B006
+    shared: Some = [],  # noqa: B006
+    where: Where = [],  # noqa: B006
+    higher: bool = False,
+    rate: float = 0.05,
+    queue: Path | None = None,
+    page: Page = None,
+    json: Json = False,
+) -> None:
+    """Find what many runs say together: effects, interactions, regimes, failures, knobs that do nothing.
+
+    Patterns are found on one part of the runs and tested on the other; the share of false ones is held.
+
+    Parameters
+    ----------
+    target
+        The column of results, such as a final loss. Runs without one failed, as those whose status says so.
+    knobs
+        Columns that were set (default: all that are not results, names or constant).
+    shared
+        Columns whose runs have something in common (default: those called seed, campaign, sweep, ...).
+    higher
+        More is better.
+    rate
+        Expected share of false ones among the patterns that are told.
+    queue
+        A file to write with ideas that would test the patterns, for `mendel run --ideas`.
+    """
+    from mendel.knowledge.patterns.report import patterns as find
+
+    table = read_table(data).where(where)
+    found = find(table, target, knobs=knobs, shared=shared, higher=higher, rate=rate, points=page is not None)
+    if page is not None:
+        from mendel.report.pattern_figures import pattern_sections
+
+        put_page(page, f"Patterns of {data.name}", pattern_sections(found))
+        for one in found["patterns"]:
+            one.pop("points", None)
+    if queue is not None:
+        from mendel.knowledge.patterns.queue import write_ideas
+
+        written = write_ideas(queue, found, table.name)
+        found["words"].append(f"{queue}: {written}")
+    print_json(found) if json else show_patterns(Console(), found)
+
+
+def show_patterns(console: Console, found: dict[str, Any]) -> None:
+    """Words first, then the patterns with their numbers, then how much each knob matters."""
+    for line in found["words"]:
+        console.print(line, markup=False, highlight=False, soft_wrap=True)
+    ranks = [one for one in found["patterns"] if one["kind"] == "agreement"]
+    shown = [one for one in found["patterns"] if one["kind"] != "agreement"] + ranks[:RANKS]
+    for number, one in enumerate(shown[:SHOWN], 1):
+        console.print()
+        console.print(f"{number}. {one['statement']}", markup=False, highlight=False, soft_wrap=True)
+        scores = f"{one['kind']}, q {one['q']:.2g}, test score {one['test_score']:.2f}"
+        refute = one.get("refute", {}).get("refuted_by", "")
+        console.print(f"   {scores}", style="dim", markup=False, highlight=False)
+        if refute:
+            console.print(
+                f"   to refute: {refute}", style="dim", markup=False, highlight=False, soft_wrap=True
+            )
+    if len(ranks) > RANKS:
+        least, most = (f"{pick(one['effect'] for one in ranks):.2f}" for pick in (min, max))
+        console.print(
+            f"\n{len(ranks) - RANKS} columns more rank runs alike (tau {least} to {most}): --json has all."
+        )
+    if len(shown) > SHOWN:
+        console.print(f"\n{len(shown) - SHOWN} patterns more: --json has all.")
+    if found["inert"]:
+        console.print("\nInert", style="bold")
+        for one in found["inert"]:
+            console.print(f"   {one['statement']}", markup=False, highlight=False, soft_wrap=True)
+    if found["importance"]:
+        console.print()
+        grid = Grid(box=None, pad_edge=False, padding=(0, 2, 0, 0))
+        for name in ("knob", "share of the variance", "of what sets the best apart"):
+            grid.add_column(name, justify="left" if name == "knob" else "right")
+        for one in found["importance"]:
+            ends = [
+                f"{one[k]['value']:.2f} [{one[k]['low']:.2f}, {one[k]['high']:.2f}]"
+                for k in ("variance", "best")
+            ]
+            grid.add_row(escape(one["column"]), *ends)
+        console.print(grid)
