@@ -120,7 +120,7 @@ class Side:
         return time.perf_counter() - start
 
     def importance(self):
-        """What each knob matters, as a user would find out: its table into optuna's forest (fANOVA)."""
+        """What each knob matters, as a user would find out: its table into a study of optuna."""
         import optuna
 
         optuna.logging.set_verbosity(optuna.logging.ERROR)
@@ -139,9 +139,7 @@ class Side:
                 for row in found.to_dict("records")
             ]
         )
-        optuna.importance.get_param_importances(
-            study, evaluator=optuna.importance.FanovaImportanceEvaluator(seed=1)
-        )
+        optuna.importance.get_param_importances(study)
         return time.perf_counter() - start
 
 

@@ -20,7 +20,12 @@ if TYPE_CHECKING:  # numpy and scipy take longer to load than most commands take
     from mendel.knowledge.law_report import Choice
     from mendel.report.evidence_page import Section
 
-Data = Annotated[Path, Parameter(name="--data", help="A .csv, .tsv, .jsonl, .json or .parquet file.")]
+Data = Annotated[
+    Path,
+    Parameter(
+        name="--data", help="A .csv, .tsv, .jsonl, .json or .parquet file, or what `mendel import` wrote."
+    ),
+]
 Where = Annotated[
     list[str],
     Parameter(

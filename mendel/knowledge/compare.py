@@ -75,7 +75,7 @@ def split(table: Table, value: str, group: str | None, all_runs: bool = False) -
 def complete(table: Table) -> NDArray[np.bool_]:
     """Which runs ended, by the columns that say so; all, where none does."""
     ended = np.ones(len(table), dtype=bool)
-    lower = {name.lower(): name for name in table.columns}
+    lower = table.lower()
     for name in ENDED:
         labels = [one.strip().lower() for one in table.labels(lower[name])] if name in lower else []
         if labels and {*labels} <= {*TRUE, *FALSE}:  # a time, say, is no flag
@@ -189,7 +189,7 @@ def _of_rows(table: Table, mine: NDArray[np.bool_], ended: NDArray[np.bool_], va
         said.append(f"{short} of {total} runs did not end and are left out")
     if lost := int((mine & ended & ~np.isfinite(values)).sum()):
         said.append(f"{lost} of {total} runs ended without a number: if the change did that, it is a result")
-    lower = {name.lower(): name for name in table.columns}
+    lower = table.lower()
     used = np.flatnonzero(mine & ended & np.isfinite(values))
     for names, words in ((FILES, "come from one file"), (SEEDS, "share one seed")):
         column = next((lower[one] for one in names if one in lower), None)

@@ -109,7 +109,7 @@ def rejudge(table: Table, value: str | None = None, higher: bool = False) -> dic
 
 def read_log(table: Table, value: str | None, higher: bool) -> tuple[list[Try], int]:
     """The experiments after the baseline, and how many crashed."""
-    lower = {name.lower(): name for name in table.columns}
+    lower = table.lower()
     column = value or next((lower[name] for name in VALUES if name in lower), None)
     status = next((lower[name] for name in ("status", "state", "decision", "kept") if name in lower), None)
     if column is None or status is None:

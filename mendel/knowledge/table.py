@@ -63,6 +63,10 @@ class Table:
         """The whole name of a column, where a table knows short ones."""
         return column
 
+    def lower(self) -> dict[str, str]:
+        """Names in lower case, short ones where a table knows them, and the columns they mean."""
+        return {name.lower(): name for name in self.columns}
+
     def labels(self, column: str) -> list[str]:
         """A column as text; empty where nothing is there."""
         return ["" if value is None else str(value) for value in self._column(column)]
@@ -145,6 +149,11 @@ class Runs(Table):
         if len(found) > 1:
             raise TableError(f"{self.name}: {column!r} may be {' or '.join(found)}; write which")
         return found[0] if found else column
+
+    def lower(self) -> dict[str, str]:
+        whole = super().lower()
+        parts = [(name, before) for before in SHORT for name in whole if name.startswith(before)]
+        return {name.removeprefix(before): whole[name] for name, before in reversed(parts)} | whole
 
     def _column(self, column: str) -> list[Any]:
         return super()._column(self.full(column))

@@ -318,6 +318,39 @@ def test_what_cannot_be_done_is_one_line_and_exit_code_2(arguments, said, tmp_pa
     assert stopped.value.code == 2 and said in capsys.readouterr().err
 
 
+def test_what_is_said_of_tables_is_said_of_imported_runs(tmp_path, capsys, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    log = ["commit\tval_bpb\tmemory_gb\tstatus\tdescription"]
+    for row in range(12):
+        value, status = 1 - row / 1000 + (row % 3) / 400, "discard" if row % 3 else "keep"
+        log.append(f"c{row}\t{value:.6f}\t44.0\t{status}\ttry {row}")
+    (tmp_path / "results.tsv").write_text("\n".join(log) + "\n")
+    call(capsys, "import", "results.tsv", "--into", "loop")
+    direct = json.loads(call(capsys, "rejudge", "results.tsv", "--json"))
+    assert (
+        json.loads(call(capsys, "rejudge", ".mendel/imports/loop", "--json")) == direct
+        and direct["kept"] == 3
+    )
+    rows = [("a", 1, 2.0), ("a", 1, 2.1), ("b", 2, 3.0), ("b", 2, 3.2)]
+    write_csv(tmp_path / "t.csv", ("group", "seed", "loss"), rows)
+    call(capsys, "import", "t.csv", "--into", "t", "--columns", "metric=loss")
+    told = json.loads(
+        call(
+            capsys,
+            "compare",
+            "--data",
+            ".mendel/imports/t",
+            "--value",
+            "loss",
+            "--group",
+            "config.group",
+            "--json",
+        )
+    )
+    assert any("share one seed" in line for line in told["groups"][0]["warnings"])
+    assert not any("one file" in line for line in told["groups"][0]["warnings"])
+
+
 def test_markup_in_the_names_of_others_runs_is_shown_as_it_is(tmp_path, capsys, monkeypatch):
     monkeypatch.chdir(tmp_path)
     file = write_csv(tmp_path / "t.csv", ("run", "loss", "lr[/x]"), [("[bold]a[/nope]", 1, "[red]0.1")])

@@ -40,13 +40,13 @@ class Autoresearch:
                 taken[commit] = taken.get(commit, 0) + 1
                 id = commit if taken[commit] == 1 else f"{commit}#{taken[commit]}"
                 yield (
-                    _run(file, number, id, row)
+                    _run(number, id, row)
                     if len(cells) >= len(head)
                     else Unread(f"row {number}", f"it has {len(cells)} of {len(head)} columns")
                 )
 
 
-def _run(file: Path, number: int, id: str, row: dict[str, str]) -> SourceRun | Unread:
+def _run(number: int, id: str, row: dict[str, str]) -> SourceRun | Unread:
     points = Points()
     for metric in METRICS:
         words = row.get(metric, "").strip()
@@ -64,7 +64,6 @@ def _run(file: Path, number: int, id: str, row: dict[str, str]) -> SourceRun | U
         status=row["status"].strip().lower(),
         config=others,
         curves=points.curves(),
-        file=file.name,
         commit=row["commit"],
     )
 

@@ -81,7 +81,7 @@ def _read_database(file: Path) -> Iterator[SourceRun]:
                 found = math.nan if is_nan else value
                 points.add(key, step, math.copysign(math.inf, found) if abs(found) == LARGEST else found)
             facts = {"user": user, "commit": version, "experiment": experiment}
-            yield _run(id, name, str(status), start, config, points, tags, facts, file.name)
+            yield _run(id, name, str(status), start, config, points, tags, facts, "")
 
 
 def _run(

@@ -45,6 +45,7 @@ class SourceRun:
     group: str = ""
     """Experiment, project or campaign."""
     file: str = ""
+    """Its own, below the source; none where all share one."""
     commit: str = ""
     user: str = ""
     host: str = ""

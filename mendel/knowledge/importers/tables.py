@@ -182,7 +182,6 @@ def runs_of(
             config=_opened_up(config),
             curves=curves,
             started=written(facts.get("started", "")),
-            file=source.name,
             note=note,
         )
 

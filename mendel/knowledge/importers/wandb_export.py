@@ -92,4 +92,4 @@ def _chart(file: Path) -> Iterator[SourceRun | Unread]:
         if there.any():
             found.setdefault(told["run"], []).append(curve(told["metric"], steps[there], values[there]))
     for run, curves in found.items():
-        yield SourceRun(id=run, name=run, curves=tuple(curves), file=file.name)
+        yield SourceRun(id=run, name=run, curves=tuple(curves))
