@@ -62,8 +62,9 @@ from mendel.trust_commands import redteam
 from mendel.yardstick import CorpusError
 
 MAIN = Group("The six that matter", sort_key=1)
-MORE = Group("More", sort_key=2)
-OPTIONS = Group("Options", sort_key=3)
+KNOWN = Group("What many runs say, yours and others'", sort_key=2)
+MORE = Group("More", sort_key=3)
+OPTIONS = Group("Options", sort_key=4)
 EXIT_CODES = "Exit codes: 0 done, 1 lab failure, 2 bad input, 3 missing library, 130 stopped."
 
 app = App(
@@ -93,26 +94,11 @@ testbed_app = App(
 testbed_app.command(check_testbed, name="check")
 testbed_app.command(schema)
 app.command(testbed_app)
-for command in (
-    ablate,
-    export,
-    probe,
-    ladder,
-    sample,
-    redteam,
-    review,
-    mcp,
-    laws,
-    compare,
-    rejudge,
-    patterns,
-):
+for command in (ablate, export, probe, ladder, sample, redteam, review, mcp):
     app.command(command, group=MORE)
-app.command(findings, group=MORE)
-app.command(meta, group=MORE)
-app.command(import_, name="import", group=MORE)
-app.command(runs, group=MORE)
-app.command(curves, group=MORE)
+app.command(import_, name="import", group=KNOWN)
+for asked in (runs, curves, patterns, laws, compare, rejudge, findings, meta):
+    app.command(asked, group=KNOWN)
 
 ConfigFile = Annotated[
     Path | None, Parameter(name="--config", help="Settings file (default: ./mendel.toml if there).")

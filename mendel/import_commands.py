@@ -13,7 +13,7 @@ from rich.table import Table as Grid
 
 from mendel.campaign.config import read_settings
 from mendel.inputs import allowed
-from mendel.knowledge.table import RUNS, Table, TableError, read_table
+from mendel.knowledge.table import IMPORTS, RUNS, Table, TableError, read_table
 from mendel.recipe_commands import Json, print_json
 
 if TYPE_CHECKING:  # numpy takes longer to load than most commands take
@@ -239,9 +239,7 @@ def _told(by: str | None, label: str, count: int, mean: Mean) -> dict[str, Any]:
 
 def _folder(data: str, store: Path | None) -> Path:
     """The folder of a collection by its name, or a folder. TableError where there is none."""
-    from mendel.knowledge.import_runs import FOLDER
-
-    imports = (store or read_settings().root) / FOLDER
+    imports = (store or read_settings().root) / IMPORTS
     for folder in (Path(data), imports / data):
         if (folder / RUNS).is_file():
             return folder

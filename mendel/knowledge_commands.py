@@ -13,7 +13,8 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table as Grid
 
-from mendel.knowledge.table import Table, TableError, read_table
+from mendel.campaign.config import read_settings
+from mendel.knowledge.table import IMPORTS, RUNS, Table, TableError, read_table
 from mendel.recipe_commands import Json, print_json
 
 if TYPE_CHECKING:  # numpy and scipy take longer to load than most commands take
@@ -23,7 +24,7 @@ if TYPE_CHECKING:  # numpy and scipy take longer to load than most commands take
 Data = Annotated[
     Path,
     Parameter(
-        name="--data", help="A .csv, .tsv, .jsonl, .json or .parquet file, or what `mendel import` wrote."
+        name="--data", help="A .csv, .tsv, .jsonl, .json or .parquet file, or the name of imported runs."
     ),
 ]
 Where = Annotated[
@@ -100,7 +101,7 @@ def laws(
     """
     from mendel.knowledge.law_report import Choice, needed
 
-    table = read_table(data).where(where)
+    table = table_of(data).where(where)
     how = Choice(
         fit=tuple(fit), predict=tuple(predict), fit_error=tuple(fit_error), reference=reference,
         cluster=cluster, baseline=baseline, drop=drop, keep_all=keep_all, objective=objective, noise=noise,
@@ -147,6 +148,12 @@ def put_page(path: Path, title: str, sections: Sequence[Section]) -> None:
 
     write_evidence(path, title, sections, shlex.join(["mendel", *sys.argv[1:]]))
     print(f"Page: {path}", file=sys.stderr)
+
+
+def table_of(data: Path) -> Table:
+    """The table of a file, of a folder that `mendel import` wrote, or of the name that it was given."""
+    named = read_settings().root / IMPORTS / data
+    return read_table(named if not data.exists() and (named / RUNS).is_file() else data)
 
 
 def groups(table: Table, by: list[str]) -> list[tuple[dict[str, str], Table]]:
@@ -244,7 +251,7 @@ def compare(
     """
     from mendel.knowledge.compare import compare as compare_groups
 
-    table = read_table(data).where(where)
+    table = table_of(data).where(where)
     found = compare_groups(
         table, value, group, target=target, against=against, pair=pair, higher=higher, all_runs=all_runs
     )
@@ -271,7 +278,7 @@ def rejudge(
     """
     from mendel.knowledge.rejudge import rejudge as judge_again
 
-    found = judge_again(read_table(file), value, higher)
+    found = judge_again(table_of(file), value, higher)
     if page:
         from mendel.report.evidence import rejudge_sections
 

@@ -13,8 +13,8 @@ from rich.markup import escape
 from rich.table import Table as Grid
 
 from mendel.campaign.config import ConfigError, read_settings
-from mendel.knowledge.table import TableError, read_table
-from mendel.knowledge_commands import Page, Where, put_page
+from mendel.knowledge.table import TableError
+from mendel.knowledge_commands import Page, Where, put_page, table_of
 from mendel.recipe_commands import Json, open_store, print_json
 from mendel.store import Store
 
@@ -118,7 +118,7 @@ def meta(
             raise TableError("meta: give --data or --store, not both")
         if effect is None:
             raise TableError("meta: --effect COLUMN is missing")
-        effects, said = read_effects(read_table(data).where(where), effect, se, low, high, by, study, ratio)
+        effects, said = read_effects(table_of(data).where(where), effect, se, low, high, by, study, ratio)
     else:
         with _opened(store) as stores:
             effects, said = effects_of(_known(stores))

@@ -11,8 +11,8 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table as Grid
 
-from mendel.knowledge.table import Runs, Table, read_table
-from mendel.knowledge_commands import Data, Page, Where, put_page
+from mendel.knowledge.table import Runs, Table
+from mendel.knowledge_commands import Data, Page, Where, put_page, table_of
 from mendel.recipe_commands import Json, print_json
 
 Some = Annotated[list[str], Parameter(consume_multiple=True)]
@@ -58,10 +58,10 @@ def patterns(
     """
     from mendel.knowledge.patterns.report import patterns as find
 
-    table = read_table(data).where(where)
+    table = table_of(data).where(where)
     found = find(
         table, target, knobs=knobs, shared=shared, higher=higher, rate=rate,
-        curves=curves_of(data, table, target), points=page is not None,
+        curves=curves_of(table, target), points=page is not None,
     )  # fmt: skip
     if page is not None:
         from mendel.report.pattern_figures import pattern_sections
@@ -77,16 +77,17 @@ def patterns(
     print_json(found) if json else show_patterns(Console(), found)
 
 
-def curves_of(data: Path, table: Table, target: str) -> dict[str, Any]:
+def curves_of(table: Table, target: str) -> dict[str, Any]:
     """What the target's metric was at parts of the way, for each row of imported runs; else nothing."""
     if not isinstance(table, Runs):
         return {}
     from mendel.knowledge.collection import early_values, metrics_of
 
+    folder = Path(table.name)
     metric = table.full(target).removeprefix("final.").removeprefix("least.")
-    if metric not in metrics_of(data):
+    if metric not in metrics_of(folder):
         return {}
-    names, values = early_values(data, metric, EARLY)
+    names, values = early_values(folder, metric, EARLY)
     place = {name: number for number, name in enumerate(names)}
     empty = len(names)  # a run without points
     rows = [place.get(name, empty) for name in table.labels("run")]

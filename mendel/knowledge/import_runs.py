@@ -24,10 +24,9 @@ from mendel.knowledge.import_files import (
     write_state,
 )
 from mendel.knowledge.importers import SourceRun, Unread, importer, recognise
-from mendel.knowledge.table import TableError
+from mendel.knowledge.table import IMPORTS, TableError
 from mendel.store.folders import file_lock
 
-FOLDER = "imports"
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 MEASURED = "mendel"
 """The kind whose runs were measured here; all others are `imported`."""
@@ -112,7 +111,7 @@ def folder_of(root: Path, name: str) -> Path:
     """Where imports of a name lie. TableError for a name that is none."""
     if not NAME.fullmatch(name):
         raise TableError(f"--into {name!r}: must be letters, digits, dots, dashes and underscores")
-    return root / FOLDER / name
+    return root / IMPORTS / name
 
 
 def preview(

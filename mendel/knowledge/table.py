@@ -24,6 +24,8 @@ if TYPE_CHECKING:  # it takes longer to load than most commands take
 
 Floats = NDArray[np.float64]
 KINDS = (".csv", ".tsv", ".jsonl", ".ndjson", ".json", ".parquet")
+IMPORTS = "imports"
+"""Folder of a lab where imported runs lie, by the names that they were given."""
 RUNS = "runs.parquet"
 """In a folder of imported runs, the table of them."""
 SHORT = ("config.", "final.")
