@@ -18,6 +18,10 @@ from mendel.recipe_commands import Json, print_json
 Some = Annotated[list[str], Parameter(consume_multiple=True)]
 EARLY = (0.05, 0.1, 0.25, 0.5)
 """Parts of a run at which its curve is looked at."""
+METRICS = 3
+"""Metrics whose curves are looked at: the target's, if it has one, and others."""
+POINTS = 4
+"""Points of a run from which a metric has a curve."""
 SHOWN = 40
 """Patterns that a terminal is shown."""
 RANKS = 3
@@ -78,21 +82,26 @@ def patterns(
 
 
 def curves_of(table: Table, target: str) -> dict[str, Any]:
-    """What the target's metric was at parts of the way, for each row of imported runs; else nothing."""
+    """What the curves of imported runs were at parts of the way, the target's and others', for each row."""
     if not isinstance(table, Runs):
         return {}
     from mendel.knowledge.collection import early_values, metrics_of
 
     folder = Path(table.name)
-    metric = table.full(target).removeprefix("final.").removeprefix("least.")
-    if metric not in metrics_of(folder):
-        return {}
-    names, values = early_values(folder, metric, EARLY)
-    place = {name: number for number, name in enumerate(names)}
-    empty = len(names)  # a run without points
-    rows = [place.get(name, empty) for name in table.labels("run")]
-    padded = np.vstack([values, np.full((1, len(EARLY)), np.nan)])
-    return {f"{metric} at {share:.0%} of a run": padded[rows, k] for k, share in enumerate(EARLY)}
+    found: dict[str, Any] = {}
+    own = table.full(target).partition(".")[2]
+    metrics = sorted(metrics_of(folder), key=lambda one: (one != own, one))
+    for metric in [one for one in metrics if _is_curve(table, one)][:METRICS]:
+        names, values = early_values(folder, metric, EARLY)
+        place = {name: number for number, name in enumerate(names)}
+        rows = [place.get(name, len(names)) for name in table.labels("run")]  # the last one is of no points
+        padded = np.vstack([values, np.full((1, len(EARLY)), np.nan)])
+        found |= {f"{metric} at {share:.0%} of a run": padded[rows, k] for k, share in enumerate(EARLY)}
+    return found
+
+
+def _is_curve(table: Table, metric: str) -> bool:
+    return float(np.median(table.numbers(f"points.{metric}"))) >= POINTS
 
 
 def show_patterns(console: Console, found: dict[str, Any]) -> None:

@@ -33,6 +33,6 @@ def without_diverged(found: Roles, runs: Runs, units: Units, higher: bool) -> tu
     lost = runs.known & ~runs.failed & (sign * runs.target >= (sign * units.target[off]).min())
     if lost.sum() > RARE * runs.known.sum():
         return runs, units, 0
-    why = tuple("diverged" if bad else old for bad, old in zip(lost, runs.why, strict=True))
+    why = tuple("far from all others" if bad else old for bad, old in zip(lost, runs.why, strict=True))
     runs = replace(runs, failed=runs.failed | lost, target=np.where(lost, np.nan, runs.target), why=why)
     return runs, make_units(found, runs), int(lost.sum())

@@ -225,8 +225,7 @@ def _words(account: dict[str, Any], found: Roles, told: int) -> Iterator[str]:
     failed = f", {account['failed']} of them failed" if account["failed"] else ""
     if account["failed"]:
         kinds = ", ".join(f"{count} {why}" for why, count in account["failed_by"].items())
-        far = account["diverged_by_value"]
-        failed += f" ({kinds}{f', {far} of these by a result far from all others' if far else ''})"
+        failed += f" ({kinds})"
     failed += f"; {account['unfinished']} did not end and are left out" if account["unfinished"] else ""
     yield f"{account['runs']} runs of {account['settings']} settings of {len(found.knobs)} knobs{failed}."
     if account["detectable"] is None:

@@ -26,7 +26,7 @@ from mendel.knowledge.patterns.words import (
     pair_words,
 )
 
-NIL = 0.4
+NIL = 0.25
 """Share of the larger effect below which that on the other side of a value counts as none."""
 CELLS = 4
 """Pairs of settings that differ in one knob alone from which it is said in how many it helps."""

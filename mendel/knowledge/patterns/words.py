@@ -78,7 +78,8 @@ def pair_words(
         much, little = sides[strong], sides[1 - strong]
         elsewhere = f"{places[1 - strong]} the effect is {little[0]:+.3g} [{little[1]:.3g}, {little[2]:.3g}]"
         does = "raises" if much[0] > 0 else "lowers"
-        return f"{change} {does} {target} by {amount(much)} only {places[strong]}; {elsewhere}"
+        only = "only " if little[1] <= 0 <= little[2] else "chiefly "
+        return f"{change} {does} {target} by {amount(much)} {only}{places[strong]}; {elsewhere}"
     if not sides:
         than = f"{'higher' if bounds[0] > 0 else 'lower'} {places[1]} than {places[0]}"
         return f"the effect of {change} on {target} is {amount(bounds)} {than}"
