@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import sys
 from collections import Counter
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, field
@@ -302,8 +303,8 @@ def main() -> None:
     seeds = range(options.first, options.first + options.stores)
     with ProcessPoolExecutor(options.workers) as pool:
         results = list(pool.map(judge, seeds))
-    told = summary(results)
-    print(json.dumps({"summary": told, "stores": results} if options.json else told, indent=1))
+    told = {"made": " ".join(["python", "benchmarks/planted_patterns.py", *sys.argv[1:]]), **summary(results)}
+    print(json.dumps({"summary": told, "stores": results}) if options.json else json.dumps(told, indent=1))
 
 
 if __name__ == "__main__":

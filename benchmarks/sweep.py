@@ -1,17 +1,16 @@
 """A random sweep of the built-in trainer: a real store to read patterns from (docs/knowledge.md).
 
-    python benchmarks/sweep.py --runs 400 --data train.bin --out sweep      # takes about 2 core seconds a run
-
     python benchmarks/sweep.py --runs 400 --data train.bin --out sweep      # about 2 core seconds a run
-run, and `points.csv`: a row for every step with the run's knobs, its status and its training loss. `loss` is
-the mean of the last tenth of the steps; the text is seen once, so it is a loss on new text. The command can
-be stopped and given again.
+
+Knobs are drawn at random, each run with one of four seeds; rung 0, half its tokens. DIR gets a folder for
+each run, and `points.parquet`: a row for each tenth step with the run's knobs, status and training loss.
+`loss` is the mean of the last tenth of the steps; the text is seen once, so it is a loss on new text. The command
+can be stopped and given again.
 """
 
 from __future__ import annotations
 
 import argparse
-import csv
 import json
 import sys
 from concurrent.futures import ProcessPoolExecutor
@@ -19,11 +18,13 @@ from functools import partial
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 
 TRAINER = Path(__file__).parents[1] / "mendel/testbeds/gpt"
 TOKENS = 120_000
 EVERY = 10
-"""Steps between rows of `points.csv`."""
+"""Steps between rows of `points.parquet`."""
 LAST = 0.1
 
 
@@ -76,23 +77,19 @@ def run(number: int, data: Path, out: Path) -> None:
 
 def points(out: Path, runs: int) -> None:
     """All runs' steps as one table."""
-    with (out / "points.csv").open("w", newline="") as file:
-        rows = csv.writer(file)
-        names = list(knobs(0))
-        rows.writerow(["run", "status", "seed", *names, "step", "train_loss", "loss"])
-        for number in range(runs):
-            folder = out / f"run-{number:04d}"
-            status = json.loads((folder / "done.json").read_text())["status"]
-            losses = [
-                json.loads(line)["loss"] for line in (folder / "metrics.jsonl").read_text().splitlines()
-            ]
-            same = [folder.name, status, number % 4, *knobs(number).values()]
-            last = max(1, round(LAST * len(losses)))
-            for step, loss in enumerate(losses):
-                end = step == len(losses) - 1
-                if step % EVERY == 0 or end:
-                    mean = float(np.mean(losses[-last:])) if end and status == "finished" else ""
-                    rows.writerow([*same, step, loss, mean])
+    rows = []
+    for number in range(runs):
+        folder = out / f"run-{number:04d}"
+        status = json.loads((folder / "done.json").read_text())["status"]
+        losses = [json.loads(line)["loss"] for line in (folder / "metrics.jsonl").read_text().splitlines()]
+        same = {"run": folder.name, "status": status, "seed": number % 4, **knobs(number)}
+        last = max(1, round(LAST * len(losses)))
+        for step, loss in enumerate(losses):
+            end = step == len(losses) - 1
+            if step % EVERY == 0 or end:
+                mean = float(np.mean(losses[-last:])) if end and status == "finished" else None
+                rows.append({**same, "step": step, "train_loss": loss, "loss": mean})
+    pq.write_table(pa.Table.from_pylist(rows), out / "points.parquet", compression="zstd")
 
 
 def main() -> None:

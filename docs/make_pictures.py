@@ -4,6 +4,7 @@ python docs/make_pictures.py report STORE_ROOT [CAMPAIGN]   # docs/report.png, f
 python docs/make_pictures.py transfer RESULT                # docs/transfer.png, from benchmarks/transfer.py
 python docs/make_pictures.py ladder RESULT...               # docs/ladder.png, from mendel ladder --json
 python docs/make_pictures.py ablate RESULT                  # docs/ablate.png, from mendel ablate --json
+python docs/make_pictures.py patterns FOLDER TARGET         # docs/patterns.png, from what mendel import wrote
 """
 
 from __future__ import annotations
@@ -20,6 +21,8 @@ from matplotlib.image import imread
 from matplotlib.ticker import FixedLocator, FuncFormatter, NullFormatter, NullLocator
 
 from mendel.campaign.summary import trunk_points
+from mendel.knowledge.patterns.report import patterns
+from mendel.knowledge.table import read_table
 from mendel.report.ablation_figures import effects_figure, interaction_figure, shapley_figure
 from mendel.report.drawing import (
     BLUE,
@@ -35,6 +38,7 @@ from mendel.report.drawing import (
 )
 from mendel.report.facts import gather
 from mendel.report.figures import forest_figure, scaling_figure
+from mendel.report.pattern_figures import effect_figure, importance_figure
 from mendel.store import Store
 
 DPI = 160
@@ -163,15 +167,25 @@ def draw_ablation(found: Mapping[str, Any], target: Path) -> None:
     save_stacked(tuple(figures), target)
 
 
+def draw_patterns(folder: str, goal: str, target: Path) -> None:
+    """The clearest effect of one knob and of two together, and how much each knob matters."""
+    found = patterns(read_table(folder), goal, points=True)
+    first = {one["kind"] == "main": one for one in reversed(found["patterns"]) if "points" in one}
+    figures = [effect_figure(found, first[alone]) for alone in (True, False) if alone in first]
+    save_stacked((*figures, importance_figure(found)), target)
+
+
 def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
-    parser.add_argument("picture", choices=("report", "transfer", "ladder", "ablate"))
-    parser.add_argument("source", nargs="+", help="the store's root and a campaign, or result files")
+    parser.add_argument("picture", choices=("report", "transfer", "ladder", "ablate", "patterns"))
+    parser.add_argument("source", nargs="+", help="root and campaign; folder and target; or result files")
     parser.add_argument("--out", type=Path, help="default: docs/PICTURE.png")
     args = parser.parse_args(arguments)
     target = args.out or FOLDER / f"{args.picture}.png"
     if args.picture == "report":
         draw_report(Path(args.source[0]), args.source[1] if len(args.source) > 1 else None, target)
+    elif args.picture == "patterns":
+        draw_patterns(args.source[0], args.source[1], target)
     else:
         results = [json.loads(Path(file).read_text()) for file in args.source]
         if args.picture == "transfer":

@@ -135,7 +135,7 @@ def _title(one: Found) -> str:
     kinds = {"main": "effect", "interaction": "depends on", "regime": "acts on one side of"}
     if one["kind"] == "main":
         return f"{one['columns'][0]}: its effect, on runs that it was not found on"
-    return f"{one['columns'][0]} {kinds[one['kind']]} {one['columns'][1]}"
+    return f"The effect of {one['columns'][0]} {kinds[one['kind']]} {one['columns'][1]}"
 
 
 def _side(axes: Axes, x: Floats, y: Floats, points: Found, colour: str, name: str, shift: float) -> None:
@@ -166,14 +166,24 @@ def _x_axis(axes: Axes, points: Found, name: str) -> None:
             range(len(points["levels"])), [clean(one, 16) for one in points["levels"]], parse_math=False
         )
         axes.set_xlim(-0.6, len(points["levels"]) - 0.4)
+    elif len(set(points["x"])) <= BINS:
+        codes = np.unique(points["x"])
+        axes.set_xticks(codes, [f"{value:.4g}" for value in _values(codes, points)])
     elif points["scale"] != "linear":
         low, high = min(points["x"]), max(points["x"])
         step = max(1.0, np.ceil((high - low) / 7))
         ticks = np.arange(np.ceil(low), high + 1e-9, step) if high - low > 3 else np.linspace(low, high, 4)
-        values = 2.0**ticks if points["scale"] == "log" else points["unit"] * (2.0**ticks - 1)
+        values = _values(ticks, points)
         axes.set_xticks(ticks, [f"{value:.0f}" if 100 <= value < 1e5 else f"{value:.2g}" for value in values])
     scale = ", logarithmic" if points["scale"] == "log" else ""
     axes.set_xlabel(f"{clean(name, 40)}{scale}", parse_math=False)
+
+
+def _values(codes: Floats, points: Found) -> Floats:
+    """The numbers that codes stand for."""
+    if points["scale"] == "linear":
+        return codes
+    return np.asarray(2.0**codes if points["scale"] == "log" else points["unit"] * (2.0**codes - 1))
 
 
 def rates_figure(found: Found, one: Found, narrow: bool = False) -> Figure:

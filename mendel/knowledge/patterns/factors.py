@@ -288,15 +288,31 @@ def _geometric(x: Floats) -> bool:
 def _merged(factors: list[Factor]) -> list[Factor]:
     """One factor for columns that change together: their effects cannot be told apart."""
     kept: list[Factor] = []
-    settings = len(set(zip(*(one.codes.tolist() for one in factors), strict=True)))
-    for one in factors:
-        twin = next((place for place, other in enumerate(kept) if _same(one, other, settings)), None)
+    places: list[int] = []
+    if not factors:
+        return kept
+    codes = np.stack([one.codes for one in factors])
+    counts = [len(np.unique(one)) for one in codes]
+    settings = len(np.unique(codes, axis=1).T)
+    alike = np.abs(np.corrcoef(codes)) > ALIKE if len(factors) > 1 else np.ones((1, 1), dtype=bool)
+    for place, one in enumerate(factors):
+        twin = None
+        for number, (old, other) in enumerate(zip(places, kept, strict=True)):
+            numbers = one.is_number and other.is_number and alike[place, old]
+            # One to one, and not because each setting differs in all knobs.
+            few = counts[place] == counts[old] <= settings / 2
+            if numbers or (few and len(np.unique(codes[[place, old]], axis=1).T) == counts[place]):
+                twin = number
+                break
         if twin is None:
             kept.append(one)
+            places.append(place)
         else:
-            old = kept[twin]
-            alike = (*old.alike, one.name)
-            kept[twin] = Factor(old.name, old.codes, old.levels, old.scale, old.unit, alike)
+            old_one = kept[twin]
+            together = (*old_one.alike, one.name)
+            kept[twin] = Factor(
+                old_one.name, old_one.codes, old_one.levels, old_one.scale, old_one.unit, together
+            )
     return kept
 
 
@@ -326,11 +342,3 @@ def _standard(factor: Factor) -> Floats:
     if factor.levels:
         x = np.asarray(factor.codes[:, None] == np.arange(1, len(factor.levels)), dtype=float)
     return np.asarray((x - x.mean(axis=0)) / np.maximum(x.std(axis=0), 1e-12))
-
-
-def _same(one: Factor, other: Factor, settings: int) -> bool:
-    if one.is_number and other.is_number and abs(float(np.corrcoef(one.codes, other.codes)[0, 1])) > ALIKE:
-        return True
-    kinds = [len(set(some)) for some in (one.codes.tolist(), other.codes.tolist())]
-    pairs = len(set(zip(one.codes.tolist(), other.codes.tolist(), strict=True)))
-    return pairs == kinds[0] == kinds[1] <= settings / 2  # or each setting differs in all knobs

@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from threadpoolctl import threadpool_limits
 
 from mendel.knowledge.fits import Floats
 from mendel.knowledge.patterns.factors import Factor
@@ -50,6 +51,18 @@ def importance(
 ) -> list[Importance]:
     """Of each factor for target (units,); the effects are fitted on `first` (units,) and told on the rest.
     `pairs`: effects (units,) of two factors together, which count for both."""
+    with threadpool_limits(1, "blas"):  # small matrices: threads would wait for each other
+        return _importance(target, factors, first, pairs, higher, seed)
+
+
+def _importance(
+    target: Floats,
+    factors: Sequence[Factor],
+    first: np.ndarray,
+    pairs: Sequence[tuple[tuple[int, ...], Floats]],
+    higher: bool,
+    seed: int,
+) -> list[Importance]:
     rng = np.random.default_rng(seed)
     rest = np.flatnonzero(~first)
     single, double = _contributions(target, factors, first, [effect for _, effect in pairs])
