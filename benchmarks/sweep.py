@@ -4,8 +4,8 @@
 
 Knobs are drawn at random, each run with one of four seeds; rung 0, half its tokens. DIR gets a folder for
 each run, and `points.parquet`: a row for each tenth step with the run's knobs, status and training loss.
-`loss` is the mean of the last tenth of the steps; the text is seen once, so it is a loss on new text. The command
-can be stopped and given again.
+`loss` is the mean of the last tenth of the steps; the text is seen once, so it is a loss on new text. The
+command can be stopped and given again.
 """
 
 from __future__ import annotations

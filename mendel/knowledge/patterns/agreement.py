@@ -29,8 +29,6 @@ class Agreement:
     columns: tuple[str, ...]
     what: str
     tau: float
-    low: float
-    high: float
     p: float
     count: int
     more: str = ""
@@ -49,10 +47,8 @@ def ranked(
         return None
     sign = float(np.sign(kendalltau(x[here], y[here]).statistic)) or 1.0
     found = kendalltau(x[there], y[there], alternative="greater" if sign > 0 else "less")
-    low, high = tau_interval(float(found.statistic), int(there.sum()))
-    return Agreement(
-        kind, tuple(columns), what, float(found.statistic), low, high, float(found.pvalue), int(there.sum())
-    )
+    count = int(there.sum())
+    return Agreement(kind, tuple(columns), what, float(found.statistic), float(found.pvalue), count)
 
 
 def tau_interval(tau: float, count: int, level: float = 0.95) -> tuple[float, float]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -30,13 +30,26 @@ class Never:
     expected: float
     p: float
     score: float
-    effect: float
-    low: float
-    high: float
-    """Share of the best ones there less that elsewhere."""
+    best: int
+    units: int
+    """The best ones, and all, of the second part."""
+
+    @property
+    def effect(self) -> float:
+        """Share of the best ones there less that elsewhere."""
+        return self.found / self.inside - (self.best - self.found) / (self.units - self.inside)
+
+    def interval(self, level: float) -> tuple[float, float]:
+        return newcombe(self.found, self.inside, self.best - self.found, self.units - self.inside, level)
 
 
-def never(target: Floats, factors: Sequence[Factor], first: np.ndarray, higher: bool) -> Iterator[Never]:
+Beside = Callable[[int, np.ndarray, np.ndarray], float]
+"""p of (knob, inside, best) on the second part beside all other knobs."""
+
+
+def never(
+    target: Floats, factors: Sequence[Factor], first: np.ndarray, higher: bool, beside: Beside | None = None
+) -> Iterator[Never]:
     """For each knob the most frequent setting (a level, an end of a number) that no best unit of the first
     part has."""
     order = -target if higher else target
@@ -49,7 +62,7 @@ def never(target: Floats, factors: Sequence[Factor], first: np.ndarray, higher: 
         ]
         size, where, mask = max(options, key=lambda one: one[0], default=(0.0, "", best))
         if size * float(best[first].mean()) >= EXPECTED:
-            yield _tested(knob, where, mask[~first], best[~first])
+            yield from _tested(knob, where, mask[~first], best[~first], beside)
 
 
 def _settings(factor: Factor, best: np.ndarray) -> Iterator[tuple[str, np.ndarray]]:
@@ -63,12 +76,14 @@ def _settings(factor: Factor, best: np.ndarray) -> Iterator[tuple[str, np.ndarra
         yield f"{factor.name}>{factor.setting(high)}", codes > high
 
 
-def _tested(knob: int, where: str, inside: np.ndarray, best: np.ndarray) -> Never:
+def _tested(
+    knob: int, where: str, inside: np.ndarray, best: np.ndarray, beside: Beside | None
+) -> Iterator[Never]:
     n, k, m, found = len(best), int(best.sum()), int(inside.sum()), int((inside & best).sum())
-    if not 0 < m < n:
-        return Never(knob, where, found, m, 0.0, 1.0, 0.0, 0.0, -1.0, 1.0)
+    if not (0 < m < n and k):
+        return
     p = float(hypergeom.cdf(found, n, k, m))
-    r = float(np.corrcoef(inside, best)[0, 1]) if k else 0.0
-    low, high = newcombe(found, m, k - found, n - m)
-    effect = found / m - (k - found) / (n - m)
-    return Never(knob, where, found, m, k * m / n, p, -r * abs(r), effect, low, high)
+    if beside is not None:  # or it is another knob that keeps the best away, or a campaign
+        p = max(p, beside(knob, inside, best))
+    r = float(np.corrcoef(inside, best)[0, 1])
+    yield Never(knob, where, found, m, k * m / n, p, -r * abs(r), k, n)

@@ -3,59 +3,35 @@
 from __future__ import annotations
 
 import math
-import re
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 
 import numpy as np
 
 from mendel.inputs import allowed
+from mendel.knowledge.compare import STATES
 from mendel.knowledge.fits import Floats, Ints
-from mendel.knowledge.table import SHORT, Runs, Table, TableError
+from mendel.knowledge.patterns.columns import is_count, is_name, is_result, is_scale, is_shared
+from mendel.knowledge.patterns.states import is_state
+from mendel.knowledge.table import FALSE, SHORT, TRUE, Runs, Table, TableError
 
-MEASURED = re.compile(
-    r"((final|least|points|best|end|summary|metrics?)[._/].*)|(err|error|acc|accuracy)[._/].*|"
-    r"(.*[._/\- ])?(loss|bpb|bits_per_byte|ppl|perplexity|acc|accuracy|err|error|auc|f1|score|reward|mfu|"
-    r"throughput|"
-    r"grad_norm|gnorm|memory|memory_gb|mem|mem_gb|vram|vram_gb|time|seconds|secs|ms|minutes|hours|"
-    r"duration|runtime|wall|wallclock|tokens_per_sec(ond)?|tok_s|steps_per_sec(ond)?|step|last_step|steps_done|final_step|"
-    r"diverged|converged|complete|completed|finished|done|status|state|failed|crashed)|"
-    r"(.*[._/\- ])?(val|valid|eval|test|train)|"
-    r"(.*[._/\- ])?(loss|acc|bpb|ppl|error|err)[_./@ ]*(at)?[_./@ ]*\d+[km%]?(_steps?)?|"
-    r"loss[._/](?!(fn|func|function|scale|scaling|weight|coef|coefficient|type|kind)$).*",
-    re.IGNORECASE,
-)
-SET_ALTHOUGH = re.compile(r"(.*[._/\- ])?(z|aux|moe|router|balance|load|label)_?loss", re.IGNORECASE)
-"""Weights of terms of the loss are knobs that are called losses."""
-NAMES = re.compile(
-    r"(run|trial|job|wandb|task|experiment)?[._/\- ]?(id|uuid|name|number|index|idx|no)|run|trial|job|row|"
-    r"commit|hash|sha|sha1|file|path|log|log_?file|url|notes?|description|comment|created(_at)?|started(_at)?|"
-    r"finished_at|timestamp|datetime|date|user|host|hostname|machine|node|source|kind|grade|tags?|port|pid|output_?dir|run_?dir",
-    re.IGNORECASE,
-)
-SHARED = re.compile(
-    r"(.*[._/\- ])?(((random|rng|data|init|global)?_?seed)|campaign|sweep|sweep_?id|study|project|experiment|"
-    r"cell|cohort|fingerprint)",
-    re.IGNORECASE,
-)
-SCALE = re.compile(
-    r"(.*[._/\- ])?(n_?params|params|parameters|model_?size|size|scale|rung|n_?non_?embedding|flops|compute|"
-    r"width|d_?model|n_?embd|hidden_?size|tokens|n_?tokens)",
-    re.IGNORECASE,
-)
 RESULT = "final."
 """What the names of imported runs' results begin with."""
 WIDE = 8.0
 """Ratio of a positive knob's ends from which it is read on a logarithmic scale."""
 FEW = 3
 """Runs of a level below which it is put together with other rare ones."""
+MANY_NUMBERS = 12
+"""Different numbers of a column up to which, where it has gaps, each is a setting."""
 MANY_LEVELS = 40
 """Levels of a knob at most, in fewer than 20 times as many runs."""
 ENDS = (0.1, 0.9)
 """Quantiles of a number between which its effect is told."""
 CUTS = np.linspace(0.15, 0.85, 8)
 """Quantiles at which a step is looked for."""
+FEWEST = 8
+"""Runs from which a name that several rows share is one of runs."""
 RARE, NONE = "(rare)", "(none)"
 FOLLOWS = 1e-3
 """Share of a knob's variance that others leave, below which it follows from them."""
@@ -105,6 +81,8 @@ class Factor:
     unit: float = 1.0
     alike: tuple[str, ...] = ()
     """Other columns that change with it, nearly always."""
+    missing: np.ndarray | None = None
+    """(units,): where a number is none; its code is the median there."""
 
     @property
     def is_number(self) -> bool:
@@ -133,7 +111,8 @@ class Factor:
         return float(2.0**code if self.scale == "log" else self.unit * (2.0**code - 1))
 
     def take(self, places: Ints) -> Factor:
-        return Factor(self.name, self.codes[places], self.levels, self.scale, self.unit, self.alike)
+        missing = None if self.missing is None else self.missing[places]
+        return replace(self, codes=self.codes[places], missing=missing)
 
 
 @dataclass(frozen=True)
@@ -172,19 +151,24 @@ def roles(table: Table, target: str, knobs: Sequence[str] = (), shared: Sequence
             continue
         labels = table.labels(name)
         named = name in knobs or name in shared
-        group = name in shared or (not named and (SHARED.fullmatch(name) or name in table.groups))
         if len(set(labels)) < 2:
             lists["constant"].append(name)
-        elif group:
+        elif name in shared or (
+            not named and (is_shared(name) or name in table.groups or _repeats(name, labels))
+        ):
             together[name] = labels
-        elif not named and (_is_measured(name) or table.full(name).startswith(RESULT)):
+        elif not named and (table.full(name).startswith(RESULT) or _is_measured(name, labels)):
             lists["measured"].append(name)
-        elif not named and (knobs or NAMES.fullmatch(name)) or (factor := as_factor(name, labels)) is None:
+        elif not named and (knobs or is_name(name) or is_count(labels)):
+            lists["ignored"].append(name)
+        elif (factor := as_factor(name, labels)) is None:
+            if named:
+                raise TableError(f"{table.name}: --knobs {name!r}: nearly each run has a value of its own")
             lists["ignored"].append(name)
         else:
             found.append(factor)
     kept, determined = _own(_merged(found))
-    scales = tuple(one.name for one in kept if any(SCALE.fullmatch(column) for column in one.columns))
+    scales = tuple(one.name for one in kept if any(is_scale(column) for column in one.columns))
     return Roles(
         tuple(kept), together, tuple(lists["measured"]), scales, tuple(lists["constant"]),
         tuple(lists["ignored"]), determined,
@@ -219,25 +203,42 @@ def _known(table: Table, name: str, columns: Sequence[str]) -> str:
     return name
 
 
-def _is_measured(name: str) -> bool:
-    return bool(MEASURED.fullmatch(name)) and not SET_ALTHOUGH.fullmatch(name)
+def _is_measured(name: str, labels: Sequence[str]) -> bool:
+    """A result by its name, and not made of words: a choice may be called loss, too."""
+    if not is_result(name):
+        return False
+    flags = {*TRUE, *FALSE}
+    return (
+        name.lower() in STATES
+        or _numbers(labels) is not None
+        or all(is_state(one) or one.lower() in flags for one in {*labels})
+    )
+
+
+def _repeats(name: str, labels: Sequence[str]) -> bool:
+    """A name of runs that several rows share: they are steps or folds of one run."""
+    return is_name(name) and FEWEST <= len(set(labels)) <= len(labels) / 2
 
 
 def as_factor(name: str, labels: Sequence[str]) -> Factor | None:
     """A column as a knob; None for one that names each run, or nearly."""
     numbers = _numbers(labels)
-    if numbers is not None and len(np.unique(numbers[np.isfinite(numbers)])) > 2:
+    known = numbers[np.isfinite(numbers)] if numbers is not None else np.zeros(0)
+    different = len(np.unique(known))
+    # A few numbers beside nothing are settings: to clip at 1 and not to clip lie on no line.
+    if numbers is not None and different > 2 and (len(known) == len(numbers) or different > MANY_NUMBERS):
         return _number(name, numbers)
     texts = [one.strip() or NONE for one in labels]
     names, counts = np.unique(np.array(texts, dtype=object), return_counts=True)
-    if len(names) > 2 and (counts < FEW).mean() > 0.5 or len(names) > max(MANY_LEVELS, len(texts) / 20):
+    most = max(MANY_LEVELS, len(texts) / 20)
+    if (len(names) > 2 and (counts < FEW).mean() > 0.5) or len(names) > most:
         return None
     rare = {str(one) for one, count in zip(names, counts, strict=True) if count < FEW and len(names) > 2}
     order = [str(one) for one in names if str(one) not in rare] + ([RARE] if rare else [])
     if len(order) < 2:
         return None
     if numbers is not None:
-        order.sort(key=lambda one: (one == RARE, _value(one)))
+        order.sort(key=lambda one: (one == RARE, one == NONE, _value(one)))
     place = {one: number for number, one in enumerate(order)}
     codes = np.array([place[RARE if one in rare else one] for one in texts], dtype=float)
     return Factor(name, codes, tuple(order))
@@ -247,7 +248,9 @@ def _numbers(labels: Sequence[str]) -> Floats | None:
     """A column's numbers, NaN where it is empty; None for text, and for true and false."""
     found = np.array([_value(one) for one in labels])
     empty = np.array([not one.strip() or one.strip().lower() in ("none", "nan", "null") for one in labels])
-    return None if np.isnan(found[~empty]).any() or empty.all() else found
+    if np.isnan(found[~empty]).any() or empty.all():
+        return None
+    return np.where(np.isfinite(found), found, np.nan)
 
 
 def _value(label: str) -> float:
@@ -271,8 +274,9 @@ def _number(name: str, x: Floats) -> Factor:
     with np.errstate(invalid="ignore", divide="ignore"):
         if scale != "linear":
             codes = np.log2(x) if scale == "log" else np.log2(1 + x / unit)
-    codes = np.where(np.isfinite(codes), codes, np.median(codes[np.isfinite(codes)]))
-    return Factor(name, np.asarray(codes, dtype=float), scale=scale, unit=unit)
+    there = np.isfinite(codes)
+    codes = np.where(there, codes, np.median(codes[there]))
+    return Factor(name, np.asarray(codes), scale=scale, unit=unit, missing=None if there.all() else ~there)
 
 
 def _geometric(x: Floats) -> bool:
@@ -294,25 +298,26 @@ def _merged(factors: list[Factor]) -> list[Factor]:
     codes = np.stack([one.codes for one in factors])
     counts = [len(np.unique(one)) for one in codes]
     settings = len(np.unique(codes, axis=1).T)
-    alike = np.abs(np.corrcoef(codes)) > ALIKE if len(factors) > 1 else np.ones((1, 1), dtype=bool)
+    ranks = np.stack([np.unique(one, return_inverse=True)[1] for one in codes]).astype(float)
+    alike = np.ones((1, 1), dtype=bool)
+    if len(factors) > 1:
+        alike = (np.abs(np.corrcoef(codes)) > ALIKE) | (np.abs(np.corrcoef(ranks)) > ALIKE)
     for place, one in enumerate(factors):
         twin = None
         for number, (old, other) in enumerate(zip(places, kept, strict=True)):
-            numbers = one.is_number and other.is_number and alike[place, old]
-            # One to one, and not because each setting differs in all knobs.
-            few = counts[place] == counts[old] <= settings / 2
-            if numbers or (few and len(np.unique(codes[[place, old]], axis=1).T) == counts[place]):
+            numbers = one.is_number and other.is_number
+            # Names: one to one, and not because each setting differs in all knobs.
+            few = not numbers and counts[place] == counts[old] <= settings / 2
+            if (numbers and alike[place, old]) or (
+                few and len(np.unique(codes[[place, old]], axis=1).T) == counts[place]
+            ):
                 twin = number
                 break
         if twin is None:
             kept.append(one)
             places.append(place)
         else:
-            old_one = kept[twin]
-            together = (*old_one.alike, one.name)
-            kept[twin] = Factor(
-                old_one.name, old_one.codes, old_one.levels, old_one.scale, old_one.unit, together
-            )
+            kept[twin] = replace(kept[twin], alike=(*kept[twin].alike, one.name))
     return kept
 
 

@@ -87,11 +87,13 @@ class Failing:
     """Squared correlation of the rule with failure there."""
     inside: float
     outside: float
-    low: float
-    high: float
-    """Interval of the difference of the two shares."""
     counts: tuple[int, int, int, int]
     """Failed and all, inside; failed and all, outside."""
+
+    def interval(self, level: float) -> tuple[float, float]:
+        """Of the difference of the two shares."""
+        lost, runs, its_lost, its_runs = self.counts
+        return newcombe(lost, runs, its_lost, its_runs, level) if runs and its_runs else (-1.0, 1.0)
 
 
 def failing(settings: Settings) -> Iterator[Failing]:
@@ -281,18 +283,16 @@ def _tested(rule: Rule, part: Settings) -> Failing:
     lost, runs = float(part.failed[inside].sum()), float(part.runs[inside].sum())
     its_lost, its_runs = float(part.failed[~inside].sum()), float(part.runs[~inside].sum())
     if not runs or not its_runs:
-        return Failing(rule, 1.0, 0.0, 0.0, 0.0, -1.0, 1.0, (0, int(runs), int(its_lost), int(its_runs)))
+        return Failing(rule, 1.0, 0.0, 0.0, 0.0, (0, int(runs), int(its_lost), int(its_runs)))
     here, there = lost / runs, its_lost / its_runs
     if part.runs.max() == 1:
         p = float(fisher_exact([[lost, runs - lost], [its_lost, its_runs - its_lost]], "greater").pvalue)
     else:  # runs of one setting fail together: settings are what is shuffled
         p = permuted(part.share[inside], part.share[~inside]) / 2 if here > there else 1.0
-    low, high = newcombe(lost, runs, its_lost, its_runs)
     spread = float(inside.std()) * float(part.share.std())
     r = float(np.corrcoef(inside, part.share)[0, 1]) if spread > 0 else 0.0
-    return Failing(
-        rule, p, r * abs(r), here, there, low, high, (int(lost), int(runs), int(its_lost), int(its_runs))
-    )
+    counts = (int(lost), int(runs), int(its_lost), int(its_runs))
+    return Failing(rule, p, r * abs(r), here, there, counts)
 
 
 def newcombe(a: float, n: float, b: float, m: float, level: float = 0.95) -> tuple[float, float]:

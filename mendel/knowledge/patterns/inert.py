@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from scipy.optimize import brentq
-from scipy.stats import ncf
+from scipy.stats import binom, ncf
 
 from mendel.knowledge.fits import Floats
 from mendel.knowledge.patterns.factors import Factor
@@ -17,6 +17,8 @@ from mendel.knowledge.patterns.search import Part
 SMALL = 0.05
 """Share of the results' variance below which a knob counts as inert."""
 LEVEL = 0.95
+MOST = 0.98
+RARE = 0.001
 COPIES = 3
 """Pairs of runs that differ in one knob alone and have equal results: more of them are no luck."""
 
@@ -76,6 +78,8 @@ def copies(target: Floats, factors: Sequence[Factor]) -> dict[str, tuple[int, in
     for place, factor in enumerate(factors):
         _, code = np.unique(factor.codes, return_inverse=True)
         marks[place] = rng.integers(0, 2**63, int(code.max()) + 1, dtype=np.uint64)[code]
+    counts = np.unique(target, return_counts=True)[1]
+    luck = float(((counts / len(target)) ** 2).sum())  # that two runs have equal results, whatever they set
     whole = marks.sum(axis=0)  # modulo 2**64: settings are equal where their sums are
     found = {}
     for place, factor in enumerate(factors):
@@ -84,6 +88,6 @@ def copies(target: Floats, factors: Sequence[Factor]) -> dict[str, tuple[int, in
         a, b = order[:-1], order[1:]
         pair = (rest[a] == rest[b]) & (factor.codes[a] != factor.codes[b])
         pairs, same = int(pair.sum()), int((pair & (target[a] == target[b])).sum())
-        if same >= COPIES and same > pairs / 2:
+        if same >= max(COPIES, MOST * pairs) and float(binom.sf(same - 1, pairs, luck)) < RARE:
             found[factor.name] = (same, pairs)
     return found

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from mendel.knowledge.patterns.factors import NONE, RARE
 from mendel.knowledge.table import TableError
 
 CLASSES = (
@@ -28,7 +29,7 @@ CONFIGURATION = "config."
 
 def write_ideas(path: Path, found: Mapping[str, Any], source: str) -> str:
     """Write the file, and say what is in it. TableError where it cannot be written, or would be empty."""
-    blocks = [block for one in found["patterns"] if "try" in one for block in [_idea(one, source, found)]]
+    blocks = [block for one in found["patterns"] if _settable(one) for block in [_idea(one, source, found)]]
     if not blocks:
         raise TableError(
             f"--queue {path}: no pattern says that a setting is better, so there is nothing to queue"
@@ -40,6 +41,11 @@ def write_ideas(path: Path, found: Mapping[str, Any], source: str) -> str:
         raise TableError(f"--queue {path}: {error.strerror}") from None
     count = text.count("[[idea]]")
     return f"{count} ideas that would test these patterns; try them by mendel run --ideas {path}"
+
+
+def _settable(one: Mapping[str, Any]) -> bool:
+    """Whether a pattern has settings that an override can name."""
+    return "try" in one and not {RARE, NONE} & {*one["try"].values()}
 
 
 def _idea(one: Mapping[str, Any], source: str, found: Mapping[str, Any]) -> str:

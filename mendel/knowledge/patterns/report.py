@@ -20,8 +20,9 @@ from mendel.knowledge.patterns.factors import Factor, Roles, roles
 from mendel.knowledge.patterns.failures import LEAST, Settings, failing
 from mendel.knowledge.patterns.importance import importance
 from mendel.knowledge.patterns.inert import SMALL, copies, shares
+from mendel.knowledge.patterns.linear import free_of
 from mendel.knowledge.patterns.search import FORMS, PROMISING, Found, Part, Search
-from mendel.knowledge.patterns.shapes import LEVELS
+from mendel.knowledge.patterns.shapes import LEVELS, dummies
 from mendel.knowledge.patterns.telling import Teller, Tried
 from mendel.knowledge.patterns.units import Runs, Units, make_units, read_runs, settings
 from mendel.knowledge.table import Table, TableError
@@ -31,6 +32,8 @@ FALSE = 0.05
 FEWEST = 30
 """Settings below which none are looked for: a part of them would show next to nothing."""
 POWER = 0.9
+WIDER = 1.05
+"""The errors are larger than those of plain least squares: outliers, unequal noise, permutations."""
 ALIKE = ("agreement", "scales", "early")
 """Kinds that say what ranks runs alike: a family of their own."""
 
@@ -75,6 +78,8 @@ def _patterns(
     if not found.knobs:
         words = "no column is a knob that was set to different values; name some by --knobs"
         raise TableError(f"{table.name}: {words}")
+    if not (runs.known & ~runs.failed).any():
+        raise TableError(f"{table.name}: no run that ended has a number in column {target!r}")
     units, far, search = make_units(found, runs), 0, None
     mains: list[Found] = []
     pairs: list[Found] = []
@@ -85,7 +90,7 @@ def _patterns(
     tried = [_tried(units, "main", one) for one in mains] + [
         _tried(units, "interaction", one) for one in pairs
     ]
-    tried += _never(units, higher) if search else []
+    tried += _never(units, search, higher) if search else []
     tried += _failures(found, runs)
     tried += _agreements(table, found, units, target)
     at = {name: values[units.runs] for name, values in curves.items()}
@@ -139,8 +144,8 @@ def both(p: float) -> float:
     return min(1.0, 2 * p)
 
 
-def _never(units: Units, higher: bool) -> list[Tried]:
-    some = never(units.target, units.factors, units.first, higher)
+def _never(units: Units, search: Search, higher: bool) -> list[Tried]:
+    some = never(units.target, units.factors, units.first, higher, search.also_beside)
     return [Tried("never", (units.factors[one.knob].name,), both(one.p), one.score, one) for one in some]
 
 
@@ -208,6 +213,7 @@ def _account(
         "tested_on": int((~units.first).sum()),
         "tried": len(tried),
         "rate": rate,
+        "repeats": units.repeats,
         "noise": units.noise if math.isfinite(units.noise) else None,
         "detectable": detectable(search, tests, rate) if search else None,
         "knobs": [one.name for one in found.knobs],
@@ -227,10 +233,18 @@ def _words(account: dict[str, Any], found: Roles, told: int) -> Iterator[str]:
         kinds = ", ".join(f"{count} {why}" for why, count in account["failed_by"].items())
         failed += f" ({kinds})"
     failed += f"; {account['unfinished']} did not end and are left out" if account["unfinished"] else ""
-    yield f"{account['runs']} runs of {account['settings']} settings of {len(found.knobs)} knobs{failed}."
+    what = f"{account['settings']} settings of {len(found.knobs)} knobs with a result"
+    yield f"{account['runs']} runs, {what}{failed}."
     if account["detectable"] is None:
-        yield f"Patterns need at least {FEWEST} settings with a result: some to find them, some to test them."
-        return
+        need = f"Effects need at least {FEWEST} settings with a result: some to find them, some to test them"
+        compare = account["repeats"] >= 2 and account["settings"] > 1
+        yield f"{need}{'; mendel compare tests these, with their repeats' if compare else ''}."
+    else:
+        yield from _tested_words(account, told)
+    yield from _column_words(found)
+
+
+def _tested_words(account: dict[str, Any], told: int) -> Iterator[str]:
     parts = f"found on {account['found_on']} settings and tested on the other {account['tested_on']}"
     rate = f"with at most {account['rate']:.0%} false ones expected"
     yield f"{told or 'No'} pattern{'s' * (told != 1)} of {account['tried']} that were tried, {parts}, {rate}."
@@ -240,6 +254,9 @@ def _words(account: dict[str, Any], found: Roles, told: int) -> Iterator[str]:
         f"An effect of {easy:.3g} of the knob that is easiest to see, or of {hard:.3g} of the one that is "
         f"hardest, is found with a chance of 90 %; smaller ones often are not."
     )
+
+
+def _column_words(found: Roles) -> Iterator[str]:
     for names, words in (
         (found.measured, "taken for results, not knobs"),
         (found.ignored, "taken for names of runs, or all different"),
@@ -261,11 +278,13 @@ def detectable(search: Search, tried: int, rate: float) -> dict[str, Any]:
     see."""
     sd, n, m = search.noise, search.second.count, search.first.count
     alpha = rate / max(tried, 1) / 2
-    main = float(norm.isf(alpha) + norm.ppf(POWER)) * sd / n**0.5
+    main = WIDER * float(norm.isf(alpha) + norm.ppf(POWER)) * sd / n**0.5
     each = 1 - (1 - POWER) / 2  # a pair has to pass on both parts
     first = float(norm.isf(PROMISING / FORMS / 2) + norm.ppf(each)) * sd / m**0.5
-    pair = max(float(norm.isf(alpha) + norm.ppf(each)) * sd / n**0.5, first)
-    spread = {one.name: _spread(one) for one in search.units.factors}
+    pair = WIDER * max(float(norm.isf(alpha) + norm.ppf(each)) * sd / n**0.5, first)
+    spread = {
+        one.name: _spread(one) / _shared_with_others(search, k) for k, one in enumerate(search.units.factors)
+    }
     two = sorted(spread[one.name] for one in search.units.factors if len(one.levels) <= LEVELS)[:2]
     by_knob = {name: main / size for name, size in spread.items()}
     return {
@@ -276,6 +295,20 @@ def detectable(search: Search, tried: int, rate: float) -> dict[str, Any]:
         "pair_of_even_switches": pair / 0.25,
         "spread": spread,
     }
+
+
+def _shared_with_others(search: Search, knob: int) -> float:
+    """By how much the error of a knob's effect is larger than were it set independently of all others, and
+    within groups."""
+    part = search.second
+    factor = part.factors[knob]
+    raw = factor.center.scaled(factor.codes)[:, None] if factor.is_number else dummies(factor)
+    raw = raw[:, raw.std(axis=0) > 0]
+    if not raw.shape[1]:
+        return 1e3
+    own = ((raw - raw.mean(axis=0)) ** 2).sum(axis=0)
+    left = (free_of(part.others(knob), part.white(raw)) ** 2).sum(axis=0)
+    return float(np.sqrt((own / np.maximum(left, 1e-6 * own)).max()))
 
 
 def _spread(factor: Factor) -> float:
@@ -312,7 +345,7 @@ def _inert(
         whole = Part(units, np.arange(len(units.target)), None, [])
         most = {one.name: one for one in shares(whole, units.factors)}
     for factor in found.knobs:
-        if factor.name in same:
+        if factor.name in same and factor.name not in acting:
             equal, pairs = same[factor.name]
             found_ = f"{equal} of {pairs} pairs of runs that differ in it alone have equal results"
             words = f"{factor.label} changes nothing: {found_}"

@@ -9,6 +9,7 @@ from itertools import combinations
 
 import numpy as np
 from scipy.stats import f as f_distribution
+from scipy.stats import t as t_distribution
 
 from mendel.knowledge.fits import Floats, Ints
 from mendel.knowledge.patterns.factors import Factor
@@ -28,12 +29,18 @@ PROMISING = 0.05
 """p on the first part from which a pair of knobs is tested on the second."""
 FORMS = 3.0
 """Independent choices that the forms of one pair come to."""
+NUMBER = 3
+"""Independent directions that the forms of a number come to."""
+WITHIN = 1e12
+"""Variance between groups over that within from which on only differences within groups count."""
+EACH = 5
+"""Units of a group, on average, from which that is done."""
 PAIRS = 12
 """Pairs that are tested at most."""
 SEARCHED = 2000
 """Units on which pairs are looked for at most."""
 KNOBS = 40
-"""Knobs of which pairs are looked for: those that matter most alone, and scales."""
+"""Knobs of which pairs are looked for: those that matter most alone."""
 
 
 class Part:
@@ -51,6 +58,9 @@ class Part:
         columns = [np.ones((self.count, 1))]
         columns += [(one[:, None] == np.unique(one)[1:]).astype(float) for one in labels]
         self.ground = self.white(np.concatenate(columns, axis=1))
+        # Columns of nothing stand for the means of groups that whitening took, so that they are counted.
+        taken = len(np.unique(self.group)) if self.group is not None and random and random[1] >= WITHIN else 0
+        self.counted = np.zeros((self.count, taken))
         self.smooth = self._smooth()
 
     def _smooth(self) -> list[Floats]:
@@ -74,7 +84,9 @@ class Part:
     def others(self, place: int | None, more: Sequence[Floats] = ()) -> Floats:
         """A basis of everything but one knob."""
         kept = [one for number, one in enumerate(self.smooth) if number != place]
-        return basis(np.concatenate([self.ground, *kept, *more], axis=1))
+        return np.concatenate(
+            [basis(np.concatenate([self.ground, *kept, *more], axis=1)), self.counted], axis=1
+        )
 
     def freedom(self, feature: Floats) -> int:
         """Degrees of freedom of a feature that differs between groups only: the groups'. 0: no such limit."""
@@ -83,7 +95,7 @@ class Part:
         counts = np.bincount(self.group)
         means = np.bincount(self.group, weights=feature) / np.maximum(counts, 1)
         inside = float(((feature - means[self.group]) ** 2).mean())
-        return max(int((counts > 0).sum()) - 2, 1) if inside < 0.1 * float(feature.var()) else 0
+        return max(int((counts > 0).sum()) - 2, 1) if inside < OWN * float(feature.var()) else 0
 
 
 @dataclass(frozen=True)
@@ -117,11 +129,18 @@ class Search:
         fixed = [one for one in units.groups if one.max() < FIXED]
         many = sorted((one for one in units.groups if one.max() >= FIXED), key=lambda one: -int(one.max()))
         fixed += [one for one in many[1:] if one.max() < len(one) / 10]
-        random = (many[0], _share(units, many[0], fixed)) if many else None
+        random = mixed = (many[0], _share(units, many[0], fixed)) if many else None
+        if random and int(random[0].max()) < len(random[0]) / EACH:
+            # Knobs that differ within groups are told by that alone: a few groups' means say little, and
+            # what they say is as much the groups' as the knobs'.
+            random = (random[0], WITHIN)
         self._random, self._fixed = random, fixed
         self._whole: Part | None = None
         self.first = Part(units, np.flatnonzero(units.first), random, fixed)
         self.second = Part(units, np.flatnonzero(~units.first), random, fixed)
+        self._between = self.second
+        if mixed is not random:
+            self._between = Part(units, np.flatnonzero(~units.first), mixed, fixed)
 
     def run(self) -> tuple[list[Found], list[Found]]:
         """Effects of single knobs, all of them, and of the pairs that look promising; tested."""
@@ -148,7 +167,11 @@ class Search:
         """Pairs of knobs whose effects are not a sum, as the first part has it, the strongest first."""
         part = self.first
         if part.count > SEARCHED:
-            part = Part(self.units, np.flatnonzero(self.units.first)[:SEARCHED], None, [])
+            some = np.argsort(self.units.order)
+            some = some[self.units.first[some]][
+                :SEARCHED
+            ]  # by the hash, so that the rows' order says nothing
+            part = Part(self.units, some, self._random, self._fixed)
         q = part.others(None)
         y, _ = pseudo_values(part.target, q)
         left = free_of(q, y)
@@ -200,26 +223,45 @@ class Search:
 
     def test(self, mains: Sequence[Found], pairs: Sequence[Found]) -> tuple[list[Found], list[Found]]:
         """What the second part says of each, beside all others."""
-        part = self.second
-        whole = part.others(None)
-        scores = [part.white(one.feature(part.factors))[:, None] for one in pairs]
-        self._target, self.noise = pseudo_values(part.target, part.others(None, scores))
-        # What a pair does beyond its knobs, so that a knob's own effect is not taken out with it.
-        self._beyond = [free_of(whole, one) for one in scores]
-        done: tuple[list[Found], list[Found]] = ([], [])
-        for one in mains:
-            done[0].append(self._tested(one, part.others(one.knobs[0], self._beyond)))
-        for number, one in enumerate(pairs):
-            rest = [score for place, score in enumerate(scores) if place != number]
-            done[1].append(self._tested(one, part.others(None, [*rest, *self._own(one)])))
-        return done
+        self._pairs = list(pairs)
+        self._ready: dict[int, tuple[Floats, list[Floats]]] = {}
+        self.noise = 0.0
+        for part in (self._between, self.second):
+            scores = [part.white(one.feature(part.factors))[:, None] for one in pairs]
+            target, self.noise = pseudo_values(part.target, part.others(None, scores))
+            self._ready[id(part)] = target, scores
+        return [self._tested(one) for one in mains], [self._tested(one) for one in pairs]
 
-    def _tested(self, one: Found, nuisance: Floats) -> Found:
-        part, y = self.second, self._target
-        raw = one.feature(part.factors)
-        freedom = part.freedom(raw)
-        tested = test_feature(y, part.white(raw), nuisance, freedom=freedom)
-        return replace(one, tested=tested, freedom=freedom)
+    def _part_of(self, one: Found) -> Part:
+        """The second part as it is ready for an effect: of what differs between groups only, or within."""
+        return self._between if one.freedom else self.second
+
+    def but(self, knob: int, part: Part) -> Floats:
+        """A basis of all but one knob's effect on the second part: of pairs that it is in, only what they do
+        beyond their two knobs, so that its own effect is not taken out with them."""
+        more = []
+        for score, pair in zip(self._ready[id(part)][1], self._pairs, strict=True):
+            if knob in pair.knobs:
+                own = np.concatenate([part.ground, *(part.smooth[one] for one in pair.knobs)], axis=1)
+                score = free_of(basis(own), score)
+            more.append(score)
+        return part.others(knob, more)
+
+    def _tested(self, one: Found) -> Found:
+        freedom = self.second.freedom(one.feature(self.second.factors))
+        one = replace(one, freedom=freedom)
+        part, nuisance, y = self.beside(one, self._pairs)
+        tested = test_feature(y, part.white(one.feature(part.factors)), nuisance, freedom=freedom)
+        if freedom and tested.p < 0.5:
+            tested = replace(tested, p=_all_directions(tested.p, freedom, one, self.units))
+        return replace(one, tested=tested)
+
+    def also_beside(self, knob: int, inside: np.ndarray, best: np.ndarray) -> float:
+        """One-sided p that units of the second part which are `inside` are as often among the best as others,
+        beside all other knobs and groups."""
+        part = self.second
+        feature = part.white(-inside.astype(float))
+        return test_feature(part.white(best.astype(float)), feature, self.but(knob, part)).p
 
     def interval(self, one: Found, pairs: Sequence[Found], level: float) -> tuple[float, float, float]:
         """An effect with its interval, on the second part."""
@@ -247,12 +289,13 @@ class Search:
         self, one: Found, pairs: Sequence[Found], without: int | None = None
     ) -> tuple[Part, Floats, Floats]:
         """The second part, a basis of all but one effect, and its target."""
-        part = self.second
+        part = self._part_of(one)
+        target = self._ready[id(part)][0]
         if len(one.knobs) == 1:
-            return part, part.others(one.knobs[0], self._beyond), self._target
+            return part, self.but(one.knobs[0], part), target
         rest = [other for other in pairs if {*other.knobs} != {*one.knobs}]
         scores = [part.white(other.feature(part.factors))[:, None] for other in rest]
-        return part, part.others(without, [*scores, *self._own(one)[without is not None :]]), self._target
+        return part, part.others(without, [*scores, *self._own(one, part)[without is not None :]]), target
 
     def named(self, pair: Found, pairs: Sequence[Found]) -> Found:
         """A pair that was tested, in the form that all units together show best: along a line, or from a
@@ -275,12 +318,12 @@ class Search:
         # A form that the second part cannot tell from others, or does not show, is no better name.
         return named if own > OWN * float((features**2).sum()) and not low < 0 < high else pair
 
-    def _own(self, pair: Found) -> list[Floats]:
-        """What each knob of a pair does by itself, in the pair's form, on the second part: the acting one's
-        first."""
+    @staticmethod
+    def _own(pair: Found, part: Part) -> list[Floats]:
+        """What each knob of a pair does by itself, in the pair's form: the acting one's first."""
         assert isinstance(pair.shape, Product)
-        both = [self.second.factors[place] for place in pair.knobs]
-        return [self.second.white(one) for one in pair.shape.parts(*both)]
+        both = [part.factors[place] for place in pair.knobs]
+        return [part.white(one) for one in pair.shape.parts(*both)]
 
 
 def _fitted(x: Floats, left: Floats, searched: int, taken: int = 0) -> tuple[float, Estimate, float]:
@@ -294,6 +337,17 @@ def _fitted(x: Floats, left: Floats, searched: int, taken: int = 0) -> tuple[flo
     degrees = max(n - taken - k, 1)
     p = float(f_distribution.sf(told / k / (after / degrees), k, degrees))
     return n * math.log(after) + (k + searched) * math.log(n), Estimate(coefficients, np.asarray(inverse)), p
+
+
+def _all_directions(p: float, freedom: int, one: Found, units: Units) -> float:
+    """p of a feature that differs between groups only. The first part saw the same groups, and chose the
+    direction by what they have in common with the second: it counts as the best of all (Scheffe 1953)."""
+    factor, k = units.factors[one.knobs[0]], len(one.estimate.values)
+    if len(one.knobs) == 1:
+        k = len(factor.levels) - 1 if factor.levels else NUMBER
+    left = freedom - k + 1
+    size = float(t_distribution.isf(p, freedom)) ** 2
+    return min(0.5, float(f_distribution.sf(size / k, k, left)) / 2) if left >= 1 else 0.5
 
 
 def _share(units: Units, group: Ints, fixed: list[Ints]) -> float:

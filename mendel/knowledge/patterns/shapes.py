@@ -163,7 +163,8 @@ def smooth(factor: Factor, freedom: int) -> Floats:
     columns = [z, z**2]
     if len(np.unique(z)) > 4:
         columns += [np.maximum(z - cut, 0.0) for cut in np.quantile(z, (1 / 3, 2 / 3))]
-    return np.stack(columns[: min(freedom, len(np.unique(z)) - 1)], axis=1)
+    columns = columns[: min(freedom, len(np.unique(z)) - 1)]
+    return np.stack(columns + ([] if factor.missing is None else [factor.missing.astype(float)]), axis=1)
 
 
 # --- two knobs ------------------------------------------------------------------------------------------

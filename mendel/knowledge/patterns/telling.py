@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from mendel.knowledge.fits import Floats
-from mendel.knowledge.patterns.agreement import Agreement
+from mendel.knowledge.patterns.agreement import Agreement, tau_interval
 from mendel.knowledge.patterns.best import Never
 from mendel.knowledge.patterns.experiment import refute_failure, refute_main, refute_pair
 from mendel.knowledge.patterns.factors import Factor, short
@@ -69,18 +69,21 @@ class Teller:
         if isinstance(one, Found):
             about = self._effect(tried.kind, one)
         elif isinstance(one, Failing):
-            refute = refute_failure(one.rule.words, one.inside, self.cheap)
             about = {
                 "statement": failure_words(one, tried.what), "effect": one.inside - one.outside,
-                "low": one.low, "high": one.high, "rule": one.rule.words, "where": list(one.rule.where),
-                "refute": refute,
+                "rule": one.rule.words, "where": list(one.rule.where),
+                "refute": refute_failure(one.rule.words, one.inside, self.cheap),
                 "rates": {"inside": list(one.counts[:2]), "outside": list(one.counts[2:])},
             }  # fmt: skip
+            about["low"], about["high"] = one.interval(self.level)
         elif isinstance(one, Never):
-            about = {"statement": never_words(one), "effect": one.effect, "low": one.low, "high": one.high,
+            low, high = one.interval(self.level)
+            about = {"statement": never_words(one), "effect": one.effect, "low": low, "high": high,
                      "where": [one.where]}  # fmt: skip
         else:
-            about = {"statement": agreement_words(one), "effect": one.tau, "low": one.low, "high": one.high}
+            low, high = tau_interval(one.tau, one.count, self.level)
+            words = agreement_words(one, low, high)
+            about = {"statement": words, "effect": one.tau, "low": low, "high": high}
         scores = {"test_score": tried.score, "p": tried.p, "q": q}
         return {"kind": tried.kind, "columns": list(tried.columns), **about, **scores}
 
@@ -132,7 +135,8 @@ class Teller:
         cells: dict[bytes, dict[bool, list[float]]] = {}
         for key, code, value in zip(keys, factor.codes.tolist(), self.units.target.tolist(), strict=True):
             cells.setdefault(key, {}).setdefault(code == level, []).append(value)
-        gaps = [np.mean(cell[True]) - np.mean(cell[False]) for cell in cells.values() if len(cell) == 2]
+        both = [cell for cell in cells.values() if len(cell) == 2]
+        gaps = [gap for cell in both if (gap := np.mean(cell[True]) - np.mean(cell[False]))]
         if len(gaps) < CELLS:
             return ""
         lower = sum(gap < 0 for gap in gaps)
@@ -146,10 +150,12 @@ class Teller:
         part, nuisance, y = self.search.beside(one, self.pairs)
         if len(one.knobs) == 2:  # what the acting knob does by itself is part of the picture
             part, nuisance, y = self.search.beside(one, self.pairs, without=one.knobs[0])
-        left: Floats = free_of(nuisance, y)[:SHOWN]
+        places = np.flatnonzero(~self.units.first)  # as the second part has them
+        shown = np.argsort(self.units.order[places])[:SHOWN]
+        left: Floats = free_of(nuisance, y)[shown]
         acting = part.factors[one.knobs[0]]
         found: dict[str, Any] = {
-            "x": acting.codes[:SHOWN].tolist(), "y": left.tolist(), "levels": list(acting.levels),
+            "x": acting.codes[shown].tolist(), "y": left.tolist(), "levels": list(acting.levels),
             "scale": acting.scale, "unit": acting.unit,
         }  # fmt: skip
         if isinstance(one.shape, Product):
@@ -157,11 +163,11 @@ class Teller:
             cut = (
                 one.shape.other.cut if isinstance(one.shape.other, Step) else (ends.near[0] + ends.far[0]) / 2
             )
-            found["far"] = (on.codes[:SHOWN] > cut).tolist()
+            found["far"] = (on.codes[shown] > cut).tolist()
             found["cut"] = on.setting(cut) if on.is_number else on.setting(ends.far[0])
             if not on.is_number:
-                found["far"] = (on.codes[:SHOWN] == ends.far[0]).tolist()
-                found["used"] = np.isin(on.codes[:SHOWN], (ends.near[0], ends.far[0])).tolist()
+                found["far"] = (on.codes[shown] == ends.far[0]).tolist()
+                found["used"] = np.isin(on.codes[shown], (ends.near[0], ends.far[0])).tolist()
                 found["near"] = on.setting(ends.near[0])
         return found
 

@@ -14,9 +14,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from mendel.knowledge.compare import BROKEN, ENDED, STATES
+from mendel.knowledge.compare import ENDED, STATES
 from mendel.knowledge.fits import Floats, Ints
 from mendel.knowledge.patterns.factors import Factor, Roles
+from mendel.knowledge.patterns.states import FAILED, UNFINISHED, state
 from mendel.knowledge.table import FALSE, TRUE, Table
 
 FIRST_PART = 0.45
@@ -24,19 +25,14 @@ FIRST_PART = 0.45
 FIXED = 4
 """Groups up to which each has a fixed effect of its own."""
 SEED = "seed"
-UNFINISHED = (
-    "running",
-    "queued",
-    "pending",
-    "preempted",
-    "cancelled",
-    "canceled",
-    "interrupted",
-    "unfinished",
-)
-"""States of a run that neither ended nor failed."""
 FLAGS = ("failed", "crashed", "diverged", "oom", "nan")
 """Columns of yes and no that say that a run failed."""
+HUGE = 1e100
+"""Results from which on they count as not finite."""
+GRID = 0.5
+"""Share of all combinations from which on settings are a grid."""
+FEWEST = 8
+"""Recipes, or campaigns, below which they are no groups of their own."""
 ADJUST = 20
 """Rounds of taking off the means of settings and of seeds in turn."""
 
@@ -57,25 +53,46 @@ class Runs:
 
 def read_runs(table: Table, target: str) -> Runs:
     """What became of each run, by its status or flags where columns tell, and by its result."""
-    values = table.numbers(target)
+    values, words = _results(table, target)
     lower = {name.lower(): name for name in table.columns}
     column = next((lower[one] for one in STATES if one in lower), None)
-    states = [one.strip().lower() for one in table.labels(column)] if column else [""] * len(table)
-    lost = ~np.isfinite(values)
-    unfinished = np.array([one in UNFINISHED for one in states])
-    unfinished |= _flagged(table, lower, ENDED, FALSE) & ~lost
-    broken = np.array([bool(BROKEN.fullmatch(one)) for one in states]) & ~unfinished
+    said = [one.strip().lower() for one in table.labels(column)] if column else [""] * len(table)
+    said = [word or one for word, one in zip(words, said, strict=True)]
+    states = np.array([state(one) for one in said])
+    lost = ~(np.abs(values) < HUGE)
+    unfinished = (states == UNFINISHED) | (_flagged(table, lower, ENDED, FALSE) & ~lost)
+    broken = (states == FAILED) & ~unfinished
     for name in FLAGS:
         bad = _flagged(table, lower, (name,), TRUE)
-        states = [name if flag and not old else old for flag, old in zip(bad, states, strict=True)]
+        said = [name if flag and not broken[k] else said[k] for k, flag in enumerate(bad)]
         broken |= bad
         unfinished &= ~bad
-    why = tuple(
-        state if bad else ("no result" if nothing else "")
-        for state, bad, nothing in zip(states, broken, lost, strict=True)
-    )
     failed = (broken | lost) & ~unfinished
+    why = tuple(
+        (one if bad else "no result") if lost_ else ""
+        for one, bad, lost_ in zip(said, broken, failed, strict=True)
+    )
     return Runs(np.where(failed, np.nan, values), failed, ~unfinished, why)
+
+
+def _results(table: Table, target: str) -> tuple[Floats, list[str]]:
+    """The target as numbers, and the words that stand in place of some of them, such as "diverged"."""
+    labels = table.labels(target)
+    words = [one.strip().lower() if state(one) == FAILED and not _is_number(one) else "" for one in labels]
+    if not any(words):
+        return table.numbers(target), words
+    bad = np.array([bool(one) for one in words])
+    values = np.full(len(table), np.nan)
+    values[~bad] = table.take(~bad).numbers(target)
+    return values, words
+
+
+def _is_number(text: str) -> bool:
+    try:
+        float(text)
+    except ValueError:
+        return False
+    return True
 
 
 def _flagged(table: Table, lower: dict[str, str], names: Sequence[str], said: Sequence[str]) -> np.ndarray:
@@ -98,8 +115,10 @@ class Units:
     factors: tuple[Factor, ...]
     groups: tuple[Ints, ...]
     """Labels (units,) of each campaign-like column, as numbers."""
+    order: Ints
+    """(units,): place in an order that hangs on settings alone."""
     first: np.ndarray
-    """(units,): True for the part on which patterns are found."""
+    """(units,): True for the part on which patterns are found: the first in that order."""
     runs: Ints
     """(units,): a row of the table for each (its first)."""
     noise: float
@@ -110,8 +129,10 @@ class Units:
 
 def settings(roles: Roles, rows: Ints) -> tuple[list[bytes], Ints]:
     """A key of what each row's knobs were set to, and a number for each."""
-    codes = np.stack([one.codes[rows] for one in roles.knobs], axis=1) + 0.0  # no negative zero
-    cells = [labels for name, labels in roles.shared.items() if name.lower().endswith("cell")]
+    columns = [one.codes[rows] for one in roles.knobs]
+    columns += [one.missing[rows].astype(float) for one in roles.knobs if one.missing is not None]
+    codes = np.stack(columns, axis=1) + 0.0  # no negative zero
+    cells = [labels for name, labels in roles.shared.items() if name.lower() == "cell"]
     keys = [code.tobytes() for code in codes]
     if cells:
         keys = [
@@ -119,45 +140,76 @@ def settings(roles: Roles, rows: Ints) -> tuple[list[bytes], Ints]:
             for key, row in zip(keys, rows.tolist(), strict=True)
         ]
     number = {key: place for place, key in enumerate(dict.fromkeys(keys))}
-    return keys, np.array([number[key] for key in keys])
+    return keys, np.array([number[key] for key in keys], dtype=int)
 
 
 def make_units(roles: Roles, runs: Runs) -> Units:
-    """The units of a table's finished runs."""
+    """The units of a table's finished runs. ValueError where none finished."""
     rows = np.flatnonzero(runs.known & ~runs.failed)
+    if not len(rows):
+        raise ValueError("no run has a result")
     keys, cell = settings(roles, rows)
     y = runs.target[rows]
-    for name, labels in roles.shared.items():
-        if SEED in name.lower():
-            y = _without_seeds(y, cell, np.array(labels, dtype=object)[rows])
+    for (
+        labels
+    ) in roles.shared.values():  # what a seed or a campaign does to settings that were tried in several
+        y = _without_shared(y, cell, np.array(labels, dtype=object)[rows])
     names, first_row, counts = np.unique(cell, return_index=True, return_counts=True)
     mean = np.bincount(cell, weights=y) / counts
     left = y - mean[cell]
     spare = len(y) - len(names)
     noise = float(np.sqrt((left**2).sum() / spare)) if spare > 0 else float("nan")
     unit_rows = rows[first_row]
-    factors = tuple(one.take(unit_rows) for one in roles.knobs)
+    factors = tuple(one for one in (knob.take(unit_rows) for knob in roles.knobs) if np.ptp(one.codes) > 0)
     groups = [
         _numbered(labels, unit_rows)
         for name, labels in roles.shared.items()
-        if not name.lower().endswith(("seed", "cell"))
+        if name.lower() != "cell" and SEED not in name.lower()
     ]
     if counts.max() == 1:  # nothing was repeated: seeds can be told from settings by what they have in common
         seeds = [
             _numbered(labels, unit_rows) for name, labels in roles.shared.items() if SEED in name.lower()
         ]
         groups += [one for one in seeds if one.max() < len(one) / 4]
+    recipe, marks = _recipes(factors)
+    if recipe is not None:
+        groups.append(recipe)
+    order = places([keys[place] for place in first_row] if marks is None else marks)
     weight = np.sqrt(_precision(mean, counts, noise))
-    part = first_part([keys[place] for place in first_row])
-    return Units(mean, weight, factors, tuple(groups), part, unit_rows, noise, float(counts.mean()))
+    first = order < round(FIRST_PART * len(order))
+    if recipe is not None:  # a recipe is in one part as a whole
+        first = np.isin(recipe, np.unique(recipe[first]))
+    return Units(
+        mean, weight, factors, tuple(groups), order, first, unit_rows, noise, float(counts.mean())
+    )  # fmt: skip
+
+
+def _recipes(factors: Sequence[Factor]) -> tuple[Ints | None, list[bytes] | None]:
+    """Where few recipes were tried at several settings of one more knob (a width, an epoch), the number of
+    each unit's recipe: its runs share what the recipe does beyond all effects that are modelled. A full grid
+    is no such store."""
+    codes = np.stack([one.codes for one in factors], axis=1) if factors else np.zeros((0, 0))
+    best: tuple[int, Ints, np.ndarray] | None = None
+    for knob in range(codes.shape[1] if codes.shape[1] > 1 else 0):
+        rest = np.delete(codes, knob, axis=1)
+        number = np.unique(rest, axis=0, return_inverse=True)[1].ravel()
+        count = int(number.max()) + 1
+        if FEWEST <= count <= len(codes) / 2 and (best is None or count < best[0]):
+            best = count, number, rest
+    if best is None:
+        return None, None
+    grid = float(np.prod([len(np.unique(column)) for column in best[2].T], dtype=float))
+    if best[0] >= GRID * grid:
+        return None, None
+    return best[1], [row.tobytes() for row in best[2] + 0.0]
 
 
 def _numbered(labels: Sequence[str], rows: Ints) -> Ints:
     return np.unique(np.array(labels, dtype=object)[rows].astype(str), return_inverse=True)[1]
 
 
-def _without_seeds(y: Floats, cell: Ints, seeds: np.ndarray) -> Floats:
-    """Results without what a seed does to all settings: only where most seeds are shared."""
+def _without_shared(y: Floats, cell: Ints, seeds: np.ndarray) -> Floats:
+    """Results without what a seed does to all settings that were tried with several."""
     _, seed, counts = np.unique(seeds.astype(str), return_inverse=True, return_counts=True)
     if len(counts) > len(y) / 3 or len(counts) < 2 or len(np.unique(cell)) == len(y):
         return y
@@ -179,12 +231,17 @@ def _precision(mean: Floats, counts: Ints, noise: float) -> Floats:
     return np.asarray(found / found.mean())
 
 
-def first_part(keys: Sequence[bytes]) -> np.ndarray:
-    """Which units belong to the first part: by a hash of their setting, so the order of rows says nothing."""
+def places(keys: Sequence[bytes]) -> Ints:
+    """A place for each unit, by a hash of its setting: the order of rows says nothing."""
     marks = [hashlib.sha256(key).hexdigest() for key in keys]
-    found = np.zeros(len(keys), dtype=bool)
-    found[np.argsort(marks, kind="stable")[: round(FIRST_PART * len(keys))]] = True
+    found = np.empty(len(keys), dtype=int)
+    found[np.argsort(marks, kind="stable")] = np.arange(len(keys))
     return found
+
+
+def first_part(keys: Sequence[bytes]) -> np.ndarray:
+    """Which units belong to the first part."""
+    return places(keys) < round(FIRST_PART * len(keys))
 
 
 class Whitening:
@@ -199,10 +256,10 @@ class Whitening:
         out = w * x
         if self._group is None or self._share <= 0:
             return out
-        for number in range(int(self._group.max()) + 1):
-            mine = self._group == number
-            if mine.any():
-                count = int(mine.sum())
-                theta = 1 - 1 / np.sqrt(1 + count * self._share)
-                out[mine] -= theta * out[mine].mean(axis=0)
-        return out
+        counts = np.bincount(self._group)
+        theta = (1 - 1 / np.sqrt(1 + counts * self._share))[self._group]
+        columns = out.reshape(len(out), -1)
+        means = [
+            np.bincount(self._group, weights=one)[self._group] / counts[self._group] for one in columns.T
+        ]
+        return np.asarray((columns - theta[:, None] * np.stack(means, axis=1)).reshape(out.shape))

@@ -104,9 +104,9 @@ def never_words(one: Never) -> str:
     return f"{share} with {one.where} is among the best tenth: {found}"
 
 
-def agreement_words(one: Agreement) -> str:
+def agreement_words(one: Agreement, low: float, high: float) -> str:
     how = "rank runs alike" if one.tau > 0 else "rank runs the other way round"
     if one.kind == "scales":
         how = "rank settings alike" if one.tau > 0 else "rank settings the other way round"
-    tau = f"tau {one.tau:.2f} [{one.low:.2f}, {one.high:.2f}] over {one.count}"
+    tau = f"tau {one.tau:.2f} [{low:.2f}, {high:.2f}] over {one.count}"
     return f"{one.what} {how}: {tau}{one.more}"

@@ -17,6 +17,7 @@ from mendel.knowledge.patterns.importance import importance
 from mendel.knowledge.patterns.inert import upper_noncentrality
 from mendel.knowledge.patterns.linear import basis, contrast, free_of, pseudo_values
 from mendel.knowledge.patterns.linear import test_feature as check_feature
+from mendel.knowledge.patterns.states import state
 from mendel.knowledge.patterns.units import first_part, make_units, read_runs
 from mendel.knowledge.table import Table
 
@@ -41,11 +42,18 @@ def texts(values):
         ("model_name", "knob"), ("n_params", "knob"), ("train_time_ms", "measured"),
         ("final.val_loss", "measured"), ("hellaswag_acc", "measured"), ("loss_1000", "measured"),
         ("loss_c4_val", "measured"), ("last_step", "measured"), ("peak_memory_gb", "measured"),
+        ("final_lr", "knob"), ("best_of_n", "knob"), ("eval_batch_size", "knob"), ("warmup_step", "knob"),
+        ("acc_steps", "knob"), ("pin_mem", "knob"), ("max_seconds", "knob"), ("loss.gamma", "knob"),
+        ("tokens_per_step", "knob"), ("rnn_cell", "knob"), ("random_state", "shared"), ("cv_fold", "shared"),
+        ("valLoss", "measured"), ("val_loss_mean", "measured"), ("rmse", "measured"), ("rougeL", "measured"),
+        ("tokens_per_second", "measured"), ("max_memory_allocated", "measured"), ("mIoU", "measured"),
+        ("Unnamed: 0", "ignored"), ("git_sha", "ignored"), ("model_id", "ignored"), ("_timestamp", "ignored"),
         ("run_id", "ignored"), ("commit", "ignored"), ("data_seed", "shared"), ("config.sweep_id", "shared"),
     ],
 )  # fmt: skip
 def test_names_tell_knobs_from_results_and_names(name, role):
-    found = roles(table(**{name.replace(".", "__"): [1.0, 2.0, 4.0] * 4, "loss": range(12)}), "loss")
+    some = Table("runs", pa.table({name: [1.0, 2.0, 4.0] * 4, "loss": list(range(12))}))
+    found = roles(some, "loss")
     where = {
         "knob": [one.name for one in found.knobs],
         "measured": found.measured,
@@ -58,6 +66,22 @@ def test_names_tell_knobs_from_results_and_names(name, role):
 def test_a_column_may_be_named_a_knob_against_its_name():
     found = roles(table(loss=range(12), val_acc=[1, 2, 3] * 4, lr=[1, 2] * 6), "loss", knobs=["val_acc"])
     assert [one.name for one in found.knobs] == ["val_acc"] and found.ignored == ("lr",)
+
+
+def test_words_are_choices_whatever_their_column_is_called_and_counts_number_rows():
+    found = roles(table(loss=["mse", "l1"] * 8, n=range(1, 17), lr=[1, 2, 4, 8] * 4, val=range(16)), "val")
+    assert [one.name for one in found.knobs] == ["loss", "lr"] and found.ignored == ("n",)
+
+
+@pytest.mark.parametrize(
+    ("said", "is_"),
+    [
+        ("failed: oom", "failed"), ("NaN loss", "failed"), ("exploded", "failed"), ("pruned", "unfinished"),
+        ("CANCELLED by 1000", "unfinished"), ("success", "finished"), ("", "finished"), ("finance", "finished"),
+    ],
+)  # fmt: skip
+def test_states_are_known_by_their_words(said, is_):
+    assert state(said) == is_
 
 
 def test_numbers_are_read_on_the_scale_on_which_they_were_chosen():
@@ -75,8 +99,11 @@ def test_numbers_are_read_on_the_scale_on_which_they_were_chosen():
     )
 
 
-def test_a_missing_number_lies_in_the_middle_and_a_missing_name_is_a_level():
-    assert as_factor("lr", ["1", "2", "", "3"] * 3).codes[2] == 2
+def test_a_missing_number_lies_in_the_middle_but_a_missing_choice_is_one():
+    many = as_factor("lr", [str(k) for k in range(1, 30)] + [""])
+    assert many.codes[-1] == 15 and many.missing.tolist() == [False] * 29 + [True]
+    few = as_factor("clip", ["0.5", "1", "", "5"] * 3)
+    assert few.levels == ("0.5", "1", "5", "(none)"), "not to clip is a setting of its own"
     assert "(none)" in as_factor("optimizer", ["adamw", "", "muon", "muon"] * 3).levels
 
 
