@@ -17,7 +17,10 @@ from mendel.knowledge.patterns.search import Part
 SMALL = 0.05
 """Share of the results' variance below which a knob counts as inert."""
 LEVEL = 0.95
+CLEAR = 500.0
+"""Noncentrality from which a bound need not be exact."""
 MOST = 0.98
+"""Share of such pairs that have to be equal."""
 RARE = 0.001
 COPIES = 3
 """Pairs of runs that differ in one knob alone and have equal results: more of them are no luck."""
@@ -59,6 +62,8 @@ def shares(part: Part, factors: Sequence[Factor]) -> list[Share]:
 
 def upper_noncentrality(f: float, k: int, degrees: int, level: float = LEVEL) -> float:
     """The largest noncentrality of F(k, degrees) that an F as small as `f` leaves possible (Steiger 2004)."""
+    if k * f > CLEAR:  # far from inert: no more than its size is of interest
+        return float(k * f + 4 * (k * f) ** 0.5)
     f = max(f, 1.0)  # an F below its mean is luck, and bounds no better
 
     def gap(size: float) -> float:

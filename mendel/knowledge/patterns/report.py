@@ -21,7 +21,7 @@ from mendel.knowledge.patterns.failures import LEAST, Settings, failing
 from mendel.knowledge.patterns.importance import importance
 from mendel.knowledge.patterns.inert import SMALL, copies, shares
 from mendel.knowledge.patterns.linear import free_of
-from mendel.knowledge.patterns.search import FORMS, PROMISING, Found, Part, Search
+from mendel.knowledge.patterns.search import FORMS, PROMISING, SEARCHED, Found, Part, Search
 from mendel.knowledge.patterns.shapes import LEVELS, dummies
 from mendel.knowledge.patterns.telling import Teller, Tried
 from mendel.knowledge.patterns.units import Runs, Units, make_units, read_runs, settings
@@ -276,7 +276,7 @@ def detectable(search: Search, tried: int, rate: float) -> dict[str, Any]:
     """Effects that are found with a chance of 90 %, in the target's unit: a knob's own, told as in its
     pattern, and of pairs. `main` and `interaction` are those of the knob and the pair that are hardest to
     see."""
-    sd, n, m = search.noise, search.second.count, search.first.count
+    sd, n, m = search.noise, search.second.count, min(search.first.count, SEARCHED)
     alpha = rate / max(tried, 1) / 2
     main = WIDER * float(norm.isf(alpha) + norm.ppf(POWER)) * sd / n**0.5
     each = 1 - (1 - POWER) / 2  # a pair has to pass on both parts

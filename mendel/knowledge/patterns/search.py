@@ -136,6 +136,7 @@ class Search:
             random = (random[0], WITHIN)
         self._random, self._fixed = random, fixed
         self._whole: Part | None = None
+        self._beyond: tuple[Floats, dict[tuple[int, Shape], Floats]] | None = None
         self.first = Part(units, np.flatnonzero(units.first), random, fixed)
         self.second = Part(units, np.flatnonzero(~units.first), random, fixed)
         self._between = self.second
@@ -202,24 +203,43 @@ class Search:
     def _pair(self, part: Part, pair: tuple[int, int], q: Floats, left: Floats) -> tuple[float, Found] | None:
         """The best form of a pair with its p; None where its settings say nothing of one."""
         options = together(*(self.units.factors[place] for place in pair))
+        if not options:
+            return None
+        knobs = [pair[::-1] if turned else pair for _, turned in options]
+        each = [
+            shape.features(*(part.factors[one] for one in both))
+            for (shape, _), both in zip(options, knobs, strict=True)
+        ]
+        cuts = np.cumsum([one.shape[1] for one in each])[:-1]
+        features = part.white(np.concatenate(each, axis=1))
+        whole, free = np.split(features, cuts, axis=1), np.split(free_of(q, features), cuts, axis=1)
         ranked = []
-        for place, (shape, turned) in enumerate(options):
-            knobs = pair[::-1] if turned else pair
-            both = [part.factors[one] for one in knobs]
-            own = free_of(q, part.white(np.concatenate(shape.parts(*both), axis=1)))
-            features = part.white(shape.features(*both))
-            x = free_of(q, features)
-            # What each knob does by itself in this very form is in neither.
-            own = basis(own[:, (own**2).sum(axis=0) > 1e-8 * len(own)])
+        for place, (x, old) in enumerate(zip(free, whole, strict=True)):
+            own = self._alone(part, options[place][0], knobs[place], q)
             x = free_of(own, x)
-            if float((x**2).sum()) > OWN * float((features**2).sum()):
+            if float((x**2).sum()) > OWN * float((old**2).sum()):
                 taken = q.shape[1] + own.shape[1]
-                ranked.append((*_fitted(x, free_of(own, left), shape.searched, taken), place, knobs))
+                ranked.append((*_fitted(x, free_of(own, left), options[place][0].searched, taken), place))
         if not ranked:
             return None
-        _, estimate, p, place, knobs = min(ranked, key=lambda one: one[0])
-        found = Found(knobs, options[place][0], estimate)
+        _, estimate, p, place = min(ranked, key=lambda one: one[0])
+        found = Found(knobs[place], options[place][0], estimate)
         return min(1.0, p * (FORMS if len(options) > 1 else 1)), found
+
+    def _alone(self, part: Part, shape: Product, knobs: tuple[int, ...], q: Floats) -> Floats:
+        """A basis of what each knob of a pair does by itself, in the pair's very form, beyond `q`."""
+        if self._beyond is None or self._beyond[0] is not q:
+            self._beyond = q, {}
+        known, parts = self._beyond[1], []
+        for knob, form in zip(knobs, (shape.one, shape.other), strict=True):
+            if (knob, form) not in known:
+                x = free_of(q, part.white(form.features(part.factors[knob])))
+                known[knob, form] = x[:, (x**2).sum(axis=0) > 1e-8 * len(x)]
+            parts.append(known[knob, form])
+        own = np.concatenate(parts, axis=1)
+        if own.shape[1] == 1:
+            return np.asarray(own / np.sqrt((own**2).sum()))
+        return basis(own) if own.shape[1] else own
 
     def test(self, mains: Sequence[Found], pairs: Sequence[Found]) -> tuple[list[Found], list[Found]]:
         """What the second part says of each, beside all others."""

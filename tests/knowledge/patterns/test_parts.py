@@ -77,7 +77,8 @@ def test_words_are_choices_whatever_their_column_is_called_and_counts_number_row
     ("said", "is_"),
     [
         ("failed: oom", "failed"), ("NaN loss", "failed"), ("exploded", "failed"), ("pruned", "unfinished"),
-        ("CANCELLED by 1000", "unfinished"), ("success", "finished"), ("", "finished"), ("finance", "finished"),
+        ("CANCELLED by 1000", "unfinished"), ("success", "finished"), ("", "finished"),
+        ("finance", "finished"),
     ],
 )  # fmt: skip
 def test_states_are_known_by_their_words(said, is_):
