@@ -252,7 +252,7 @@ def judge(seed: int) -> dict:
 def limit_of(truth: dict, detectable: dict) -> float:
     """The size that the tool says it detects, for these knobs; of a rule, that many failures."""
     if truth["kind"] == "failure":
-        return 30.0
+        return float(detectable["failing_runs"])
     spread = [detectable["spread"].get(column, 0.5) for column in truth["columns"]]
     if truth["kind"] == "main":
         return detectable["by_knob"][truth["columns"][0]]

@@ -32,6 +32,8 @@ FALSE = 0.05
 FEWEST = 30
 """Settings below which none are looked for: a part of them would show next to nothing."""
 POWER = 0.9
+FAILING = 30
+"""Runs inside a rule of failure from which it is nearly always found (benchmarks/planted_patterns.py)."""
 WIDER = 1.05
 """The errors are larger than those of plain least squares: outliers, unequal noise, permutations."""
 ALIKE = ("agreement", "scales", "early")
@@ -292,6 +294,7 @@ def detectable(search: Search, tried: int, rate: float) -> dict[str, Any]:
         "main": max(by_knob.values()),
         "interaction": pair / (two[0] * two[1]) if len(two) == 2 else None,
         "by_knob": by_knob,
+        "failing_runs": FAILING,
         "pair_of_even_switches": pair / 0.25,
         "spread": spread,
     }
