@@ -264,7 +264,7 @@ def _number(name: str, x: Floats) -> Factor:
     known = x[np.isfinite(x)]
     scale, unit = "linear", 1.0
     positive = known[known > 0]
-    if len(positive) and known.min() >= 0 and known.max() / positive.min() >= WIDE:
+    if len(positive) and known.min() >= 0 and known.max() >= WIDE * positive.min():
         spaced = known.min() > 0
         if spaced and _geometric(np.unique(known)):
             scale = "log"

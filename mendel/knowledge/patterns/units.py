@@ -224,7 +224,7 @@ def _without_shared(y: Floats, cell: Ints, seeds: np.ndarray) -> Floats:
 
 def _precision(mean: Floats, counts: Ints, noise: float) -> Floats:
     """Relative precision of each mean: noise falls with the runs, what the model misses does not."""
-    if not np.isfinite(noise) or counts.max() == counts.min():
+    if not noise > 0 or counts.max() == counts.min():
         return np.ones(len(mean))
     between = max(float(mean.var()) - noise**2 * float((1 / counts).mean()), 0.1 * noise**2)
     found = 1 / (between / 4 + noise**2 / counts)  # a model explains some of what lies between settings

@@ -1,7 +1,11 @@
 """Stores in which careless statistics see what is not there, and tables that trip a careless reader."""
 
+import json
+
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from mendel.knowledge.patterns.report import patterns
 from mendel.knowledge.table import TableError
@@ -117,3 +121,50 @@ def test_of_many_runs_the_order_of_rows_says_nothing_either():
         for rows in (np.arange(6000), order)
     )
     assert ("regime", "depth", "qk_norm") in plain and plain.keys() == ordered.keys()
+
+
+def odd_columns(rng, n):
+    """Columns of every kind, also of kinds that no one would wish for."""
+    kinds_ = (
+        lambda: rng.normal(size=n).tolist(),
+        lambda: (10.0 ** rng.uniform(-8, 3, n)).tolist(),
+        lambda: rng.choice(["a", "b", "", "c"], n).tolist(),
+        lambda: [None if x < 0.3 else float(x) for x in rng.random(n)],
+        lambda: rng.integers(0, 3, n).tolist(),
+        lambda: [1] * n,
+        lambda: (rng.random(n) < 0.1).tolist(),
+        lambda: rng.choice([0, 1e-300, 1e300, np.inf], n).tolist(),
+    )
+    found = {f"k{k}": kinds_[rng.integers(len(kinds_))]() for k in range(rng.integers(1, 9))}
+    more = {
+        "seed": rng.integers(0, 3, n).tolist(),
+        "campaign": [f"c{k}" for k in rng.integers(0, rng.integers(1, 20), n)],
+        "status": rng.choice(["finished", "failed", "running", "oom"], n).tolist(),
+    }
+    return found | {name: x for name, x in more.items() if rng.random() < 0.3}
+
+
+@settings(max_examples=40, deadline=None)
+@given(st.integers(0, 10**6))
+@pytest.mark.filterwarnings("error::RuntimeWarning")
+def test_no_table_is_too_odd(seed):
+    rng = np.random.default_rng(seed)
+    n = int(rng.choice([1, 2, 5, 29, 31, 40, 90, 200]))
+    targets = (
+        lambda: rng.normal(size=n),
+        lambda: np.full(n, 3.0),
+        lambda: np.where(rng.random(n) < 0.5, np.nan, rng.random(n)),
+        lambda: rng.integers(0, 2, n),
+        lambda: rng.standard_cauchy(n),
+        lambda: 10.0 ** rng.uniform(-5, 50, n),
+    )
+    loss = targets[rng.integers(len(targets))]()
+    columns = {**odd_columns(rng, n), "loss": loss, "acc": rng.random(n)}
+    try:
+        found = patterns(table(columns), "loss", higher=bool(rng.random() < 0.3), points=True)
+    except TableError as error:
+        assert "no run that ended" in str(error) or "no column is a knob" in str(error)
+        return
+    json.dumps(found)
+    for one in found["patterns"]:
+        assert np.isfinite([one[key] for key in ("effect", "low", "high", "q", "test_score")]).all()
