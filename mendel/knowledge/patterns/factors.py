@@ -271,7 +271,7 @@ def _number(name: str, x: Floats) -> Factor:
         elif not spaced and len(np.unique(known)) <= 12:  # an off beside powers
             scale, unit = "from zero", float(positive.min())
     codes = x
-    with np.errstate(invalid="ignore", divide="ignore"):
+    with np.errstate(all="ignore"):
         if scale != "linear":
             codes = np.log2(x) if scale == "log" else np.log2(1 + x / unit)
     there = np.isfinite(codes)

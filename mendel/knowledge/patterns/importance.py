@@ -100,11 +100,14 @@ def _contributions(
 def _lost(y: Floats, left: Floats, parts: Floats) -> Floats:
     """Share of the variance that shuffling each knob loses, expected over all shuffles; `left` is what the
     model does not tell, and parts (units, factors) what of it hangs on each knob."""
+    whole = float(y.var())
+    if whole <= 1e-24 * float((y**2).mean()):  # nothing to tell
+        return np.zeros(parts.shape[1])
     spread = parts - parts.mean(axis=0)
     # A shuffled effect is independent of the rest: the error grows by twice the effect's variance, and by
     # twice its covariance with what is left.
     more = 2 * (spread**2).mean(axis=0) + 2 * (spread * left[:, None]).mean(axis=0)
-    return np.asarray(more / 2 / max(float(y.var()), 1e-300))
+    return np.asarray(more / 2 / whole)
 
 
 def _binned(factor: Factor) -> np.ndarray:
