@@ -14,6 +14,7 @@ from rich.markup import escape
 from rich.table import Table as Grid
 
 from mendel.campaign.config import read_settings
+from mendel.inputs import allowed
 from mendel.knowledge.table import IMPORTS, RUNS, Table, TableError, read_table
 from mendel.recipe_commands import Json, print_json
 
@@ -152,8 +153,14 @@ def put_page(path: Path, title: str, sections: Sequence[Section]) -> None:
 
 def table_of(data: Path) -> Table:
     """The table of a file, of a folder that `mendel import` wrote, or of the name that it was given."""
-    named = read_settings().root / IMPORTS / data
-    return read_table(named if not data.exists() and (named / RUNS).is_file() else data)
+    imports = read_settings().root / IMPORTS
+    if data.exists() or data.suffix:
+        return read_table(data)
+    if (imports / data / RUNS).is_file():
+        return read_table(imports / data)
+    known = sorted(file.parent.name for file in imports.glob(f"*/{RUNS}"))
+    among = allowed(str(data), known) if known else "; see `mendel import --help`"
+    raise TableError(f"{data}: no such file, and no imported runs of this name{among}")
 
 
 def groups(table: Table, by: list[str]) -> list[tuple[dict[str, str], Table]]:

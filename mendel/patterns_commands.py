@@ -76,8 +76,7 @@ def patterns(
     if queue is not None:
         from mendel.knowledge.patterns.queue import write_ideas
 
-        written = write_ideas(queue, found, table.name)
-        found["words"].append(f"{queue}: {written}")
+        found["words"].append(write_ideas(queue, found, Path(table.name).name))
     print_json(found) if json else show_patterns(Console(), found)
 
 

@@ -63,7 +63,7 @@ MAY_IMPORT = {
     "ideas_commands.py": {"campaign", "ideas", "recipe_commands"},
     "import_commands.py": {"campaign", "inputs", "knowledge", "recipe_commands"},
     "init_commands.py": {"campaign", "ideas", "recipe_commands", "runs", "testbeds"},
-    "knowledge_commands.py": {"campaign", "knowledge", "recipe_commands", "report"},
+    "knowledge_commands.py": {"campaign", "inputs", "knowledge", "recipe_commands", "report"},
     "memory_commands.py": {
         *("campaign", "ideas", "inputs", "knowledge", "knowledge_commands", "recipe_commands", "records"),
         *("report", "store"),

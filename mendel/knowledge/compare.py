@@ -19,6 +19,7 @@ from scipy.stats import poisson, shapiro, t
 
 from mendel.knowledge.fits import Floats
 from mendel.knowledge.significance import adjusted, flips, one_sided, permuted, resolution
+from mendel.knowledge.states import COLUMNS, FINISHED, FLAGS, state
 from mendel.knowledge.table import FALSE, TRUE, Table, TableError
 
 LEVEL = 0.95
@@ -28,14 +29,10 @@ RARE = 0.001
 ODD = 0.01
 """p of Shapiro and Wilk's test below which a t-test of few runs is doubted."""
 ENDED = ("complete", "completed", "finished", "done")
-STATES = ("status", "state")
-BROKEN = re.compile(
-    r"(fail(ed|ure)?|crash(ed)?|killed|running|queued|pending|preempted|time.?(d.?)?out|error(ed)?|nan|diverged?|oom|"
-    r"out.of.memory|incomplete|unfinished|aborted?|cancell?ed|stopped|interrupted)"
-)
 REACHED = ("last_step", "step", "steps_done", "final_step")
 PLANNED = ("planned_steps", "total_steps", "max_steps", "num_steps")
 FILES = ("file", "path", "log", "log_file", "logfile", "run_file")
+RUNS = ("run", "run_id", "run_name")
 SEEDS = ("seed", "random_seed", "rng_seed")
 BASELINE = re.compile(r"(^|[/_\-. ])(baseline|control|base|before|main|reference)([/_\-. ]|$)", re.IGNORECASE)
 
@@ -66,7 +63,7 @@ def split(table: Table, value: str, group: str | None, all_runs: bool = False) -
         left_out = values[mine & ~ended & np.isfinite(values)]
         found.append(Group(str(name), values[good], table.rows[good], tuple(warnings), left_out))
     if not any(len(one.values) for one in found):
-        told = {*ENDED, *STATES, *REACHED, *PLANNED} & {name.lower() for name in table.columns}
+        told = {*ENDED, *COLUMNS, *FLAGS, *REACHED, *PLANNED} & {name.lower() for name in table.columns}
         how = f" (what ended is read off {', '.join(sorted(told))}; --all-runs takes all)" if told else ""
         raise TableError(f"{table.name}: no run that ended has a number in column {value!r}{how}")
     return found
@@ -80,11 +77,13 @@ def complete(table: Table) -> NDArray[np.bool_]:
         labels = [one.strip().lower() for one in table.labels(lower[name])] if name in lower else []
         if labels and {*labels} <= {*TRUE, *FALSE}:  # a time, say, is no flag
             ended &= np.array([one in TRUE for one in labels], dtype=bool)
-    for name in STATES:
+    for name in COLUMNS:
         if name in lower:
-            ended &= np.array(
-                [not BROKEN.fullmatch(one.strip().lower()) for one in table.labels(lower[name])], dtype=bool
-            )
+            ended &= np.array([state(one) == FINISHED for one in table.labels(lower[name])], dtype=bool)
+    for name in FLAGS:  # imported runs keep the last finite value of one that diverged
+        labels = [one.strip().lower() for one in table.labels(lower[name])] if name in lower else []
+        if labels and {*labels} <= {*TRUE, *FALSE}:
+            ended &= np.array([one not in TRUE for one in labels], dtype=bool)
     reached = next((lower[one] for one in REACHED if one in lower), None)
     planned = next((lower[one] for one in PLANNED if one in lower), None)
     if reached and planned:
@@ -191,7 +190,7 @@ def _of_rows(table: Table, mine: NDArray[np.bool_], ended: NDArray[np.bool_], va
         said.append(f"{lost} of {total} runs ended without a number: if the change did that, it is a result")
     lower = table.lower()
     used = np.flatnonzero(mine & ended & np.isfinite(values))
-    for names, words in ((FILES, "come from one file"), (SEEDS, "share one seed")):
+    for names, words in ((FILES, "come from one file"), (RUNS, "are of one run"), (SEEDS, "share one seed")):
         column = next((lower[one] for one in names if one in lower), None)
         if column is None or len(used) < 2:
             continue

@@ -30,6 +30,8 @@ RUNS = "runs.parquet"
 """In a folder of imported runs, the table of them."""
 SHORT = ("config.", "final.")
 """What may be left out before the name of such a table's column."""
+MISSING = ("", "na", "n/a", "null", "none", "-")
+"""What stands where there is no number."""
 TRUE, FALSE = ("true", "yes", "1", "1.0"), ("false", "no", "0", "0.0", "")
 CONDITION = re.compile(r"\s*(?P<column>.+?)\s*(?P<how><=|>=|!=|=|<|>)\s*(?P<value>.*?)\s*")
 ORDERS: Mapping[str, Callable[[Any, Any], Any]] = {
@@ -78,7 +80,7 @@ class Table:
         found = np.empty(len(self))
         for place, value in enumerate(self._column(column)):
             try:
-                found[place] = np.nan if value is None or value == "" else float(value)
+                found[place] = np.nan if _is_missing(value) else float(value)
             except (TypeError, ValueError):
                 raise TableError(
                     f"{self.name}: column {column!r}, row {self.rows[place]}: {value!r:.60} is no number"
@@ -193,17 +195,30 @@ def _read(file: Path) -> pa.Table:
     if kind not in KINDS:
         raise ValueError(f"{kind or 'a name without an end'} is unknown; allowed are {', '.join(KINDS)}")
     if kind == ".parquet":
-        return pa.parquet.read_table(file)
+        return _flat(pa.parquet.read_table(file))
     if kind == ".json":
         found = json.loads(file.read_text(encoding="utf-8"))
         if not isinstance(found, list) or not all(isinstance(row, dict) for row in found):
             raise ValueError("it must be a list of objects, one for each run")
         names = dict.fromkeys(name for row in found for name in row)
-        return pa.Table.from_pylist([{name: row.get(name) for name in names} for row in found])
+        return _flat(pa.Table.from_pylist([{name: row.get(name) for name in names} for row in found]))
     if kind in (".jsonl", ".ndjson"):
-        return pa.json.read_json(file)
+        return _flat(pa.json.read_json(file))
     parse = pa.csv.ParseOptions(delimiter="\t" if kind == ".tsv" else ",", newlines_in_values=True)
     return pa.csv.read_csv(file, parse_options=parse)
+
+
+def _is_missing(value: Any) -> bool:
+    return value is None or (isinstance(value, str) and value.strip().lower() in MISSING)
+
+
+def _flat(data: pa.Table) -> pa.Table:
+    """Nested columns as columns of their own, with dots: config.lr."""
+    import pyarrow as pa
+
+    while any(pa.types.is_struct(field.type) for field in data.schema):
+        data = data.flatten()
+    return data
 
 
 def _same(one: str, value: str) -> bool:

@@ -178,6 +178,25 @@ def test_a_time_of_the_end_or_a_word_in_a_status_costs_no_run(tmp_path):
     assert compare(broken, "loss", all_runs=True)["n"] == 2
 
 
+def test_runs_that_diverged_count_as_not_ended_and_points_of_one_run_are_told(tmp_path):
+    text = "run,opt,diverged,loss\n"
+    text += "".join(f"a{k},a,False,{3 + k / 100}\nb{k},b,{k < 3},{3 + k / 100}\n" for k in range(5))
+    found = compare(table_of(tmp_path, text), "loss", "opt")
+    assert [row["n"] for row in found["groups"]] == [5, 2]
+    assert "3 of 5 runs did not end" in found["groups"][1]["warnings"][0]
+    text = "run,lr,step,loss\n" + "".join(f"r{k % 4},{k % 2},{k},{3 + k / 100}\n" for k in range(24))
+    warnings = compare(table_of(tmp_path, text), "loss", "lr")["groups"][0]["warnings"]
+    assert any("up to 6 of 12 runs are of one run" in one for one in warnings)
+
+
+def test_marks_of_nothing_are_no_numbers_and_nested_rows_have_columns_with_dots(tmp_path):
+    text = "opt,loss\n" + "".join(f"a,{3 + k / 10}\nb,{2 + k / 10}\n" for k in range(4)) + "a,N/A\nb,-\n"
+    assert [row["n"] for row in compare(table_of(tmp_path, text), "loss", "opt")["groups"]] == [4, 4]
+    nested = [{"config": {"lr": k % 2, "opt": {"name": "x"}}, "loss": 3.0 + k} for k in range(6)]
+    found = table(tmp_path, nested)
+    assert found.columns == ["config.lr", "config.opt.name", "loss"]
+
+
 def test_several_runs_of_one_key_are_paired_by_their_means(tmp_path):
     found = [
         {"group": g, "loss": v, "seed": s}

@@ -48,6 +48,15 @@ def test_one_row_a_run_has_one_point_a_metric(tmp_path):
     assert [run.status for run in runs.values()] == ["finished", "crashed"]
 
 
+def test_a_status_is_no_setting_although_nobody_names_it(tmp_path):
+    rows = [(0.1, 2.0, "Finished"), (0.2, "-", "Crashed")]
+    runs, unread = read(
+        write_csv(tmp_path / "t.csv", ("lr", "loss", "state"), rows), columns=("metric=loss",)
+    )
+    assert [run.status for run in runs.values()] == ["finished", "crashed"] and not unread
+    assert runs["2"].config == {"lr": "0.2"} and runs["2"].curves == ()
+
+
 def test_names_of_metrics_may_stand_in_a_column(tmp_path):
     rows = [("a", "loss", 1, 3.0), ("a", "acc", 1, 0.1), ("a", "loss", 2, 2.0)]
     file = write_csv(tmp_path / "t.csv", ("run", "what", "step", "is"), rows)

@@ -19,7 +19,8 @@ import numpy as np
 
 from mendel.inputs import allowed
 from mendel.knowledge.importers.run import Curve, SourceRun, Unread, curve, flat, moment
-from mendel.knowledge.table import KINDS, TableError
+from mendel.knowledge.states import COLUMNS as STATES
+from mendel.knowledge.table import KINDS, MISSING, TableError
 
 if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection
@@ -139,6 +140,9 @@ def meaning(source: Path, names: list[str], columns: Columns) -> Meaning:
         raise TableError(
             f"{source}: --columns value={one['value']}: then one metric= names the column of their names"
         )
+    if "status" not in one:  # how a run stands is no setting
+        states = [name for name in names if name.lower() in STATES and name not in metrics]
+        one |= {"status": states[0]} if states else {}
     used = {*metrics, *one.values()}
     config = tuple(columns.get("config", ())) or tuple(name for name in names if name not in used)
     facts: dict[str, str] = {key: one[key] for key in FACTS if key in one}
@@ -196,7 +200,7 @@ def _points(
         numbers.append(what.step)
     casts = "".join(f", TRY_CAST({named(one)} AS DOUBLE)" for one in numbers)
     wrong = " ".join(
-        f"WHEN trim({named(one)}) != '' AND TRY_CAST({named(one)} AS DOUBLE) IS NULL THEN "
+        f"WHEN lower(trim({named(one)})) NOT IN {MISSING} AND TRY_CAST({named(one)} AS DOUBLE) IS NULL THEN "
         f"'row ' || \"_row_\" || ': ' || {_quoted(one)} || ' is no number: ' || left({named(one)}, 40)"
         for one in numbers
     )

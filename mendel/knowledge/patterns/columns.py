@@ -54,7 +54,8 @@ CHOICES = _words(
 """At the end of a name, they make a knob of it."""
 EXACT = _words(
     """
-    step global_step last_step steps_done final_step stopped_epoch status state diverged converged
+    step global_step last_step steps_done final_step stopped_epoch best_step best_epoch status state
+    diverged converged
     complete completed finished done failed crashed success samples_seen tokens_seen total_flos
     objective outcome top1 top5 top_1 top_5 r2 map memory mem vram memory_gb mem_gb vram_gb peak_memory
     peak_memory_gb peak_mem_gb val eval test train grad_norm grad_norm_mean

@@ -10,10 +10,9 @@ from functools import cached_property
 import numpy as np
 
 from mendel.inputs import allowed
-from mendel.knowledge.compare import STATES
 from mendel.knowledge.fits import Floats, Ints
 from mendel.knowledge.patterns.columns import is_count, is_name, is_result, is_scale, is_shared
-from mendel.knowledge.patterns.states import is_state
+from mendel.knowledge.states import COLUMNS, is_state
 from mendel.knowledge.table import FALSE, SHORT, TRUE, Runs, Table, TableError
 
 RESULT = "final."
@@ -127,6 +126,8 @@ class Roles:
     """Knobs that say how large a run is."""
     constant: tuple[str, ...] = ()
     ignored: tuple[str, ...] = ()
+    told: bool = False
+    """Whether somebody named the knobs."""
     determined: dict[str, list[str]] = field(default_factory=dict)
     """Knob without an effect of its own -> those that it follows from: FLOPs from size and tokens."""
 
@@ -171,7 +172,7 @@ def roles(table: Table, target: str, knobs: Sequence[str] = (), shared: Sequence
     scales = tuple(one.name for one in kept if any(is_scale(column) for column in one.columns))
     return Roles(
         tuple(kept), together, tuple(lists["measured"]), scales, tuple(lists["constant"]),
-        tuple(lists["ignored"]), determined,
+        tuple(lists["ignored"]), bool(knobs), determined,
     )  # fmt: skip
 
 
@@ -209,7 +210,7 @@ def _is_measured(name: str, labels: Sequence[str]) -> bool:
         return False
     flags = {*TRUE, *FALSE}
     return (
-        name.lower() in STATES
+        name.lower() in COLUMNS
         or _numbers(labels) is not None
         or all(is_state(one) or one.lower() in flags for one in {*labels})
     )

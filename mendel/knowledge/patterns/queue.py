@@ -28,19 +28,20 @@ CONFIGURATION = "config."
 
 
 def write_ideas(path: Path, found: Mapping[str, Any], source: str) -> str:
-    """Write the file, and say what is in it. TableError where it cannot be written, or would be empty."""
-    blocks = [block for one in found["patterns"] if _settable(one) for block in [_idea(one, source, found)]]
-    if not blocks:
-        raise TableError(
-            f"--queue {path}: no pattern says that a setting is better, so there is nothing to queue"
-        )
-    text = "\n\n".join(dict.fromkeys(blocks)) + "\n"
+    """Write the file, and say what is in it; nothing is written where there is nothing. Of single knobs each
+    better setting is an idea; what two knobs do together takes four arms, which stand there as comments.
+    TableError where it cannot be written."""
+    told = [one for one in found["patterns"] if _settable(one)]
+    ideas = dict.fromkeys(_idea(one, source, found) for one in told if one["kind"] == "main")
+    if not ideas:
+        return f"{path} is not written: no pattern says that a setting of one knob is better."
+    arms = [f"# {one['statement']}\n# {one['refute']['refuted_by']}" for one in told if one["kind"] != "main"]
     try:
-        path.write_text(text, encoding="utf-8")
+        path.write_text("\n\n".join([*ideas, *arms]) + "\n", encoding="utf-8")
     except OSError as error:
         raise TableError(f"--queue {path}: {error.strerror}") from None
-    count = text.count("[[idea]]")
-    return f"{count} ideas that would test these patterns; try them by mendel run --ideas {path}"
+    pairs = f", and experiments of {len(arms)} pairs as comments" if arms else ""
+    return f"{path}: {len(ideas)} ideas{pairs}; try them by mendel run --ideas {path}"
 
 
 def _settable(one: Mapping[str, Any]) -> bool:

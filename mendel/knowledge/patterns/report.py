@@ -32,6 +32,8 @@ FALSE = 0.05
 FEWEST = 30
 """Settings below which none are looked for: a part of them would show next to nothing."""
 POWER = 0.9
+LEAK = 0.99
+"""Share of what the others leave from which a knob is suspected to be a result."""
 FAILING = 30
 """Runs inside a rule of failure from which it is nearly always found (benchmarks/planted_patterns.py)."""
 WIDER = 1.05
@@ -116,7 +118,7 @@ def _patterns(
     return {
         "target": target,
         "better": "higher" if higher else "lower",
-        "words": list(_words(account, found, len(told))),
+        "words": list(_words(account, found, told)),
         **account,
         "patterns": told,
         "inert": list(_inert(found, runs, units, search, told, target)),
@@ -228,22 +230,27 @@ def _account(
     }
 
 
-def _words(account: dict[str, Any], found: Roles, told: int) -> Iterator[str]:
+def _words(account: dict[str, Any], found: Roles, told: Sequence[dict[str, Any]]) -> Iterator[str]:
     """What was looked at, what was found, and what could have been."""
     failed = f", {account['failed']} of them failed" if account["failed"] else ""
     if account["failed"]:
         kinds = ", ".join(f"{count} {why}" for why, count in account["failed_by"].items())
         failed += f" ({kinds})"
     failed += f"; {account['unfinished']} did not end and are left out" if account["unfinished"] else ""
-    what = f"{account['settings']} settings of {len(found.knobs)} knobs with a result"
-    yield f"{account['runs']} runs, {what}{failed}."
+    knobs = f"{len(found.knobs)} knob{'s' * (len(found.knobs) != 1)}"
+    what = f"{account['settings']} setting{'s' * (account['settings'] != 1)} of {knobs} with a result"
+    yield f"{account['runs']} run{'s' * (account['runs'] != 1)}, {what}{failed}."
     if account["detectable"] is None:
         need = f"Effects need at least {FEWEST} settings with a result: some to find them, some to test them"
         compare = account["repeats"] >= 2 and account["settings"] > 1
         yield f"{need}{'; mendel compare tests these, with their repeats' if compare else ''}."
     else:
-        yield from _tested_words(account, told)
+        yield from _tested_words(account, len(told))
     yield from _column_words(found)
+    for one in told:
+        if one["kind"] == "main" and one["test_score"] > LEAK:
+            what = f"{one['columns'][0]} tells the results nearly by itself"
+            yield f"{what}: is it a result, too? --knobs names what was set."
 
 
 def _tested_words(account: dict[str, Any], told: int) -> Iterator[str]:
@@ -259,9 +266,11 @@ def _tested_words(account: dict[str, Any], told: int) -> Iterator[str]:
 
 
 def _column_words(found: Roles) -> Iterator[str]:
+    yield f"Knobs: {', '.join(one.name for one in found.knobs)}."
+    left = "not named as knobs" if found.told else "taken for names of runs, or all different"
     for names, words in (
         (found.measured, "taken for results, not knobs"),
-        (found.ignored, "taken for names of runs, or all different"),
+        (found.ignored, left),
         (found.constant, "the same in all runs"),
     ):
         if names:

@@ -107,6 +107,7 @@ class Teller:
             step = isinstance(one.shape, Product) and isinstance(one.shape.other, Step)
             about = {
                 "kind": "regime" if regime else "interaction",
+                "columns": [factors[place].name for place in one.knobs],
                 "statement": words,
                 "form": "step" if step else "product",
             }

@@ -14,10 +14,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from mendel.knowledge.compare import ENDED, STATES
+from mendel.knowledge.compare import ENDED
 from mendel.knowledge.fits import Floats, Ints
 from mendel.knowledge.patterns.factors import Factor, Roles
-from mendel.knowledge.patterns.states import FAILED, UNFINISHED, state
+from mendel.knowledge.states import COLUMNS, FAILED, FLAGS, UNFINISHED, state
 from mendel.knowledge.table import FALSE, TRUE, Table
 
 FIRST_PART = 0.45
@@ -25,8 +25,6 @@ FIRST_PART = 0.45
 FIXED = 4
 """Groups up to which each has a fixed effect of its own."""
 SEED = "seed"
-FLAGS = ("failed", "crashed", "diverged", "oom", "nan")
-"""Columns of yes and no that say that a run failed."""
 HUGE = 1e100
 """Results from which on they count as not finite."""
 GRID = 0.5
@@ -55,7 +53,7 @@ def read_runs(table: Table, target: str) -> Runs:
     """What became of each run, by its status or flags where columns tell, and by its result."""
     values, words = _results(table, target)
     lower = {name.lower(): name for name in table.columns}
-    column = next((lower[one] for one in STATES if one in lower), None)
+    column = next((lower[one] for one in COLUMNS if one in lower), None)
     said = [one.strip().lower() for one in table.labels(column)] if column else [""] * len(table)
     said = [word or one for word, one in zip(words, said, strict=True)]
     states = np.array([state(one) for one in said])

@@ -17,8 +17,8 @@ from mendel.knowledge.patterns.importance import importance
 from mendel.knowledge.patterns.inert import upper_noncentrality
 from mendel.knowledge.patterns.linear import basis, contrast, free_of, pseudo_values
 from mendel.knowledge.patterns.linear import test_feature as check_feature
-from mendel.knowledge.patterns.states import state
 from mendel.knowledge.patterns.units import first_part, make_units, read_runs
+from mendel.knowledge.states import state
 from mendel.knowledge.table import Table
 
 

@@ -255,6 +255,12 @@ def test_the_command_prints_patterns_writes_a_page_and_queues_what_would_test_th
     queued = {idea.name: idea for idea in load_ideas(ideas)}
     assert queued["optimizer-muon"].patch.overrides == {"optimizer": "muon"}
     assert queued["optimizer-muon"].idea_class == "optimiser"
+    few = tmp_path / "few.toml"
+    code, out, _ = mendel(
+        tmp_path, "patterns", "--data", file, "--target", "val_loss", "--knobs", "width", "--queue", few
+    )
+    assert code == 0 and "few.toml is not written" in out and not few.exists()
+    assert "Columns not named as knobs: run_name" in " ".join(out.split())
     html = page.read_text()
     assert "<svg" in html and "with optimizer=muon" in html and "<script" not in html
     found = json.loads(mendel(tmp_path, "patterns", "--data", file, "--target", "val_loss", "--json")[1])

@@ -123,6 +123,16 @@ def test_of_many_runs_the_order_of_rows_says_nothing_either():
     assert ("regime", "depth", "qk_norm") in plain and plain.keys() == ordered.keys()
 
 
+def test_a_column_that_tells_the_results_by_itself_is_suspected_to_be_one():
+    rng, c = sweep(200)
+    c["loss"] = 3 + 0.1 * rng.standard_normal(200) - 0.2 * (c["optimizer"] == "muon")
+    c["rating"] = 100 * c["loss"] + 0.01 * rng.standard_normal(200)
+    found = patterns(table(c), "loss")
+    assert "rating tells the results nearly by itself: is it a result, too?" in " ".join(found["words"])
+    found = patterns(table({**c, "rating": rng.standard_normal(200)}), "loss")
+    assert "by itself" not in " ".join(found["words"])
+
+
 def odd_columns(rng, n):
     """Columns of every kind, also of kinds that no one would wish for."""
     kinds_ = (

@@ -4,6 +4,10 @@ from __future__ import annotations
 
 import re
 
+COLUMNS = ("status", "state")
+"""Columns that say how a run stands."""
+FLAGS = ("failed", "crashed", "diverged", "oom", "nan")
+"""Columns of yes and no that say that it failed."""
 FAILED, UNFINISHED, FINISHED = "failed", "unfinished", "finished"
 BAD = re.compile(
     r"(^|[^a-z])(fail(ed|ure|s)?|crash(ed|es)?|killed|diverg(ed|ing|ence)|explod(ed|ing)|nan|oom|out.of.memory|"
@@ -11,7 +15,7 @@ BAD = re.compile(
 )
 OPEN = re.compile(
     r"(^|[^a-z])(running|queued|pending|scheduled|waiting|paused|preempted|cancell?ed|interrupted|unfinished|"
-    r"incomplete|pruned|stopped)([^a-z]|$)"
+    r"incomplete|pruned|(?<!early[ _-])stopped)([^a-z]|$)"
 )
 
 
