@@ -200,9 +200,12 @@ class Search:
         told = [float(((basis(free_of(q, one)).T @ left) ** 2).sum()) for one in part.smooth]
         return sorted(np.argsort(told)[::-1][:KNOBS].tolist())
 
-    def _pair(self, part: Part, pair: tuple[int, int], q: Floats, left: Floats) -> tuple[float, Found] | None:
+    def _pair(
+        self, part: Part, pair: tuple[int, int], q: Floats, left: Floats, fine: bool = False
+    ) -> tuple[float, Found] | None:
         """The best form of a pair with its p; None where its settings say nothing of one."""
-        options = together(*(self.units.factors[place] for place in pair))
+        one, other = (self.units.factors[place] for place in pair)
+        options = together(one, other, fine)
         if not options:
             return None
         knobs = [pair[::-1] if turned else pair for _, turned in options]
@@ -327,7 +330,7 @@ class Search:
             None, [part.white(one.feature(part.factors))[:, None] for one in pairs if one is not pair]
         )
         y, _ = pseudo_values(part.target, q)
-        best = self._pair(part, (pair.knobs[0], pair.knobs[1]), q, free_of(q, y))
+        best = self._pair(part, (pair.knobs[0], pair.knobs[1]), q, free_of(q, y), fine=True)
         if best is None:
             return pair
         named = replace(pair, knobs=best[1].knobs, shape=best[1].shape, estimate=best[1].estimate)

@@ -246,14 +246,15 @@ LEVELS = 6
 """Levels of a knob from which it is not looked at in pairs."""
 
 
-def together(a: Factor, b: Factor) -> list[tuple[Product, bool]]:
-    """The forms of two knobs; True where the second is to be handed over first (b modulates, or a does)."""
+def together(a: Factor, b: Factor, fine: bool = False) -> list[tuple[Product, bool]]:
+    """The forms of two knobs; True where the second is to be handed over first (b modulates, or a does).
+    `fine`: all steps, and not every other one, which tells nearly the same."""
     if len(a.levels) > LEVELS or len(b.levels) > LEVELS:
         return []
     found: list[tuple[Product, bool]] = [(Product(_plain(a), _plain(b)), False)]
     for acting, on, turned in ((a, b, False), (b, a, True)):
         if on.is_number:
-            steps = [Step(cut) for cut in on.center.cuts]
+            steps = [Step(cut) for cut in on.center.cuts[:: 1 if fine else 2]]
             found += [(Product(_plain(acting), step, "regime", 1), turned) for step in steps]
     return found
 
