@@ -66,7 +66,7 @@ def test_another_campaign_seed_is_another_experiment(ideas, toy_data, lab_root, 
 
 
 def test_a_finished_campaign_is_not_run_again_but_a_fresh_one_is(ideas, toy_data, lab_root):
-    settings = toy.config(ideas, toy_data, max_usd=2e-4, usd_per_hour=1.0)  # some runs end it
+    settings = toy.config(ideas, toy_data, max_usd=8e-4, usd_per_hour=1.0)  # three seconds of work end it
     store, first = toy.run_local(settings, lab_root)
     runs = len(store.runs(first.id))
     store.close()
