@@ -25,6 +25,7 @@ from mendel.knowledge.patterns.search import FORMS, PROMISING, SEARCHED, Found, 
 from mendel.knowledge.patterns.shapes import LEVELS, dummies
 from mendel.knowledge.patterns.telling import Teller, Tried
 from mendel.knowledge.patterns.units import Runs, Units, make_units, read_runs, settings
+from mendel.knowledge.patterns.words import account_words
 from mendel.knowledge.table import Table, TableError
 
 FALSE = 0.05
@@ -32,8 +33,6 @@ FALSE = 0.05
 FEWEST = 30
 """Settings below which none are looked for: a part of them would show next to nothing."""
 POWER = 0.9
-LEAK = 0.99
-"""Share of what the others leave from which a knob is suspected to be a result."""
 FAILING = 30
 """Runs inside a rule of failure from which it is nearly always found (benchmarks/planted_patterns.py)."""
 WIDER = 1.05
@@ -118,7 +117,7 @@ def _patterns(
     return {
         "target": target,
         "better": "higher" if higher else "lower",
-        "words": list(_words(account, found, told)),
+        "words": list(account_words(account, found, told, FEWEST)),
         **account,
         "patterns": told,
         "inert": list(_inert(found, runs, units, search, told, target)),
@@ -228,59 +227,6 @@ def _account(
         "alike": [one.columns for one in found.knobs if one.alike],
         "determined": found.determined,
     }
-
-
-def _words(account: dict[str, Any], found: Roles, told: Sequence[dict[str, Any]]) -> Iterator[str]:
-    """What was looked at, what was found, and what could have been."""
-    failed = f", {account['failed']} of them failed" if account["failed"] else ""
-    if account["failed"]:
-        kinds = ", ".join(f"{count} {why}" for why, count in account["failed_by"].items())
-        failed += f" ({kinds})"
-    failed += f"; {account['unfinished']} did not end and are left out" if account["unfinished"] else ""
-    knobs = f"{len(found.knobs)} knob{'s' * (len(found.knobs) != 1)}"
-    what = f"{account['settings']} setting{'s' * (account['settings'] != 1)} of {knobs} with a result"
-    yield f"{account['runs']} run{'s' * (account['runs'] != 1)}, {what}{failed}."
-    if account["detectable"] is None:
-        need = f"Effects need at least {FEWEST} settings with a result: some to find them, some to test them"
-        compare = account["repeats"] >= 2 and account["settings"] > 1
-        yield f"{need}{'; mendel compare tests these, with their repeats' if compare else ''}."
-    else:
-        yield from _tested_words(account, len(told))
-    yield from _column_words(found)
-    for one in told:
-        if one["kind"] == "main" and one["test_score"] > LEAK:
-            what = f"{one['columns'][0]} tells the results nearly by itself"
-            yield f"{what}: is it a result, too? --knobs names what was set."
-
-
-def _tested_words(account: dict[str, Any], told: int) -> Iterator[str]:
-    parts = f"found on {account['found_on']} settings and tested on the other {account['tested_on']}"
-    rate = f"with at most {account['rate']:.0%} false ones expected"
-    yield f"{told or 'No'} pattern{'s' * (told != 1)} of {account['tried']} that were tried, {parts}, {rate}."
-    limits = account["detectable"]["by_knob"]
-    easy, hard = min(limits.values()), max(limits.values())
-    yield (
-        f"An effect of {easy:.3g} of the knob that is easiest to see, or of {hard:.3g} of the one that is "
-        f"hardest, is found with a chance of 90 %; smaller ones often are not."
-    )
-
-
-def _column_words(found: Roles) -> Iterator[str]:
-    yield f"Knobs: {', '.join(one.name for one in found.knobs)}."
-    left = "not named as knobs" if found.told else "taken for names of runs, or all different"
-    for names, words in (
-        (found.measured, "taken for results, not knobs"),
-        (found.ignored, left),
-        (found.constant, "the same in all runs"),
-    ):
-        if names:
-            more = f" and {len(names) - 8} more" if len(names) > 8 else ""
-            yield f"Columns {words}: {', '.join(names[:8])}{more}."
-    for name, others in found.determined.items():
-        yield f"{name} follows from {' and '.join(others)}: it has no effect of its own, and is left out."
-    for one in found.knobs:
-        if one.alike:
-            yield f"{' and '.join(one.columns)} change together: their effects cannot be told apart."
 
 
 def detectable(search: Search, tried: int, rate: float) -> dict[str, Any]:

@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
 
 from mendel.knowledge.patterns.agreement import Agreement
 from mendel.knowledge.patterns.best import Never
-from mendel.knowledge.patterns.factors import Center, Factor
+from mendel.knowledge.patterns.factors import Center, Factor, Roles
 from mendel.knowledge.patterns.failures import Failing
 from mendel.knowledge.patterns.search import Found
 from mendel.knowledge.patterns.shapes import Bend, Levels, Line, Product, Step
+
+BLURRED = 10.0
+"""Times the least effect that is found, from which on nothing useful is told of a knob."""
+LEAK = 0.99
+"""Share of what the others leave from which a knob is suspected to be a result."""
 
 Bounds = tuple[float, float, float]
 """A value and its interval."""
@@ -110,3 +116,66 @@ def agreement_words(one: Agreement, low: float, high: float) -> str:
         how = "rank settings alike" if one.tau > 0 else "rank settings the other way round"
     tau = f"tau {one.tau:.2f} [{low:.2f}, {high:.2f}] over {one.count}"
     return f"{one.what} {how}: {tau}{one.more}"
+
+
+# --- the account ------------------------------------------------------------------------------------------
+
+
+def account_words(
+    account: Mapping[str, Any], found: Roles, told: Sequence[Mapping[str, Any]], fewest: int
+) -> Iterator[str]:
+    """What was looked at, what was found, and what could have been."""
+    failed = f", {account['failed']} of them failed" if account["failed"] else ""
+    if account["failed"]:
+        kinds = ", ".join(f"{count} {why}" for why, count in account["failed_by"].items())
+        failed += f" ({kinds})"
+    failed += f"; {account['unfinished']} did not end and are left out" if account["unfinished"] else ""
+    knobs = f"{len(found.knobs)} knob{'s' * (len(found.knobs) != 1)}"
+    what = f"{account['settings']} setting{'s' * (account['settings'] != 1)} of {knobs} with a result"
+    yield f"{account['runs']} run{'s' * (account['runs'] != 1)}, {what}{failed}."
+    if account["detectable"] is None:
+        need = f"Effects need at least {fewest} settings with a result: some to find them, some to test them"
+        compare = account["repeats"] >= 2 and account["settings"] > 1
+        yield f"{need}{'; mendel compare tests these, with their repeats' if compare else ''}."
+    else:
+        yield from _tested_words(account, len(told))
+    yield from _column_words(found)
+    for one in told:
+        if one["kind"] == "main" and one["test_score"] > LEAK:
+            what = f"{one['columns'][0]} tells the results nearly by itself"
+            yield f"{what}: is it a result, too? --knobs names what was set."
+
+
+def _tested_words(account: Mapping[str, Any], told: int) -> Iterator[str]:
+    parts = f"found on {account['found_on']} settings and tested on the other {account['tested_on']}"
+    rate = f"with at most {account['rate']:.0%} false ones expected"
+    yield f"{told or 'No'} pattern{'s' * (told != 1)} of {account['tried']} that were tried, {parts}, {rate}."
+    limits = account["detectable"]["by_knob"]
+    easy = min(limits.values())
+    told_of = {name: size for name, size in limits.items() if size <= BLURRED * easy}
+    yield (
+        f"An effect of {easy:.3g} of the knob that is easiest to see, or of {max(told_of.values()):.3g} of "
+        f"the one that is hardest, is found with a chance of 90 %; smaller ones often are not."
+    )
+    if blurred := [name for name in limits if name not in told_of]:
+        more = f" and {len(blurred) - 8} more" if len(blurred) > 8 else ""
+        why = "they were hardly ever changed, or always with others"
+        yield f"Next to nothing can be told of {', '.join(blurred[:8])}{more}: {why}."
+
+
+def _column_words(found: Roles) -> Iterator[str]:
+    yield f"Knobs: {', '.join(one.name for one in found.knobs)}."
+    left = "not named as knobs" if found.told else "taken for names of runs, or all different"
+    for names, words in (
+        (found.measured, "taken for results, not knobs"),
+        (found.ignored, left),
+        (found.constant, "the same in all runs"),
+    ):
+        if names:
+            more = f" and {len(names) - 8} more" if len(names) > 8 else ""
+            yield f"Columns {words}: {', '.join(names[:8])}{more}."
+    for name, others in found.determined.items():
+        yield f"{name} follows from {' and '.join(others)}: it has no effect of its own, and is left out."
+    for one in found.knobs:
+        if one.alike:
+            yield f"{' and '.join(one.columns)} change together: their effects cannot be told apart."

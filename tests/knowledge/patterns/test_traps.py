@@ -84,6 +84,17 @@ def test_of_knobs_that_go_together_less_can_be_told_and_it_is_said():
     assert beside["lr"] > 1.7 * alone["lr"] and beside["depth"] < 1.3 * alone["depth"]
 
 
+def test_knobs_of_which_nothing_can_be_told_are_named():
+    rng, c = sweep(200)
+    c["loss"] = rng.standard_normal(200)
+    told = []
+    for place in range(8):  # where the one row that tells two knobs apart is in the first part, none is left
+        c["twin"] = np.where(np.arange(200) == place, ~c["qk_norm"], c["qk_norm"]).astype(int)
+        told.append(" ".join(patterns(table(c), "loss")["words"]))
+    named = [words.split("Next to nothing can be told of")[1] for words in told if "Next to nothing" in words]
+    assert 0 < len(named) < 8 and all("qk_norm" in one and "twin" in one for one in named)
+
+
 def test_a_level_that_always_fails_is_a_rule_and_no_crash():
     rng, c = sweep(200)
     c["norm"] = np.array(["rms", "none"])[rng.choice(2, 200, p=[0.8, 0.2])]
