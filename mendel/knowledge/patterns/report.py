@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
-from scipy.stats import norm
+from scipy.stats import false_discovery_control, norm
 from threadpoolctl import threadpool_limits
 
 from mendel.knowledge.fits import Floats
@@ -104,11 +104,13 @@ def _patterns(
         [one for one in tried if one.kind not in ALIKE],
         [one for one in tried if one.kind in ALIKE],
     ):
-        q = benjamini_hochberg([one.p for one in family])
+        if not family:
+            continue
+        q = false_discovery_control([one.p for one in family])  # Benjamini & Hochberg 1995
         kept = [place for place in range(len(family)) if q[place] <= rate]
         kept.sort(key=lambda place: (family[place].p, -abs(family[place].score)))
         # Intervals of what was chosen cover as often as they say (Benjamini & Yekutieli 2005).
-        level = 1 - FALSE * len(kept) / max(len(family), 1)
+        level = 1 - FALSE * len(kept) / len(family)
         teller = Teller(
             units, search, pairs, target, level, cheapest(units.factors, found.scales), higher, points
         )
@@ -124,17 +126,6 @@ def _patterns(
         "failures": [one for one in told if one["kind"] == "failure"],
         "importance": _importances(units, search, pairs, higher),
     }
-
-
-def benjamini_hochberg(p: Sequence[float]) -> Floats:
-    """p adjusted for the share of false ones among those that are kept (Benjamini & Hochberg 1995)."""
-    values = np.asarray(p, dtype=float)
-    order = np.argsort(values)[::-1]
-    count = len(values)
-    raised = values[order] * count / np.arange(count, 0, -1)
-    out = np.empty(count)
-    out[order] = np.minimum(1.0, np.minimum.accumulate(raised)) if count else raised
-    return out
 
 
 def _tried(units: Units, kind: str, one: Found) -> Tried:
@@ -295,9 +286,7 @@ def _inert(
         codes = np.unique(np.array(labels, dtype=object)[rows].astype(str), return_inverse=True)[1]
         seen.append(Factor("", codes.astype(float)))
     same = copies(runs.target[rows], seen)
-    acting = {
-        column for one in told if one["kind"] not in ("agreement", "scales") for column in one["columns"]
-    }
+    acting = {column for one in told if one["kind"] not in ALIKE for column in one["columns"]}
     most = {}
     if search:
         whole = Part(units, np.arange(len(units.target)), None, [])

@@ -168,10 +168,8 @@ class Search:
         """Pairs of knobs whose effects are not a sum, as the first part has it, the strongest first."""
         part = self.first
         if part.count > SEARCHED:
-            some = np.argsort(self.units.order)
-            some = some[self.units.first[some]][
-                :SEARCHED
-            ]  # by the hash, so that the rows' order says nothing
+            order = np.argsort(self.units.order)  # by the hash, so that the rows' order says nothing
+            some = order[self.units.first[order]][:SEARCHED]
             part = Part(self.units, some, self._random, self._fixed)
         q = part.others(None)
         y, _ = pseudo_values(part.target, q)

@@ -12,7 +12,7 @@ import pytest
 from test_cli import mendel
 
 from mendel.ideas.userfile import load_ideas
-from mendel.knowledge.patterns.report import benjamini_hochberg, patterns
+from mendel.knowledge.patterns.report import patterns
 from mendel.knowledge.table import Table, TableError
 
 ROOT = Path(__file__).parents[3]
@@ -230,14 +230,6 @@ def test_higher_may_be_better():
     c["accuracy"] = 0.5 + 0.05 * (c["optimizer"] == "muon") + 0.03 * rng.standard_normal(400)
     one = kinds(patterns(table(c), "accuracy", higher=True))["main", "optimizer"]
     assert "higher with optimizer=muon" in one["statement"] and one["try"] == {"optimizer": "muon"}
-
-
-def test_q_is_that_of_benjamini_and_hochberg():
-    from scipy.stats import false_discovery_control
-
-    p = np.random.default_rng(0).random(50) ** 2
-    assert benjamini_hochberg(p) == pytest.approx(false_discovery_control(p))
-    assert benjamini_hochberg([]).tolist() == []
 
 
 def test_the_command_prints_patterns_writes_a_page_and_queues_what_would_test_them(tmp_path):
