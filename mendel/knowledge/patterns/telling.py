@@ -148,9 +148,9 @@ class Teller:
         """What the second part's results are beside all other effects: `x` codes, `y`, and for pairs which
         end of the other knob a unit is nearer to."""
         assert self.search is not None
-        part, nuisance, y = self.search.beside(one, self.pairs)
-        if len(one.knobs) == 2:  # what the acting knob does by itself is part of the picture
-            part, nuisance, y = self.search.beside(one, self.pairs, without=one.knobs[0])
+        # Of a pair, what the acting knob does by itself is part of the picture.
+        acts = one.knobs[0] if len(one.knobs) == 2 else None
+        part, nuisance, y = self.search.beside(one, self.pairs, without=acts)
         places = np.flatnonzero(~self.units.first)  # as the second part has them
         shown = np.argsort(self.units.order[places])[:SHOWN]
         left: Floats = free_of(nuisance, y)[shown]
@@ -161,15 +161,15 @@ class Teller:
         }  # fmt: skip
         if isinstance(one.shape, Product):
             on, ends = part.factors[one.knobs[1]], one.shape.ends(one.estimate)
-            cut = (
-                one.shape.other.cut if isinstance(one.shape.other, Step) else (ends.near[0] + ends.far[0]) / 2
-            )
-            found["far"] = (on.codes[shown] > cut).tolist()
-            found["cut"] = on.setting(cut) if on.is_number else on.setting(ends.far[0])
-            if not on.is_number:
-                found["far"] = (on.codes[shown] == ends.far[0]).tolist()
-                found["used"] = np.isin(on.codes[shown], (ends.near[0], ends.far[0])).tolist()
-                found["near"] = on.setting(ends.near[0])
+            codes = on.codes[shown]
+            if on.is_number:
+                step = one.shape.other
+                cut = step.cut if isinstance(step, Step) else (ends.near[0] + ends.far[0]) / 2
+                found |= {"far": (codes > cut).tolist(), "cut": on.setting(cut)}
+            else:
+                near, far = ends.near[0], ends.far[0]
+                found |= {"far": (codes == far).tolist(), "cut": on.setting(far), "near": on.setting(near)}
+                found["used"] = np.isin(codes, (near, far)).tolist()
         return found
 
 
